@@ -22,4 +22,4 @@
 //!
 //! What is not a success carries a [`types::Problem`].
 
-pub mod types;
+pub use crate::domain::view as types;

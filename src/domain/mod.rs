@@ -7,6 +7,7 @@
 //! What it must never do: know how anything is stored, sent or drawn.
 
 pub mod alert;
+pub mod apply;
 pub mod command;
 pub mod event;
 pub mod id;
@@ -19,5 +20,6 @@ pub mod snapshot;
 pub mod source;
 pub mod state;
 pub mod units;
+pub mod view;
 
 pub use units::{Bytes, Millis, Timestamp};

@@ -1,16 +1,16 @@
-//! What goes over the wire: requests, answers and the live view. Every type here is part of the `--json` contract.
+//! What people and programs are shown: the live picture, pages of history, requests and answers. Every type here is part of the `--json` contract.
 
 use serde::{Deserialize, Serialize};
 
-use crate::domain::alert::Alert;
-use crate::domain::command::{Actor, Command};
-use crate::domain::event::EventRecord;
-use crate::domain::id::{JobName, RecoveryId, RepositoryName, RunId, ServiceName, SourceName};
-use crate::domain::objective::{RpoGauge, RtoGauge};
-use crate::domain::recovery::Recovery;
-use crate::domain::run::{Failure, Outcome, Run};
-use crate::domain::snapshot::EvidenceLevel;
-use crate::domain::units::{Bytes, Millis, Timestamp};
+use super::alert::Alert;
+use super::command::{Actor, Command};
+use super::event::EventRecord;
+use super::id::{JobName, RecoveryId, RepositoryName, RunId, ServiceName, SourceName};
+use super::objective::{RpoGauge, RtoGauge};
+use super::recovery::Recovery;
+use super::run::{Failure, Outcome, Run};
+use super::snapshot::EvidenceLevel;
+use super::units::{Bytes, Millis, Timestamp};
 
 /// Everything that is live, as one picture: what the Overview shows and `lifeboat status --json` prints.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
