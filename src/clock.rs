@@ -75,7 +75,8 @@ impl Clock {
             Inner::System => tokio::time::sleep(duration).await,
             Inner::Manual(_) => {
                 let step = chrono::Duration::from_std(duration).unwrap_or(chrono::Duration::MAX);
-                self.sleep_until(self.now().checked_add_signed(step).unwrap_or(DateTime::<Utc>::MAX_UTC)).await;
+                self.sleep_until(self.now().checked_add_signed(step).unwrap_or(DateTime::<Utc>::MAX_UTC))
+                    .await;
             }
         }
     }
