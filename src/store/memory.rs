@@ -102,7 +102,7 @@ impl Store for MemoryStore {
     }
 
     fn delete<'a>(&'a self, key: &'a str) -> BoxFuture<'a, StoreResult<()>> {
-        let missing = || StoreError::new(ErrorKind::NotFound, "delete", key, "no such object");
+        let missing = move || StoreError::new(ErrorKind::NotFound, "delete", key, "no such object");
         Box::pin(async move { self.map().remove(key).map(|_| ()).ok_or_else(missing) })
     }
 
