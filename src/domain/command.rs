@@ -56,8 +56,6 @@ pub enum Observation {
     AgentStarted { version: String, host: String, pid: u32 },
     /// The agent is about to end.
     AgentStopping { reason: String },
-    /// Time has passed: schedules and alert rules are looked at.
-    TimePassed,
     /// An attempt is about to begin.
     RunStarting { run: RunId },
     /// An attempt ended.

@@ -10,6 +10,7 @@ pub mod alert;
 pub mod apply;
 pub mod command;
 pub mod event;
+pub mod gauge;
 pub mod id;
 pub mod job;
 pub mod objective;
