@@ -117,13 +117,14 @@ impl Core {
         }
     }
 
-    /// Runs until it is told to stop.
-    pub async fn run(mut self, started: Observation) {
+    /// Records that the agent began, says so, and runs until it is told to stop.
+    pub async fn run(mut self, started: Observation, ready: oneshot::Sender<()>) {
         let definitions = self.definitions();
         self.waiting.push_back(started);
         let reaper = self.parts.hands.clone();
         self.tasks.spawn(async move { reaper.reap(definitions).await });
         self.turn().await;
+        let _ = ready.send(());
         let mut progress = None;
         loop {
             let wake = self.next_wake();

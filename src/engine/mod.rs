@@ -151,7 +151,9 @@ impl Engine {
             host: options.host,
             pid: std::process::id(),
         };
-        tokio::spawn(Core::new(parts, state, beside, unique).run(started));
+        let (ready, began) = oneshot::channel();
+        tokio::spawn(Core::new(parts, state, beside, unique).run(started, ready));
+        began.await.map_err(|_| EngineError::Stopping)?;
         Ok(Self {
             overview,
             state: state_in,
@@ -361,3 +363,6 @@ impl Drop for ClientGuard {
         let _ = self.inbox.send(Input::ClientsChanged);
     }
 }
+
+#[cfg(test)]
+mod tests;
