@@ -76,7 +76,9 @@ fn subject(event: &Event) -> Subject {
             snapshot: alert.subject.snapshot.as_ref().map(ToString::to_string),
             ..thing(&alert.key)
         },
-        Event::AlertAcknowledged { key, .. } | Event::AlertResolved { key, .. } => thing(key),
+        Event::AlertAcknowledged { key, .. } | Event::AlertResolved { key, .. } | Event::AlertRearmed { key } => {
+            thing(key)
+        }
         Event::RepositoryReached { repository } | Event::RepositoryLost { repository, .. } => thing(repository),
         Event::AgentStarted { .. } | Event::AgentStopped { .. } | Event::CommandRefused { .. } => Subject::default(),
     }

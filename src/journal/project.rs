@@ -8,6 +8,7 @@ use serde::de::DeserializeOwned;
 
 use super::audit;
 use crate::domain::alert::{Acknowledgement, Alert, AlertRecord};
+use crate::domain::apply::raise;
 use crate::domain::event::{Event, EventRecord};
 use crate::domain::id::{JobName, RunId, SnapshotId, SourceName};
 use crate::domain::recovery::RecoveryRecord;
@@ -28,12 +29,7 @@ pub(super) fn project(db: &Connection, record: &EventRecord) -> rusqlite::Result
             known.vanished_at = Some(record.at);
         }),
         Event::EvidenceRaised { snapshot, level } => change_snapshot(db, snapshot, |known| {
-            // The same level proved again is fresher proof; a lower one says nothing new about the higher.
-            if *level >= known.evidence.level {
-                known.evidence.level = *level;
-                known.evidence.at = record.at;
-            }
-            known.evidence.failure = known.evidence.failure.take().filter(|failure| failure.level > *level);
+            raise(&mut known.evidence, *level, record.at);
         }),
         Event::EvidenceRefuted { snapshot, failure } => change_snapshot(db, snapshot, |known| {
             known.evidence.failure = Some(failure.clone());
