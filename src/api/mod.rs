@@ -27,11 +27,14 @@
 //! down but itself; a client that says it is read-only is held to it on this side of the socket; no request, however
 //! garbled, ends in anything but an answer.
 
+pub mod backend;
 pub mod client;
 pub mod pipe;
+pub mod server;
 
 pub use client::{Client, ClientError, ErrorKind, Stream};
 pub use pipe::{Pipe, PipeListener, pipe};
+pub use server::{BindError, Server, Socket};
 
 pub use crate::domain::view as types;
 

@@ -53,7 +53,7 @@ pub use replay::{ChainBreak, ChainReport};
 use crate::domain::alert::AlertRecord;
 use crate::domain::command::Actor;
 use crate::domain::event::{Event, EventRecord};
-use crate::domain::id::RepositoryName;
+use crate::domain::id::{RepositoryName, SnapshotId};
 use crate::domain::recovery::RecoveryRecord;
 use crate::domain::run::RunRecord;
 use crate::domain::snapshot::SnapshotRecord;
@@ -208,6 +208,15 @@ impl Journal {
         let path = self.path.clone();
         self.read(move |db| query::snapshot_counts(db).map_err(|source| JournalError::database(&path, source)))
             .await
+    }
+
+    /// The ids of the snapshots a repository is known to hold.
+    pub async fn snapshot_ids(&self, repository: &RepositoryName) -> Result<Vec<SnapshotId>, JournalError> {
+        let (path, repository) = (self.path.clone(), repository.clone());
+        self.read(move |db| {
+            query::snapshot_ids(db, &repository).map_err(|source| JournalError::database(&path, source))
+        })
+        .await
     }
 
     /// Walks the chain of hashes from the first event to the last and says where it breaks.

@@ -226,3 +226,10 @@ pub(super) fn snapshot_counts(db: &Connection) -> rusqlite::Result<std::collecti
         })?
         .collect()
 }
+
+/// The ids of the snapshots a repository is known to hold.
+pub(super) fn snapshot_ids(db: &Connection, repository: &RepositoryName) -> rusqlite::Result<Vec<SnapshotId>> {
+    db.prepare_cached("SELECT id FROM snapshots WHERE repository = ?1 AND vanished = 0")?
+        .query_map([repository.as_str()], |row| row.get(0).map(SnapshotId))?
+        .collect()
+}

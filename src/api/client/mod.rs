@@ -31,9 +31,9 @@ use crate::domain::snapshot::SnapshotRecord;
 type Answer<T> = Result<T, ClientError>;
 
 /// How long the agent may take to begin an answer.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 /// How long it may take where it first reads a repository.
-const LONG_PATIENCE: Duration = Duration::from_secs(600);
+const LONG_PATIENCE: Duration = Duration::from_mins(10);
 
 /// A client of one agent; cheap to clone, usable from many tasks at once.
 #[derive(Debug, Clone)]
