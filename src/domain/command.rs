@@ -103,6 +103,19 @@ pub struct RunResult {
     pub item_errors: Vec<String>,
 }
 
+impl RunResult {
+    /// An attempt that came to nothing.
+    pub fn failed(outcome: Outcome, error: Failure) -> Self {
+        Self {
+            outcome,
+            stats: RunStats::default(),
+            snapshot: None,
+            error: Some(error),
+            item_errors: Vec::new(),
+        }
+    }
+}
+
 /// Who asks, and from where.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Actor {

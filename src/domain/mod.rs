@@ -27,3 +27,6 @@ pub mod units;
 pub mod view;
 
 pub use units::{Bytes, Millis, Timestamp};
+
+#[cfg(test)]
+mod tests;
