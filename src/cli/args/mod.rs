@@ -53,7 +53,7 @@ pub struct Global {
     #[arg(short = 'v', long, global = true, action = clap::ArgAction::Count)]
     pub verbose: u8,
     /// The agent's socket, instead of the one in the configuration
-    #[arg(long, global = true, value_name = "PATH", env = "LIFEBOAT_SOCKET", value_hint = ValueHint::FilePath)]
+    #[arg(long, global = true, value_name = "PATH", env = "LIFEBOAT_SOCKET", hide_env_values = true, value_hint = ValueHint::FilePath)]
     pub socket: Option<PathBuf>,
     /// Run the engine inside this process instead of talking to an agent
     #[arg(long, global = true)]
