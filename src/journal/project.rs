@@ -13,7 +13,7 @@ use crate::domain::event::{Event, EventRecord};
 use crate::domain::id::{JobName, RunId, SnapshotId, SourceName};
 use crate::domain::recovery::RecoveryRecord;
 use crate::domain::run::RunRecord;
-use crate::domain::snapshot::{Evidence, EvidenceLevel, SnapshotRecord};
+use crate::domain::snapshot::{EvidenceLevel, SnapshotRecord};
 use crate::domain::units::Timestamp;
 
 /// Stands between the words of a column that is searched, so that no search matches across two of them.
