@@ -8,11 +8,12 @@ use serde::de::DeserializeOwned;
 
 use super::audit;
 use crate::domain::alert::{Acknowledgement, Alert, AlertRecord};
+use crate::domain::apply::raise;
 use crate::domain::event::{Event, EventRecord};
 use crate::domain::id::{JobName, RunId, SnapshotId, SourceName};
 use crate::domain::recovery::RecoveryRecord;
 use crate::domain::run::RunRecord;
-use crate::domain::snapshot::{Evidence, EvidenceLevel, SnapshotRecord};
+use crate::domain::snapshot::{EvidenceLevel, SnapshotRecord};
 use crate::domain::units::Timestamp;
 
 /// Stands between the words of a column that is searched, so that no search matches across two of them.
@@ -28,12 +29,7 @@ pub(super) fn project(db: &Connection, record: &EventRecord) -> rusqlite::Result
             known.vanished_at = Some(record.at);
         }),
         Event::EvidenceRaised { snapshot, level } => change_snapshot(db, snapshot, |known| {
-            // The same level proved again is fresher proof; a lower one says nothing new about the higher.
-            if *level >= known.evidence.level {
-                known.evidence.level = *level;
-                known.evidence.at = record.at;
-            }
-            known.evidence.failure = known.evidence.failure.take().filter(|failure| failure.level > *level);
+            raise(&mut known.evidence, *level, record.at);
         }),
         Event::EvidenceRefuted { snapshot, failure } => change_snapshot(db, snapshot, |known| {
             known.evidence.failure = Some(failure.clone());
@@ -95,23 +91,7 @@ fn record_snapshot(db: &Connection, seq: u64, found: &SnapshotRecord) -> rusqlit
     let Some((first_seq, known)) = known else {
         return put_snapshot(db, seq.cast_signed(), found);
     };
-    // What the run that made it said is richer than what a listing of the repository found; proof is kept in any case.
-    let mut kept = if found.run.is_some() || known.run.is_none() {
-        found.clone()
-    } else {
-        known.clone()
-    };
-    kept.vanished_at = None;
-    kept.evidence = stronger(known.evidence, found.evidence.clone());
-    put_snapshot(db, first_seq, &kept)
-}
-
-fn stronger(known: Evidence, found: Evidence) -> Evidence {
-    if (found.level, found.at) > (known.level, known.at) && found.failure.is_some() == known.failure.is_some() {
-        found
-    } else {
-        known
-    }
+    put_snapshot(db, first_seq, &found.merged_with(&known))
 }
 
 fn change_snapshot(db: &Connection, id: &SnapshotId, change: impl FnOnce(&mut SnapshotRecord)) -> rusqlite::Result<()> {

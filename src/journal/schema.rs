@@ -194,27 +194,17 @@ pub(super) fn reset_projections(connection: &Connection) -> rusqlite::Result<()>
     Ok(())
 }
 
-/// Whether all projections are there and were made by these rules from the events up to `seq`.
+/// Whether the projections are whole, and were made by these rules from the events up to `seq`.
 pub(super) fn projections_are_current(connection: &Connection, seq: u64) -> rusqlite::Result<bool> {
-    for table in PROJECTION_TABLES {
-        let found: i64 = connection.query_row(
-            "SELECT count(*) FROM sqlite_schema WHERE type = 'table' AND name = ?1",
-            [table],
-            |row| row.get(0),
-        )?;
-        if found == 0 {
-            return Ok(false);
-        }
-    }
     let rules = meta(connection, "projection_rules")?;
     let at = meta(connection, "projection_seq")?;
-    Ok(rules == Some(projection_rules()) && at == Some(seq.to_string()))
+    Ok(at == Some(seq.to_string()) && rules == Some(projection_rules(connection)?))
 }
 
 /// Notes that the projections follow these rules and stand at `seq`.
 pub(super) fn mark_projections(connection: &Connection, seq: u64) -> rusqlite::Result<()> {
-    set_meta(connection, "projection_rules", &projection_rules())?;
-    set_meta(connection, "projection_seq", &seq.to_string())
+    set_meta(connection, "projection_rules", &projection_rules(connection)?)?;
+    advance_projections(connection, seq)
 }
 
 /// Notes that the projections stand at `seq`.
@@ -235,14 +225,20 @@ fn set_meta(connection: &Connection, key: &str, value: &str) -> rusqlite::Result
         .map(drop)
 }
 
-/// Identifies the rules that make projections: the code itself, so that nobody has to remember a version number.
-fn projection_rules() -> String {
-    fingerprint(&[
-        PROJECTIONS,
-        include_str!("project.rs"),
-        include_str!("audit.rs"),
-        include_str!("upcast.rs"),
-    ])
+/// Identifies the rules that make projections: the code itself, so that nobody has to remember a version number, and
+/// the tables as they are in the file, so that one that is missing or was altered is noticed.
+fn projection_rules(connection: &Connection) -> rusqlite::Result<String> {
+    let mut texts = vec![
+        include_str!("project.rs").to_owned(),
+        include_str!("audit.rs").to_owned(),
+        include_str!("upcast.rs").to_owned(),
+        include_str!("../domain/apply.rs").to_owned(),
+    ];
+    let mut tables = connection.prepare("SELECT sql FROM sqlite_schema WHERE sql IS NOT NULL ORDER BY name")?;
+    for sql in tables.query_map([], |row| row.get::<_, String>(0))? {
+        texts.push(sql?);
+    }
+    Ok(fingerprint(&texts.iter().map(String::as_str).collect::<Vec<_>>()))
 }
 
 /// Identifies the rules that make a state, in the same way.
@@ -250,6 +246,7 @@ pub(super) fn state_rules() -> String {
     fingerprint(&[
         include_str!("../domain/apply.rs"),
         include_str!("../domain/state.rs"),
+        include_str!("../domain/alert.rs"),
         include_str!("upcast.rs"),
     ])
 }
