@@ -225,10 +225,17 @@ impl Repository {
             path: path.to_owned(),
         };
         let mut tree = snapshot.snapshot.tree;
+<<<<<<< HEAD
         let mut parts = path
+=======
+        let mut here: Option<Box<Node>> = None;
+        // Collected before the first await, so that the future can be spawned: an iterator over borrowed parts cannot.
+        let parts: Vec<&str> = path
+>>>>>>> main
             .split('/')
             .filter(|part| !part.is_empty() && *part != ".")
-            .peekable();
+            .collect();
+        let mut parts = parts.into_iter().peekable();
         while let Some(part) = parts.next() {
             let nodes = self.load_tree(index, &tree).await?;
             let matches = |node: &Node| node.name == part.as_bytes() || node.display_name() == part;

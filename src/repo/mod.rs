@@ -56,7 +56,6 @@ pub mod reader;
 pub mod restore;
 pub mod snapshot;
 pub mod stats;
-pub(crate) mod stop;
 #[cfg(test)]
 mod testing;
 pub mod tree;
@@ -326,9 +325,8 @@ impl Repository {
         }
         let missing: Vec<String> = names.into_iter().filter(|name| !loaded.files.contains(name)).collect();
         let loads = missing
-            .iter()
-            .cloned()
-            // The name is owned: a borrowed one makes the future of every caller impossible to spawn.
+            .clone()
+            .into_iter()
             .map(|name| async move { self.load_json::<IndexFile>(FileKind::Index, &name).await });
         let mut loads = futures_util::stream::iter(loads).buffered(PARALLEL_READS);
         let mut files = Vec::new();
