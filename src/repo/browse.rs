@@ -225,13 +225,8 @@ impl Repository {
             path: path.to_owned(),
         };
         let mut tree = snapshot.snapshot.tree;
-<<<<<<< HEAD
-        let mut parts = path
-=======
-        let mut here: Option<Box<Node>> = None;
         // Collected before the first await, so that the future can be spawned: an iterator over borrowed parts cannot.
         let parts: Vec<&str> = path
->>>>>>> main
             .split('/')
             .filter(|part| !part.is_empty() && *part != ".")
             .collect();
