@@ -152,8 +152,10 @@ impl Planner<'_> {
         match self.options.overwrite {
             Overwrite::Never => Action::Keep,
             Overwrite::IfNewer if newer => Action::Keep,
-            // A file with several names would change under all of them.
-            _ if self.options.delta && regular && stat.st_nlink == 1 => Action::Patch,
+            // A file with names beyond the snapshot's would change under all of them.
+            _ if self.options.delta && regular && (stat.st_nlink == 1 || stat.st_nlink == item.node.links) => {
+                Action::Patch
+            }
             _ => Action::Create,
         }
     }
