@@ -226,10 +226,12 @@ impl Repository {
         };
         let mut tree = snapshot.snapshot.tree;
         let mut here: Option<Box<Node>> = None;
-        let mut parts = path
+        // Collected before the first await, so that the future can be spawned: an iterator over borrowed parts cannot.
+        let parts: Vec<&str> = path
             .split('/')
             .filter(|part| !part.is_empty() && *part != ".")
-            .peekable();
+            .collect();
+        let mut parts = parts.into_iter().peekable();
         while let Some(part) = parts.next() {
             let nodes = self.load_tree(index, &tree).await?;
             let matches = |node: &Node| node.name == part.as_bytes() || node.display_name() == part;

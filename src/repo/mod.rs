@@ -325,8 +325,9 @@ impl Repository {
         }
         let missing: Vec<String> = names.into_iter().filter(|name| !loaded.files.contains(name)).collect();
         let loads = missing
-            .iter()
-            .map(|name| self.load_json::<IndexFile>(FileKind::Index, name));
+            .clone()
+            .into_iter()
+            .map(|name| async move { self.load_json::<IndexFile>(FileKind::Index, &name).await });
         let mut loads = futures_util::stream::iter(loads).buffered(PARALLEL_READS);
         let mut files = Vec::new();
         while let Some(file) = loads.next().await {
