@@ -21,6 +21,7 @@ mod alert;
 pub mod args;
 mod backup;
 mod context;
+mod doctor;
 mod error;
 mod follow;
 mod job;
@@ -147,7 +148,8 @@ async fn dispatch(verb: Option<Verb>, ctx: &Ctx, wiring: Wiring) -> Result<Exit,
         Some(Verb::Journal { command }) => journal::run(command, ctx).await,
         Some(Verb::Completions { shell }) => manual::completions(shell),
         Some(Verb::Man { dir }) => manual::man(dir.as_deref()),
-        Some(Verb::Init(_) | Verb::Doctor | Verb::Config { .. }) => Err(CliError::failed("not built yet")),
+        Some(Verb::Doctor) => doctor::run(ctx).await,
+        Some(Verb::Init(_) | Verb::Config { .. }) => Err(CliError::failed("not built yet")),
     }
 }
 
