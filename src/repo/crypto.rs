@@ -60,37 +60,30 @@ impl CipherKey {
         Aes256CtrPoly1305Aes::new(Key::from_slice(self.0.as_slice()))
     }
 
-    /// Seals what `fill` writes: it is given a buffer that already holds the IV and appends the plain bytes.
-    pub fn seal_with<E>(&self, capacity: usize, fill: impl FnOnce(&mut Vec<u8>) -> Result<(), E>) -> Result<Vec<u8>, E>
-    where
-        E: From<getrandom::Error>,
-    {
-        let mut buffer = Vec::with_capacity(capacity + OVERHEAD);
-        buffer.resize(IV_SIZE, 0);
-        fill(&mut buffer)?;
-        self.seal_in_place(&mut buffer)?;
+    /// Seals a copy of `plain`.
+    pub fn seal(&self, plain: &[u8]) -> Result<Vec<u8>, getrandom::Error> {
+        let mut buffer = vec![0; plain.len() + OVERHEAD];
+        buffer[IV_SIZE..IV_SIZE + plain.len()].copy_from_slice(plain);
+        self.seal_slice(&mut buffer)?;
         Ok(buffer)
     }
 
-    /// Seals a copy of `plain`.
-    pub fn seal(&self, plain: &[u8]) -> Result<Vec<u8>, getrandom::Error> {
-        self.seal_with(plain.len(), |buffer| {
-            buffer.extend_from_slice(plain);
-            Ok(())
-        })
-    }
-
-    /// Seals a buffer whose first [`IV_SIZE`] bytes are room for the IV; the MAC is appended.
-    pub fn seal_in_place(&self, buffer: &mut Vec<u8>) -> Result<(), getrandom::Error> {
+    /// Seals in place: the plain bytes stand between room for the IV and room for the MAC.
+    pub fn seal_slice(&self, buffer: &mut [u8]) -> Result<(), getrandom::Error> {
+        let inner = buffer
+            .len()
+            .checked_sub(OVERHEAD)
+            .expect("the buffer has room for the envelope");
         let mut nonce = [0; IV_SIZE];
         getrandom::fill(&mut nonce)?;
-        let (iv, plain) = buffer.split_at_mut(IV_SIZE);
+        let (iv, rest) = buffer.split_at_mut(IV_SIZE);
+        let (plain, mac) = rest.split_at_mut(inner);
         iv.copy_from_slice(&nonce);
         let tag = self
             .cipher()
             .encrypt_in_place_detached(Nonce::from_slice(&nonce), b"", plain)
             .expect("without associated data this cipher accepts any length");
-        buffer.extend_from_slice(&tag);
+        mac.copy_from_slice(&tag);
         Ok(())
     }
 

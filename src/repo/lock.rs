@@ -237,7 +237,7 @@ impl Lock {
     }
 
     /// Removes the lock.
-    pub async fn release(self) -> Result<(), RepoError> {
+    pub async fn release(&self) -> Result<(), RepoError> {
         match self.take() {
             Some(name) => self.repo.delete_lock(&name).await,
             None => Ok(()),

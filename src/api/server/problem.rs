@@ -1,7 +1,7 @@
 //! What is not a success, as an HTTP answer.
 
 use axum::Json;
-use axum::extract::rejection::BytesRejection;
+use axum::extract::rejection::{BytesRejection, PathRejection};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 
@@ -58,6 +58,12 @@ impl From<EngineError> for ProblemAnswer {
 impl From<BytesRejection> for ProblemAnswer {
     fn from(rejection: BytesRejection) -> Self {
         Self::invalid(format!("the request's body was not taken: {rejection}"))
+    }
+}
+
+impl From<PathRejection> for ProblemAnswer {
+    fn from(rejection: PathRejection) -> Self {
+        Self::invalid(format!("the request's path is not understood: {rejection}"))
     }
 }
 

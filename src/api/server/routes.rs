@@ -1,13 +1,13 @@
 //! The routes: each reads its request, asks the engine one thing and renders the answer.
 
 use axum::body::Bytes;
-use axum::extract::rejection::BytesRejection;
+use axum::extract::rejection::{BytesRejection, PathRejection};
 use axum::extract::{DefaultBodyLimit, Path, RawQuery, Request, State};
 use axum::http::{HeaderValue, Method, Uri, header};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
-use axum::{Json, Router};
+use axum::{Extension, Json, Router};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
@@ -30,6 +30,7 @@ const CONTENT_LIMIT: u64 = 64 << 20;
 /// The most rows of a page.
 const PAGE_LIMIT: u32 = 1000;
 
+type Id = Result<Path<String>, PathRejection>;
 type Answer<T> = Result<Json<T>, ProblemAnswer>;
 
 /// Builds the router that the table in [`crate::api`] describes.
@@ -88,16 +89,11 @@ async fn no_route(method: Method, uri: Uri) -> ProblemAnswer {
     ProblemAnswer::no_route(format!("there is no {method} {}", uri.path()))
 }
 
-async fn overview<B: Backend>(
-    State(shared): State<Shared<B>>,
-    axum::Extension(only): ReadOnlyExtension,
-) -> Json<Overview> {
+async fn overview<B: Backend>(State(shared): State<Shared<B>>, Extension(only): Extension<ReadOnly>) -> Json<Overview> {
     let mut overview = Overview::clone(&shared.backend.overview().borrow());
     overview.read_only |= only.0;
     Json(overview)
 }
-
-type ReadOnlyExtension = axum::Extension<ReadOnly>;
 
 async fn runs<B: Backend>(State(shared): State<Shared<B>>, query: RawQuery) -> Answer<Page<RunRecord>> {
     Ok(Json(shared.backend.runs(page_query(query)?).await?))
@@ -119,11 +115,8 @@ async fn journal<B: Backend>(State(shared): State<Shared<B>>, query: RawQuery) -
     Ok(Json(shared.backend.journal(page_query(query)?).await?))
 }
 
-async fn run_log<B: Backend>(
-    State(shared): State<Shared<B>>,
-    Path(run): Path<String>,
-) -> Result<String, ProblemAnswer> {
-    Ok(shared.backend.run_log(&run).await?)
+async fn run_log<B: Backend>(State(shared): State<Shared<B>>, run: Id) -> Result<String, ProblemAnswer> {
+    Ok(shared.backend.run_log(&run?).await?)
 }
 
 /// What `tree` and `content` ask for.
@@ -145,21 +138,21 @@ impl Default for Place {
 
 async fn snapshot_tree<B: Backend>(
     State(shared): State<Shared<B>>,
-    Path(snapshot): Path<String>,
+    snapshot: Id,
     query: RawQuery,
 ) -> Answer<Vec<TreeEntryView>> {
     let place: Place = parse_query(query)?;
-    Ok(Json(shared.backend.snapshot_tree(&snapshot, &place.path).await?))
+    Ok(Json(shared.backend.snapshot_tree(&snapshot?, &place.path).await?))
 }
 
 async fn snapshot_content<B: Backend>(
     State(shared): State<Shared<B>>,
-    Path(snapshot): Path<String>,
+    snapshot: Id,
     query: RawQuery,
 ) -> Result<Response, ProblemAnswer> {
     let place: Place = parse_query(query)?;
     let limit = place.limit.min(CONTENT_LIMIT);
-    let content = shared.backend.snapshot_content(&snapshot, &place.path, limit).await?;
+    let content = shared.backend.snapshot_content(&snapshot?, &place.path, limit).await?;
     Ok(([(header::CONTENT_TYPE, "application/octet-stream")], content).into_response())
 }
 
