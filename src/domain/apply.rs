@@ -224,9 +224,13 @@ fn finish_run(state: &mut State, record: &RunRecord) {
 fn record_snapshot(state: &mut State, snapshot: &SnapshotRecord) {
     let Some(source) = &snapshot.source else { return };
     let points = &mut state.sources.entry(source.clone()).or_default().restore_points;
-    points.retain(|point| point.id != snapshot.id);
-    let place = points.partition_point(|point| point.taken_at <= snapshot.taken_at);
-    points.insert(place, snapshot.clone());
+    let known = points
+        .iter()
+        .position(|point| point.id == snapshot.id)
+        .and_then(|place| points.remove(place));
+    let point = known.map_or_else(|| snapshot.clone(), |known| snapshot.merged_with(&known));
+    let place = points.partition_point(|other| other.taken_at <= point.taken_at);
+    points.insert(place, point);
     trim_restore_points(points);
 }
 

@@ -13,7 +13,7 @@ use crate::domain::event::{Event, EventRecord};
 use crate::domain::id::{JobName, RunId, SnapshotId, SourceName};
 use crate::domain::recovery::RecoveryRecord;
 use crate::domain::run::RunRecord;
-use crate::domain::snapshot::{Evidence, EvidenceLevel, SnapshotRecord};
+use crate::domain::snapshot::{EvidenceLevel, SnapshotRecord};
 use crate::domain::units::Timestamp;
 
 /// Stands between the words of a column that is searched, so that no search matches across two of them.
@@ -91,23 +91,7 @@ fn record_snapshot(db: &Connection, seq: u64, found: &SnapshotRecord) -> rusqlit
     let Some((first_seq, known)) = known else {
         return put_snapshot(db, seq.cast_signed(), found);
     };
-    // What the run that made it said is richer than what a listing of the repository found; proof is kept in any case.
-    let mut kept = if found.run.is_some() || known.run.is_none() {
-        found.clone()
-    } else {
-        known.clone()
-    };
-    kept.vanished_at = None;
-    kept.evidence = stronger(known.evidence, found.evidence.clone());
-    put_snapshot(db, first_seq, &kept)
-}
-
-fn stronger(known: Evidence, found: Evidence) -> Evidence {
-    if (found.level, found.at) > (known.level, known.at) && found.failure.is_some() == known.failure.is_some() {
-        found
-    } else {
-        known
-    }
+    put_snapshot(db, first_seq, &found.merged_with(&known))
 }
 
 fn change_snapshot(db: &Connection, id: &SnapshotId, change: impl FnOnce(&mut SnapshotRecord)) -> rusqlite::Result<()> {
