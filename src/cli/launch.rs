@@ -14,7 +14,8 @@ use std::time::Duration;
 use super::context::Ctx;
 use super::error::{CliError, Exit};
 use super::settings::Settings;
-use crate::api::Client;
+use crate::api::{Client, Server, pipe};
+use crate::engine::Engine;
 
 /// How long a new agent may take until it listens.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -24,17 +25,33 @@ const LOG_LIMIT: u64 = 16 << 20;
 /// The engine in this process, for `--embedded`.
 #[derive(Debug)]
 pub struct Embedded {
-    _client: Client,
+    client: Client,
+    engine: Engine,
 }
 
 impl Embedded {
+    async fn start(ctx: &Ctx) -> Result<Self, CliError> {
+        let engine = super::agent::start_engine(ctx, &ctx.settings()?).await?;
+        let (pipe, listener) = pipe();
+        let server = Server::new(engine.clone(), ctx.clock.clone(), ctx.global.read_only);
+        tokio::spawn(async move { server.serve_pipe(listener).await });
+        let client = Client::in_memory(pipe, ctx.actor.clone()).read_only(ctx.global.read_only);
+        Ok(Self { client, engine })
+    }
+
     /// Ends it in good order.
-    #[expect(clippy::unused_async, reason = "the engine is coming")]
-    pub async fn stop(self) {}
+    pub async fn stop(self) {
+        // It can only fail by having stopped already.
+        let _ = self.engine.stop("the program that ran it ends").await;
+    }
 }
 
 /// Finds the agent, starts one when there is none, and makes a client of it.
 pub(super) async fn client(ctx: &Ctx) -> Result<Client, CliError> {
+    if ctx.global.embedded {
+        let embedded = ctx.embedded.get_or_try_init(|| Embedded::start(ctx)).await?;
+        return Ok(embedded.client.clone());
+    }
     let client = ctx.client_of_running()?;
     let socket = ctx.socket()?;
     if answers(&socket) {
@@ -50,7 +67,7 @@ pub(super) async fn client(ctx: &Ctx) -> Result<Client, CliError> {
 }
 
 /// Whether somebody listens there.
-fn answers(socket: &Path) -> bool {
+pub(super) fn answers(socket: &Path) -> bool {
     UnixStream::connect(socket).is_ok()
 }
 
@@ -58,7 +75,7 @@ async fn start(ctx: &Ctx, settings: &Settings, socket: &Path) -> Result<(), CliE
     let log_path = settings.state_dir.join("agent.log");
     let (log, begins_at) = open_log(&settings.state_dir, &log_path)?;
     ctx.out.remark("starting the agent");
-    let mut child = spawn(ctx, settings, socket, log)?;
+    let mut child = spawn(settings, socket, log)?;
     let begun = ctx.clock.monotonic();
     let mut ended = None;
     loop {
@@ -81,16 +98,13 @@ async fn start(ctx: &Ctx, settings: &Settings, socket: &Path) -> Result<(), CliE
     }
 }
 
-fn spawn(ctx: &Ctx, settings: &Settings, socket: &Path, log: File) -> Result<Child, CliError> {
+fn spawn(settings: &Settings, socket: &Path, log: File) -> Result<Child, CliError> {
     let failed = |error: std::io::Error| CliError::failed("the agent could not be started").why(error);
     let program = std::env::current_exe().map_err(failed)?;
     let mut command = Command::new(program);
     command.arg("--config").arg(&settings.path).arg("--socket").arg(socket);
     command.args(["agent", "run", "--detached"]);
-    if ctx.global.read_only {
-        // A console that may change nothing must not leave an agent behind that nobody can change: only the client is.
-        tracing::debug!("the agent itself is started read-write");
-    }
+    // `--read-only` is not handed on: it binds this client, and must not leave an agent behind that nobody can use.
     let errors = log.try_clone().map_err(failed)?;
     command
         .stdin(Stdio::null())
