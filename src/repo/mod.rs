@@ -56,6 +56,7 @@ pub mod reader;
 pub mod restore;
 pub mod snapshot;
 pub mod stats;
+pub(crate) mod stop;
 #[cfg(test)]
 mod testing;
 pub mod tree;
