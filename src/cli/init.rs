@@ -63,6 +63,8 @@ struct Wanted {
     databases: Vec<(PostgresConnection, String)>,
     schedule: String,
     zone: String,
+    /// Where the agent keeps its state, unless the usual place is right.
+    state_dir: Option<PathBuf>,
 }
 
 /// Runs `lifeboat init`.
@@ -139,7 +141,15 @@ fn ask(args: InitArgs, ctx: &Ctx, config: &Path) -> Result<Wanted, CliError> {
         databases,
         schedule: args.schedule,
         zone: args.zone,
+        state_dir: state_dir(config),
     })
+}
+
+/// A configuration in no usual place gets an agent of its own, so that two of them never meet on one socket.
+fn state_dir(config: &Path) -> Option<PathBuf> {
+    let directory = config.parent()?;
+    let usual = directory.file_name().is_some_and(|name| name == "lifeboat");
+    (!usual).then(|| directory.join("lifeboat-state"))
 }
 
 fn prompt(question: &str, default: &str) -> Result<String, CliError> {
@@ -208,12 +218,11 @@ fn compose(wanted: &Wanted) -> (String, Vec<String>) {
     let path = |path: &Path| quoted(&path.display().to_string());
     let mut text =
         String::from("# Every option there is: see config.example.toml. Check this with: lifeboat config check\n\n");
-    let _ = writeln!(text, "site = {}", quoted(&host_name()));
-    let _ = writeln!(
-        text,
-        "environment = \"PROD\"\n\n[repository.main]\nurl = {}",
-        path(&wanted.repository)
-    );
+    let _ = writeln!(text, "site = {}\nenvironment = \"PROD\"", quoted(&host_name()));
+    if let Some(directory) = &wanted.state_dir {
+        let _ = writeln!(text, "\n[agent]\nstate_dir = {}", path(directory));
+    }
+    let _ = writeln!(text, "\n[repository.main]\nurl = {}", path(&wanted.repository));
     let _ = writeln!(text, "password = {{ file = {} }}", path(&wanted.password_file));
     let mut jobs = Vec::new();
     if !wanted.paths.is_empty() {
@@ -288,6 +297,7 @@ mod tests {
             databases: vec![parse_postgres("postgres://ana@db1/shop").unwrap()],
             schedule: "0 2 * * *".to_owned(),
             zone: "UTC".to_owned(),
+            state_dir: Some("/srv/state".into()),
         };
         let (text, jobs) = compose(&wanted);
         let table: toml_edit::DocumentMut = text.parse().unwrap();
