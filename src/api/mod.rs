@@ -20,6 +20,48 @@
 //! | `POST /v1/practice` (`{"incident": "…"}`) | only in the sandbox: breaks something on purpose |
 //! | `POST /v1/stop` | the agent ends in good order |
 //!
-//! What is not a success carries a [`types::Problem`].
+//! What is not a success carries a [`types::Problem`]. Every answer names the agent's version in a header, so that a
+//! client of another version can say so instead of stumbling over a field.
+//!
+//! Promises: only the agent's own user and root get an answer; a client that reads slowly or not at all slows nobody
+//! down but itself; a client that says it is read-only is held to it on this side of the socket; no request, however
+//! garbled, ends in anything but an answer.
+
+pub mod backend;
+pub mod client;
+pub mod pipe;
+pub mod server;
+
+pub use client::{Client, ClientError, ErrorKind, Stream};
+pub use pipe::{Pipe, PipeListener, pipe};
+pub use server::{BindError, Server, Socket};
 
 pub use crate::domain::view as types;
+
+/// The header in which an agent names its version.
+pub const VERSION_HEADER: &str = "lifeboat-version";
+/// The header with which a client gives up its right to change anything.
+pub const READ_ONLY_HEADER: &str = "lifeboat-read-only";
+/// The version of this program.
+pub const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// What `POST /v1/practice` takes.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct PracticeRequest {
+    /// The incident's name.
+    pub incident: String,
+}
+
+/// What `POST /v1/practice` answers.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct PracticeAnswer {
+    /// What was broken, in words.
+    pub message: String,
+}
+
+/// What `POST /v1/stop` takes.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct StopRequest {
+    /// Who asks.
+    pub actor: crate::domain::command::Actor,
+}

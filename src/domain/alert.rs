@@ -144,3 +144,6 @@ pub struct AlertRecord {
     /// Why it ended.
     pub resolution: Option<String>,
 }
+
+/// How the reason of a resolution begins when a person closed the alert; such a condition stays closed until it has been over once.
+pub const BY_HAND: &str = "closed by ";

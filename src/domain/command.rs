@@ -56,12 +56,10 @@ pub enum Observation {
     AgentStarted { version: String, host: String, pid: u32 },
     /// The agent is about to end.
     AgentStopping { reason: String },
-    /// Time has passed: schedules and alert rules are looked at.
-    TimePassed,
     /// An attempt is about to begin.
     RunStarting { run: RunId },
     /// An attempt ended.
-    RunEnded { run: RunId, result: RunResult },
+    RunEnded { run: RunId, result: Box<RunResult> },
     /// A recovery is about to begin.
     RecoveryStarting { recovery: RecoveryId },
     /// A recovery moved on.
@@ -77,10 +75,11 @@ pub enum Observation {
         level: EvidenceLevel,
         failure: Option<EvidenceFailure>,
     },
-    /// What a repository holds.
+    /// A repository was listed; what it holds that the journal does not know, and the other way round.
     RepositoryListed {
         repository: RepositoryName,
-        snapshots: Vec<SnapshotRecord>,
+        appeared: Vec<SnapshotRecord>,
+        vanished: Vec<SnapshotId>,
     },
     /// A repository could not be listed.
     RepositoryUnreachable {
@@ -102,6 +101,19 @@ pub struct RunResult {
     pub error: Option<Failure>,
     /// The first things that could not be read.
     pub item_errors: Vec<String>,
+}
+
+impl RunResult {
+    /// An attempt that came to nothing.
+    pub fn failed(outcome: Outcome, error: Failure) -> Self {
+        Self {
+            outcome,
+            stats: RunStats::default(),
+            snapshot: None,
+            error: Some(error),
+            item_errors: Vec::new(),
+        }
+    }
 }
 
 /// Who asks, and from where.

@@ -91,6 +91,8 @@ pub enum Event {
     },
     /// A condition ended.
     AlertResolved { key: AlertKey, reason: String },
+    /// A condition that somebody had closed by hand is over, so the alert may open again.
+    AlertRearmed { key: AlertKey },
     /// Somebody asked for what may not be.
     CommandRefused { command: String, reason: String },
 }
@@ -125,6 +127,7 @@ impl Event {
             Self::AlertOpened { .. } => "alert_opened",
             Self::AlertAcknowledged { .. } => "alert_acknowledged",
             Self::AlertResolved { .. } => "alert_resolved",
+            Self::AlertRearmed { .. } => "alert_rearmed",
             Self::CommandRefused { .. } => "command_refused",
         }
     }
@@ -206,6 +209,7 @@ impl Event {
             Self::AlertOpened { alert } => format!("ALERT {} {}: {}", alert.severity.word(), alert.key, alert.message),
             Self::AlertAcknowledged { key, by, .. } => format!("alert {key} acknowledged by {by}"),
             Self::AlertResolved { key, reason } => format!("alert {key} resolved: {reason}"),
+            Self::AlertRearmed { key } => format!("alert {key} may open again"),
             Self::CommandRefused { command, reason } => format!("refused to {command}: {reason}"),
         }
     }

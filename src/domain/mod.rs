@@ -9,11 +9,15 @@
 pub mod alert;
 pub mod apply;
 pub mod command;
+pub mod decide;
 pub mod event;
+pub mod gauge;
 pub mod id;
 pub mod job;
 pub mod objective;
+pub mod react;
 pub mod recovery;
+pub mod rules;
 pub mod run;
 pub mod schedule;
 pub mod snapshot;
@@ -23,3 +27,6 @@ pub mod units;
 pub mod view;
 
 pub use units::{Bytes, Millis, Timestamp};
+
+#[cfg(test)]
+mod tests;

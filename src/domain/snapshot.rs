@@ -137,6 +137,31 @@ impl SnapshotRecord {
     }
 }
 
+impl SnapshotRecord {
+    /// This record of a snapshot that is already known by another: found again in its repository, or reported by its run
+    /// after a listing saw it. What the run that made it said is richer than what a listing found; proof is kept.
+    #[must_use]
+    pub fn merged_with(&self, known: &Self) -> Self {
+        let richer = if self.run.is_some() || known.run.is_none() {
+            self
+        } else {
+            known
+        };
+        let more_proof = (self.evidence.level, self.evidence.at) > (known.evidence.level, known.evidence.at);
+        let comparable = self.evidence.failure.is_some() == known.evidence.failure.is_some();
+        let evidence = if more_proof && comparable {
+            &self.evidence
+        } else {
+            &known.evidence
+        };
+        Self {
+            vanished_at: None,
+            evidence: evidence.clone(),
+            ..richer.clone()
+        }
+    }
+}
+
 /// What was recorded of a database in the same transaction its dump was taken in.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct DatabaseFacts {

@@ -1,11 +1,11 @@
 //! State: what is live. It is nothing but the events applied in order.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use serde::{Deserialize, Serialize};
 
 use super::alert::Alert;
-use super::id::{AlertKey, JobName, RecoveryId, RepositoryName, RunId, SourceName};
+use super::id::{AlertKey, JobName, RecoveryId, RepositoryName, RunId, SnapshotId, SourceName};
 use super::recovery::Recovery;
 use super::run::{Failure, Outcome, Run};
 use super::snapshot::SnapshotRecord;
@@ -35,6 +35,8 @@ pub struct State {
     pub recoveries: BTreeMap<RecoveryId, Recovery>,
     /// Open alerts.
     pub alerts: BTreeMap<AlertKey, Alert>,
+    /// Conditions closed by hand that still hold; they stay closed until they have been over once.
+    pub dismissed: BTreeSet<AlertKey>,
     /// Facts about sources.
     pub sources: BTreeMap<SourceName, SourceFacts>,
     /// Facts about repositories.
@@ -79,6 +81,8 @@ pub struct JobFacts {
     pub failures_in_a_row: u32,
     /// Why the last one failed.
     pub last_error: Option<Failure>,
+    /// The due time of a run that was missed and not made up for since.
+    pub missed: Option<Timestamp>,
 }
 
 impl JobFacts {
@@ -96,6 +100,7 @@ impl JobFacts {
             sizes: VecDeque::new(),
             failures_in_a_row: 0,
             last_error: None,
+            missed: None,
         }
     }
 
@@ -112,6 +117,21 @@ pub struct SourceFacts {
     pub restore_points: VecDeque<SnapshotRecord>,
     /// Measured recoveries, oldest first.
     pub measurements: VecDeque<Measurement>,
+    /// How the verifications of the newest snapshots went that gave no verdict.
+    pub inconclusive: Option<Inconclusive>,
+}
+
+/// Verifications of one snapshot that ended without a verdict: the scratch server was down, the disk full.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Inconclusive {
+    /// The snapshot.
+    pub snapshot: SnapshotId,
+    /// How many in a row.
+    pub attempts: u32,
+    /// When the last ended.
+    pub at: Timestamp,
+    /// Why.
+    pub failure: Failure,
 }
 
 /// What one recovery measured.

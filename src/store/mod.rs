@@ -1,1 +1,160 @@
-//! (essay follows)
+//! Bytes by key.
+//!
+//! A [`Store`] keeps immutable objects under keys such as `config` or `data/ab/abcd…`. It knows nothing about what
+//! the bytes mean. Everything above it relies on the semantics written at the trait, and `conformance` runs the same
+//! suite against every backend, so a new backend is right when that suite is green.
+//!
+//! | file | what it holds |
+//! | --- | --- |
+//! | `mod` | the trait, its required semantics, [`open`] |
+//! | [`local`] | a directory, in restic's layout |
+//! | [`memory`] | a map, for tests |
+//! | [`fault`] | the one fault injector, wrapped around another store |
+//! | `conformance` | the suite every backend passes |
+//!
+//! What a store never does: overwrite an object in place, return part of a listing as if it were the whole, report
+//! success before the bytes are durable, or retry behind its caller's back.
+
+#[cfg(test)]
+mod conformance;
+pub mod error;
+pub mod fault;
+pub mod local;
+pub mod memory;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures_util::future::BoxFuture;
+
+pub use error::{ErrorKind, StoreError};
+
+/// The result of a store operation.
+pub type StoreResult<T> = Result<T, StoreError>;
+
+/// One object in a listing.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ObjectInfo {
+    /// The whole key.
+    pub key: String,
+    /// The size in bytes.
+    pub size: u64,
+}
+
+/// What a backend can do beyond the required operations.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Capabilities {
+    /// Ranged reads cost one round trip over a network, so callers should fetch fewer, larger ranges.
+    pub remote: bool,
+    /// How many writes may usefully be in flight at once.
+    pub parallel_puts: usize,
+}
+
+/// Immutable objects by key.
+///
+/// Required semantics, tested by the conformance suite:
+///
+/// - **Keys** are relative, `/`-separated, without empty, `.` or `..` components; anything else is refused.
+/// - **put** is create-only: it fails with [`ErrorKind::AlreadyExists`] rather than replace an object, and leaves the
+///   existing bytes untouched. When it returns `Ok`, the bytes survive a crash of the machine. When it fails, the
+///   object is either absent or complete, never partial.
+/// - **get** and **get range** return exactly the stored bytes. A range that reaches past the end fails with
+///   [`ErrorKind::ShortRead`]; a missing key with [`ErrorKind::NotFound`].
+/// - **list** returns every object whose key begins with `prefix`, whole or an error, sorted by key, and nothing that is
+///   still being written. An unknown prefix is an empty list.
+/// - **delete** of a missing key fails with [`ErrorKind::NotFound`].
+/// - Every operation may be called from many tasks at once, and may be dropped at any point.
+pub trait Store: Send + Sync + std::fmt::Debug {
+    /// Stores `data` under a new `key`, durably.
+    fn put<'a>(&'a self, key: &'a str, data: Bytes) -> BoxFuture<'a, StoreResult<()>>;
+
+    /// Reads a whole object.
+    fn get<'a>(&'a self, key: &'a str) -> BoxFuture<'a, StoreResult<Bytes>>;
+
+    /// Reads `length` bytes from `offset`.
+    fn get_range<'a>(&'a self, key: &'a str, offset: u64, length: u64) -> BoxFuture<'a, StoreResult<Bytes>>;
+
+    /// Returns the size of an object in bytes.
+    fn head<'a>(&'a self, key: &'a str) -> BoxFuture<'a, StoreResult<u64>>;
+
+    /// Lists every object under a prefix, whole or an error.
+    fn list<'a>(&'a self, prefix: &'a str) -> BoxFuture<'a, StoreResult<Vec<ObjectInfo>>>;
+
+    /// Removes an object.
+    fn delete<'a>(&'a self, key: &'a str) -> BoxFuture<'a, StoreResult<()>>;
+
+    /// Creates whatever the backend needs before the first put (directories, for a local store).
+    fn create(&self) -> BoxFuture<'_, StoreResult<()>>;
+
+    /// Says what this backend can do.
+    fn capabilities(&self) -> Capabilities;
+
+    /// The address as an operator would write it.
+    fn location(&self) -> &str;
+
+    /// The directory of a store on this machine, when it is one; lets a caller measure free space.
+    fn local_path(&self) -> Option<&std::path::Path> {
+        None
+    }
+}
+
+/// Opens the store at `url`: a path or a `file://` address.
+pub fn open(url: &str) -> StoreResult<Arc<dyn Store>> {
+    if url.is_empty() {
+        return Err(StoreError::new(
+            ErrorKind::Unsupported,
+            "open",
+            "the store",
+            "the address is empty",
+        ));
+    }
+    if let Some(path) = url.strip_prefix("file://") {
+        return Ok(Arc::new(local::LocalStore::new(PathBuf::from(path))));
+    }
+    if let Some((scheme, _)) = url.split_once("://") {
+        let message = format!("{scheme}:// is not supported in this build");
+        return Err(StoreError::new(ErrorKind::Unsupported, "open", url, message));
+    }
+    Ok(Arc::new(local::LocalStore::new(PathBuf::from(
+        url.strip_prefix("local:").unwrap_or(url),
+    ))))
+}
+
+/// Refuses keys that could leave the store.
+pub(crate) fn check_key(action: &'static str, key: &str) -> StoreResult<()> {
+    let fine = !key.is_empty()
+        && !key.contains(['\0', '\\'])
+        && key
+            .split('/')
+            .all(|part| !part.is_empty() && part != "." && part != "..");
+    if fine {
+        Ok(())
+    } else {
+        Err(StoreError::new(ErrorKind::Other, action, key, "not a valid key"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_and_file_addresses_open_and_the_rest_is_refused() {
+        assert_eq!(open("/srv/backup").unwrap().location(), "/srv/backup");
+        assert_eq!(open("file:///srv/backup").unwrap().location(), "/srv/backup");
+        for url in ["s3://bucket/prefix", "az://c", ""] {
+            let error = open(url).unwrap_err();
+            assert_eq!(error.kind, ErrorKind::Unsupported, "{url}");
+            assert!(error.hint().is_some());
+        }
+    }
+
+    #[test]
+    fn keys_that_leave_the_store_are_refused() {
+        for key in ["", "/etc/passwd", "a/../b", "a//b", "./a", "a/", "a\0b"] {
+            assert!(check_key("read", key).is_err(), "{key:?}");
+        }
+        assert!(check_key("read", "data/ab/abcd").is_ok());
+    }
+}

@@ -1,0 +1,220 @@
+//! What every backup shares, of files and of streams: lock, index, pool, uploads and the one commit point.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Instant;
+
+use chrono::{DateTime, Utc};
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use super::budget::Budget;
+use super::saver::{Feed, Saver, SaverOptions};
+use super::{BackupResult, BackupStats, Compression, ItemError};
+use crate::repo::chunk::Chunker;
+use crate::repo::error::RepoError;
+use crate::repo::files::FileKind;
+use crate::repo::id::Id;
+use crate::repo::lock::Lock;
+use crate::repo::progress::{Phase, Progress};
+use crate::repo::snapshot::{SnapshotFile, SnapshotInfo, Summary};
+use crate::repo::stop::Stop;
+use crate::repo::{PROGRAM_VERSION, Repository, host};
+
+/// How many finished packs may wait for an upload.
+const WAITING_PACKS: usize = 1;
+
+/// The sizes of a pipeline.
+pub(super) struct Sizes {
+    pub(super) compression: Compression,
+    pub(super) memory_budget_bytes: u64,
+    pub(super) cpu_threads: Option<usize>,
+    pub(super) pack_bytes: usize,
+}
+
+/// The labels of a snapshot.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Labels {
+    pub(super) paths: Vec<String>,
+    pub(super) tags: Vec<String>,
+    pub(super) excludes: Vec<String>,
+    pub(super) hostname: Option<String>,
+    pub(super) comment: Option<String>,
+    pub(super) parent: Option<Id>,
+}
+
+/// A backup under way.
+#[derive(Debug)]
+pub(super) struct Session {
+    pub(super) repo: Repository,
+    pub(super) progress: Arc<Progress>,
+    pub(super) stop: Stop,
+    pub(super) chunker: Arc<Chunker>,
+    pub(super) budget: Arc<Budget>,
+    saver: Option<Saver>,
+    uploads: Option<JoinHandle<()>>,
+    lock: Lock,
+    began: DateTime<Utc>,
+    began_at: Instant,
+}
+
+impl Session {
+    pub(super) async fn begin(
+        repo: &Repository,
+        sizes: Sizes,
+        progress: Arc<Progress>,
+        cancel: CancellationToken,
+    ) -> Result<Self, RepoError> {
+        let (began, began_at) = (repo.clock().now(), repo.clock().monotonic());
+        progress.set_phase(Phase::Preparing);
+        let lock = repo.lock(false).await?;
+        let index = repo.load_index().await?;
+        let stop = Stop::new(cancel);
+        let (finished, packs) = mpsc::channel(WAITING_PACKS);
+        let options = SaverOptions {
+            key: repo.key().clone(),
+            index,
+            version: repo.version(),
+            compression: sizes.compression,
+            threads: sizes.cpu_threads.unwrap_or_else(cores),
+            pack_bytes: sizes.pack_bytes,
+        };
+        let saver = Saver::start(options, finished, stop.clone());
+        let uploads = tokio::spawn(super::upload::run(
+            repo.clone(),
+            packs,
+            stop.clone(),
+            Arc::clone(&progress),
+        ));
+        Ok(Self {
+            repo: repo.clone(),
+            progress,
+            stop,
+            chunker: Arc::new(Chunker::new(repo.polynomial())),
+            // Below two of the largest chunks the readers would only wait for each other.
+            budget: Budget::new(sizes.memory_budget_bytes.max(16 << 20)),
+            saver: Some(saver),
+            uploads: Some(uploads),
+            lock,
+            began,
+            began_at,
+        })
+    }
+
+    /// A handle for feeding the pool; all must be gone before [`Session::commit`].
+    pub(super) fn feed(&self) -> Result<Feed, RepoError> {
+        self.saver
+            .as_ref()
+            .map(Saver::feed)
+            .ok_or_else(|| RepoError::internal("the pipeline has ended"))
+    }
+
+    /// Waits for everything under way; afterwards all packs and index files are stored, or the error says why not.
+    async fn drain(&mut self, stats: &mut BackupStats) -> Result<(), RepoError> {
+        if let Some(saver) = self.saver.take() {
+            let ended = tokio::task::spawn_blocking(move || saver.finish()).await;
+            let shared = ended.map_err(|error| RepoError::internal(format!("the pool ended: {error}")))?;
+            stats.data_blobs = shared.added.data_blobs.load(Ordering::Relaxed);
+            stats.tree_blobs = shared.added.tree_blobs.load(Ordering::Relaxed);
+            stats.bytes_added = shared.added.plain.load(Ordering::Relaxed);
+            stats.bytes_stored = shared.added.stored.load(Ordering::Relaxed);
+            // Dropping the last sender is what tells the uploader that nothing follows.
+            drop(shared);
+        }
+        if let Some(uploads) = self.uploads.take() {
+            uploads
+                .await
+                .map_err(|error| RepoError::internal(format!("the uploads ended: {error}")))?;
+        }
+        self.stop.result()
+    }
+
+    /// Ends without a snapshot and returns why; what is stored already stays, indexed.
+    pub(super) async fn abort(mut self) -> RepoError {
+        let drained = self.drain(&mut BackupStats::default()).await;
+        let _ = self.lock.release().await;
+        self.progress.set_phase(Phase::Done);
+        drained.err().unwrap_or(RepoError::Cancelled)
+    }
+
+    /// Writes packs, index and snapshot, in this order.
+    pub(super) async fn commit(
+        mut self,
+        tree: Id,
+        labels: Labels,
+        mut stats: BackupStats,
+        errors: Vec<ItemError>,
+    ) -> Result<BackupResult, RepoError> {
+        self.progress.set_phase(Phase::Finishing);
+        if let Err(error) = self.drain(&mut stats).await {
+            let _ = self.lock.release().await;
+            self.progress.set_phase(Phase::Done);
+            return Err(error);
+        }
+        if self.lock.lost().is_cancelled() {
+            let what = "the lock could not be kept: another client may have removed what this backup relied on";
+            return Err(RepoError::Invalid { what: what.to_owned() });
+        }
+        stats.duration = self.repo.clock().elapsed(self.began_at);
+        let snapshot = self.snapshot_file(tree, labels, &stats);
+        let saved = self.repo.save_json(FileKind::Snapshot, &snapshot).await;
+        let _ = self.lock.release().await;
+        self.progress.set_phase(Phase::Done);
+        Ok(BackupResult {
+            snapshot: SnapshotInfo { id: saved?, snapshot },
+            stats,
+            errors,
+        })
+    }
+
+    fn snapshot_file(&self, tree: Id, labels: Labels, stats: &BackupStats) -> SnapshotFile {
+        let (uid, gid) = host::ids();
+        let summary = Summary {
+            backup_start: self.began.fixed_offset(),
+            backup_end: self.repo.clock().now().fixed_offset(),
+            files_new: stats.files_new,
+            files_changed: stats.files_changed,
+            files_unmodified: stats.files_unmodified,
+            dirs_new: stats.dirs_new,
+            dirs_changed: stats.dirs_changed,
+            dirs_unmodified: stats.dirs_unmodified,
+            data_blobs: stats.data_blobs,
+            tree_blobs: stats.tree_blobs,
+            data_added: stats.bytes_added,
+            data_added_packed: stats.bytes_stored,
+            total_files_processed: stats.files_total,
+            total_bytes_processed: stats.bytes_total,
+        };
+        SnapshotFile {
+            time: self.began.fixed_offset(),
+            parent: labels.parent,
+            tree,
+            paths: labels.paths,
+            hostname: labels.hostname.unwrap_or_else(host::hostname),
+            username: host::username(),
+            uid,
+            gid,
+            excludes: labels.excludes,
+            tags: labels.tags,
+            original: None,
+            program_version: PROGRAM_VERSION.to_owned(),
+            summary: Some(summary),
+            description: labels.comment,
+        }
+    }
+}
+
+impl Drop for Session {
+    /// A session that is dropped under way stops its threads; they end by themselves.
+    fn drop(&mut self) {
+        if self.saver.is_some() {
+            self.stop.fail(RepoError::Cancelled);
+        }
+    }
+}
+
+/// How many threads can usefully compute at once.
+pub(crate) fn cores() -> usize {
+    std::thread::available_parallelism().map_or(2, std::num::NonZero::get)
+}

@@ -1,0 +1,106 @@
+//! The end of the pipeline: finished packs go to the store, several at once, and into the index.
+//!
+//! Crash window: a pack that is stored but not yet indexed is garbage. Index files are therefore also written on the way,
+//! each time enough has come together, so that an interrupted backup of a large tree does not begin from nothing.
+
+use std::sync::Arc;
+
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+
+use crate::repo::Repository;
+use crate::repo::error::RepoError;
+use crate::repo::files::{FileKind, pack_key};
+use crate::repo::index::{IndexFile, IndexPack};
+use crate::repo::pack::FinishedPack;
+use crate::repo::progress::Progress;
+use crate::repo::stop::Stop;
+
+/// An index file is written when it names so many blobs: at 160 bytes each, with one more pack, below 8 MiB.
+const BLOBS_PER_INDEX: usize = 35_000;
+/// Or so many packs: at most a gibibyte or so is stored again after a crash.
+const PACKS_PER_INDEX: usize = 64;
+
+/// Uploads packs until the channel closes, then writes the rest of the index.
+pub(super) async fn run(
+    repo: Repository,
+    mut packs: mpsc::Receiver<FinishedPack>,
+    stop: Stop,
+    progress: Arc<Progress>,
+) {
+    let parallel = repo.store().capabilities().parallel_puts.max(1);
+    let mut running: JoinSet<Result<IndexPack, RepoError>> = JoinSet::new();
+    let mut index = Collected {
+        repo: repo.clone(),
+        file: IndexFile::default(),
+        blobs: 0,
+    };
+    let mut open = true;
+    while open || !running.is_empty() {
+        if stop.is_stopped() {
+            break;
+        }
+        let outcome = tokio::select! {
+            pack = packs.recv(), if open && running.len() < parallel => {
+                match pack {
+                    Some(pack) => drop(running.spawn(upload(repo.clone(), pack, Arc::clone(&progress)))),
+                    None => open = false,
+                }
+                continue;
+            }
+            Some(done) = running.join_next() => done,
+            () = stop.token().cancelled() => break,
+        };
+        let stored = match outcome {
+            Ok(Ok(pack)) => index.add(pack).await,
+            Ok(Err(error)) => Err(error),
+            Err(error) => Err(RepoError::internal(format!("an upload ended: {error}"))),
+        };
+        if let Err(error) = stored {
+            stop.fail(error);
+        }
+    }
+    // Whoever still waits to hand over a pack must not wait for ever.
+    packs.close();
+    while packs.recv().await.is_some() {}
+    running.shutdown().await;
+    // Also when stopped: what is stored and indexed, the next backup need not store again.
+    if let Err(error) = index.flush().await {
+        stop.fail(error);
+    }
+}
+
+async fn upload(repo: Repository, pack: FinishedPack, progress: Arc<Progress>) -> Result<IndexPack, RepoError> {
+    let entry = IndexPack::new(pack.id, &pack.blobs);
+    let size = pack.data.len() as u64;
+    repo.put_new(&pack_key(&pack.id), pack.data.into(), Some(&progress))
+        .await?;
+    Progress::add(&progress.bytes_stored, size);
+    Ok(entry)
+}
+
+struct Collected {
+    repo: Repository,
+    file: IndexFile,
+    blobs: usize,
+}
+
+impl Collected {
+    async fn add(&mut self, pack: IndexPack) -> Result<(), RepoError> {
+        self.blobs += pack.blobs.len();
+        self.file.packs.push(pack);
+        if self.blobs >= BLOBS_PER_INDEX || self.file.packs.len() >= PACKS_PER_INDEX {
+            self.flush().await?;
+        }
+        Ok(())
+    }
+
+    async fn flush(&mut self) -> Result<(), RepoError> {
+        let file = std::mem::take(&mut self.file);
+        self.blobs = 0;
+        if !file.packs.is_empty() {
+            self.repo.save_json(FileKind::Index, &file).await?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,214 @@
+//! Content-defined chunking: the same content gives the same chunks, wherever it stands in a file.
+//!
+//! A gear hash (as in `FastCDC`, Xia et al., USENIX ATC 2016) rolls over the last 64 bytes; a chunk ends where its top
+//! bits are zero. Chunks are 512 KiB to 8 MiB, about 1 MiB on average, as restic's are; between the smallest and the
+//! average size the condition is stricter, beyond it laxer, which keeps sizes close to the average.
+//!
+//! The format only lists blob ids, so the choice of the chunker is the client's. The table is derived from the
+//! repository's `chunker_polynomial`: two clients of one repository agree, and somebody who only sees the sizes of
+//! chunks cannot tell which well-known file they belong to. It was preferred to the Rabin fingerprint restic uses
+//! (`rustic_cdc`) because it runs several times faster at the same deduplication.
+
+use std::io::Read;
+
+use sha2::{Digest, Sha256};
+
+/// No chunk but the last of a file is smaller.
+pub const MIN_SIZE: usize = 512 << 10;
+/// What chunks tend to.
+const AVERAGE_SIZE: usize = 1 << 20;
+/// No chunk is larger.
+pub const MAX_SIZE: usize = 8 << 20;
+/// How many bytes the gear hash remembers.
+const WINDOW: usize = 64;
+const STRICT: u64 = u64::MAX << (64 - 21);
+const LAX: u64 = u64::MAX << (64 - 19);
+/// How much is read at a time.
+const STEP: usize = 1 << 20;
+
+/// Finds the ends of chunks; one per repository, shared by all readers.
+#[derive(Clone)]
+pub struct Chunker {
+    table: Box<[u64; 256]>,
+}
+
+impl std::fmt::Debug for Chunker {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Chunker")
+    }
+}
+
+/// How far the current chunk has been scanned.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Scan {
+    at: usize,
+    hash: u64,
+}
+
+impl Chunker {
+    /// A chunker for the repository with this polynomial.
+    pub fn new(polynomial: u64) -> Self {
+        let mut table = Box::new([0; 256]);
+        for (index, entry) in table.iter_mut().enumerate() {
+            let digest = Sha256::new()
+                .chain_update(b"lifeboat gear table 1")
+                .chain_update(polynomial.to_le_bytes())
+                .chain_update((index as u64).to_le_bytes())
+                .finalize();
+            *entry = digest
+                .iter()
+                .take(8)
+                .fold(0, |value, byte| value << 8 | u64::from(*byte));
+        }
+        Self { table }
+    }
+
+    /// Looks for the end of the chunk that begins at `data[0]`, going on from `scan`.
+    ///
+    /// Returns the length of the chunk, or `None` when more data is needed. After a hit `scan` begins a new chunk.
+    pub fn cut(&self, scan: &mut Scan, data: &[u8]) -> Option<usize> {
+        let mut at = scan.at.max(MIN_SIZE - WINDOW);
+        let mut hash = scan.hash;
+        for (limit, mask) in [(MIN_SIZE, 0), (AVERAGE_SIZE, STRICT), (MAX_SIZE, LAX)] {
+            let end = limit.min(data.len());
+            if at >= end {
+                continue;
+            }
+            for (index, byte) in data[at..end].iter().enumerate() {
+                hash = (hash << 1).wrapping_add(self.table[usize::from(*byte)]);
+                if mask != 0 && hash & mask == 0 {
+                    *scan = Scan::default();
+                    return Some(at + index + 1);
+                }
+            }
+            at = end;
+        }
+        if at >= MAX_SIZE {
+            *scan = Scan::default();
+            return Some(MAX_SIZE);
+        }
+        *scan = Scan {
+            at: at.max(scan.at),
+            hash,
+        };
+        None
+    }
+}
+
+/// Cuts what a reader yields into chunks.
+#[derive(Debug)]
+pub struct Chunks<'a, R> {
+    chunker: &'a Chunker,
+    reader: R,
+    scan: Scan,
+    pending: Vec<u8>,
+    ended: bool,
+    expected: u64,
+}
+
+impl<'a, R: Read> Chunks<'a, R> {
+    /// Chunks `reader`, which is expected to yield about `expected` bytes; any other number is fine too.
+    pub fn new(chunker: &'a Chunker, reader: R, expected: u64) -> Self {
+        Self {
+            chunker,
+            reader,
+            scan: Scan::default(),
+            pending: Vec::new(),
+            ended: false,
+            expected,
+        }
+    }
+
+    /// The next chunk, or `None` at the end.
+    pub fn next_chunk(&mut self) -> std::io::Result<Option<Vec<u8>>> {
+        loop {
+            if let Some(length) = self.chunker.cut(&mut self.scan, &self.pending) {
+                let rest = self.pending.split_off(length);
+                return Ok(Some(std::mem::replace(&mut self.pending, rest)));
+            }
+            if self.ended {
+                let last = std::mem::take(&mut self.pending);
+                self.scan = Scan::default();
+                return Ok(if last.is_empty() { None } else { Some(last) });
+            }
+            self.fill()?;
+        }
+    }
+
+    fn fill(&mut self) -> std::io::Result<()> {
+        // One byte more than expected shows the end of a small file with a single read.
+        let want = usize::try_from(self.expected.saturating_add(1))
+            .unwrap_or(STEP)
+            .clamp(1, STEP);
+        let room = want.max(if self.expected == 0 { 4096 } else { 1 });
+        let before = self.pending.len();
+        self.pending.reserve(room);
+        let read = (&mut self.reader).take(room as u64).read_to_end(&mut self.pending)?;
+        self.expected = self.expected.saturating_sub((self.pending.len() - before) as u64);
+        self.ended = read < room;
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn noise(seed: u64, length: usize) -> Vec<u8> {
+        let mut state = seed | 1;
+        let mut out = Vec::with_capacity(length + 8);
+        while out.len() < length {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            out.extend_from_slice(&state.to_le_bytes());
+        }
+        out.truncate(length);
+        out
+    }
+
+    fn chunks(data: &[u8], expected: u64) -> Vec<Vec<u8>> {
+        let chunker = Chunker::new(0x003d_a335_8b4d_c173);
+        let mut chunks = Chunks::new(&chunker, data, expected);
+        let mut all = Vec::new();
+        while let Some(chunk) = chunks.next_chunk().unwrap() {
+            all.push(chunk);
+        }
+        all
+    }
+
+    #[test]
+    fn an_insertion_changes_the_chunks_around_it_only() {
+        let before = noise(7, 24 << 20);
+        let mut after = before.clone();
+        after.splice(1000..1000, *b"a few bytes more");
+        let (old, new) = (chunks(&before, 0), chunks(&after, 0));
+        let kept = new.iter().filter(|chunk| old.contains(chunk)).count();
+        assert!(old.len() > 10 && kept + 2 >= new.len(), "{kept} of {} kept", new.len());
+        let average = before.len() / old.len();
+        assert!((700 << 10..1500 << 10).contains(&average), "average {average}");
+    }
+
+    #[test]
+    fn bytes_that_never_cut_give_the_largest_chunks() {
+        let sizes: Vec<usize> = chunks(&vec![0; (20 << 20) + 5], 20 << 20)
+            .iter()
+            .map(Vec::len)
+            .collect();
+        assert_eq!(sizes.iter().sum::<usize>(), (20 << 20) + 5);
+        assert!(sizes.iter().all(|size| *size <= MAX_SIZE));
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(24))]
+        #[test]
+        fn complete_deterministic_bounded(seed: u64, length in 0usize..6_000_000, expected in 0u64..6_000_000) {
+            let data = noise(seed, length);
+            let cut = chunks(&data, expected);
+            prop_assert_eq!(cut.concat(), &data[..]);
+            prop_assert!(cut.iter().rev().skip(1).all(|chunk| (MIN_SIZE..=MAX_SIZE).contains(&chunk.len())));
+            prop_assert_eq!(cut, chunks(&data, length as u64));
+        }
+    }
+}

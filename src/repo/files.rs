@@ -1,0 +1,199 @@
+//! Whole files of a repository on a store: snapshots, index files, locks; and the one place that repeats requests.
+
+use std::sync::atomic::AtomicU64;
+use std::time::Duration;
+
+use bytes::Bytes;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::error::RepoError;
+use super::id::Id;
+use super::progress::Progress;
+use super::{Repository, crypto};
+use crate::store::{ErrorKind, StoreError, StoreResult};
+
+/// The kinds of encrypted files beside packs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FileKind {
+    /// A snapshot.
+    Snapshot,
+    /// A part of the index.
+    Index,
+    /// A lock.
+    Lock,
+}
+
+impl FileKind {
+    /// The folder it lives in, with the slash.
+    pub fn prefix(self) -> &'static str {
+        match self {
+            Self::Snapshot => "snapshots/",
+            Self::Index => "index/",
+            Self::Lock => "locks/",
+        }
+    }
+
+    /// The word for people.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Snapshot => "snapshot",
+            Self::Index => "index",
+            Self::Lock => "lock",
+        }
+    }
+}
+
+/// The first byte of a file whose rest is zstd.
+const COMPRESSED: u8 = 2;
+/// The most plain bytes such a file may unpack to.
+const MAX_PLAIN: usize = 1 << 30;
+/// How often a request is tried.
+const ATTEMPTS: u32 = 5;
+
+/// The key of a pack.
+pub fn pack_key(id: &Id) -> String {
+    let name = id.hex();
+    format!("data/{}/{name}", &name[..2])
+}
+
+impl Repository {
+    /// The names and sizes of all files of a kind; names that are not ids are not the repository's.
+    pub(crate) async fn list_files(&self, kind: FileKind) -> Result<Vec<(String, u64)>, RepoError> {
+        let objects = self.retry(None, || self.0.store.list(kind.prefix())).await?;
+        let name = |key: &str| {
+            key.strip_prefix(kind.prefix())
+                .filter(|name| Id::parse(name).is_some())
+                .map(str::to_owned)
+        };
+        Ok(objects
+            .into_iter()
+            .filter_map(|object| Some((name(&object.key)?, object.size)))
+            .collect())
+    }
+
+    /// Reads, verifies and decrypts a file.
+    pub(crate) async fn load_file(&self, kind: FileKind, name: &str) -> Result<Vec<u8>, RepoError> {
+        let key = format!("{}{name}", kind.prefix());
+        let sealed = self.retry(None, || self.0.store.get(&key)).await?;
+        let damaged = |why: &str| RepoError::damaged(format!("{} {}", kind.word(), name.get(..8).unwrap_or(name)), why);
+        if Id::of(&sealed).hex() != name {
+            return Err(damaged("its bytes do not match its name"));
+        }
+        let plain = self
+            .key()
+            .open(&sealed)
+            .map_err(|_| damaged("it does not authenticate"))?;
+        match plain.first() {
+            Some(b'{' | b'[') => Ok(plain),
+            Some(&COMPRESSED) => {
+                let size = zstd::bulk::Decompressor::upper_bound(&plain[1..])
+                    .unwrap_or(MAX_PLAIN)
+                    .min(MAX_PLAIN);
+                zstd::bulk::decompress(&plain[1..], size).map_err(|_| damaged("it does not decompress"))
+            }
+            _ => Err(damaged("it has an unknown encoding")),
+        }
+    }
+
+    /// Reads a file as JSON.
+    pub(crate) async fn load_json<T: DeserializeOwned>(&self, kind: FileKind, name: &str) -> Result<T, RepoError> {
+        let plain = self.load_file(kind, name).await?;
+        serde_json::from_slice(&plain).map_err(|error| {
+            RepoError::damaged(
+                format!("{} {}", kind.word(), name.get(..8).unwrap_or(name)),
+                error.to_string(),
+            )
+        })
+    }
+
+    /// Writes a file as JSON and returns its name.
+    pub(crate) async fn save_json<T: Serialize>(&self, kind: FileKind, value: &T) -> Result<String, RepoError> {
+        let internal = |error: String| RepoError::internal(format!("cannot write a {}: {error}", kind.word()));
+        let plain = serde_json::to_vec(value).map_err(|error| internal(error.to_string()))?;
+        let encoded = if self.version() >= 2 {
+            let mut encoded = vec![COMPRESSED];
+            encoded.extend(zstd::bulk::compress(&plain, 3).map_err(|error| internal(error.to_string()))?);
+            encoded
+        } else {
+            plain
+        };
+        let sealed = self.key().seal(&encoded).map_err(|error| internal(error.to_string()))?;
+        let name = Id::of(&sealed).hex();
+        self.put_new(&format!("{}{name}", kind.prefix()), sealed.into(), None)
+            .await?;
+        Ok(name)
+    }
+
+    /// Stores a new object, repeating a request that may have succeeded.
+    pub(crate) async fn put_new(&self, key: &str, data: Bytes, progress: Option<&Progress>) -> Result<(), RepoError> {
+        let put = || async {
+            match self.0.store.put(key, data.clone()).await {
+                // An earlier attempt reached the store after all. The name is the hash of the bytes.
+                Err(error) if error.kind == ErrorKind::AlreadyExists => match self.0.store.head(key).await {
+                    Ok(size) if size == data.len() as u64 => Ok(()),
+                    _ => Err(error),
+                },
+                other => other,
+            }
+        };
+        Ok(self.retry(progress.map(|progress| &progress.retries), put).await?)
+    }
+
+    /// Repeats a request while the store says that this can help, with growing, jittered pauses.
+    pub(crate) async fn retry<T, F>(
+        &self,
+        retries: Option<&AtomicU64>,
+        mut request: impl FnMut() -> F,
+    ) -> StoreResult<T>
+    where
+        F: Future<Output = StoreResult<T>>,
+    {
+        let mut attempt = 1;
+        loop {
+            match request().await {
+                Err(error) if error.retryable() && attempt < ATTEMPTS => {
+                    if let Some(counter) = retries {
+                        Progress::add(counter, 1);
+                    }
+                    self.0.clock.sleep(pause(attempt)).await;
+                    attempt += 1;
+                }
+                Err(error) if attempt > 1 => {
+                    let message = format!("{} (tried {attempt} times)", error.message);
+                    return Err(StoreError { message, ..error });
+                }
+                other => return other,
+            }
+        }
+    }
+}
+
+fn pause(attempt: u32) -> Duration {
+    let base = 100u64 << attempt;
+    Duration::from_millis(base + getrandom::u64().unwrap_or(0) % base)
+}
+
+/// Opens, decompresses and verifies one blob.
+pub(crate) fn decode_blob(
+    key: &crypto::CipherKey,
+    sealed: &mut [u8],
+    plain_length: Option<u32>,
+    id: &Id,
+) -> Result<Vec<u8>, RepoError> {
+    let damaged = |why: &str| RepoError::damaged(format!("blob {}", id.short()), why);
+    let plain = key
+        .open_in_place(sealed)
+        .map_err(|_| damaged("it does not authenticate"))?;
+    let plain = match plain_length {
+        Some(length) => {
+            zstd::bulk::decompress(plain, length as usize).map_err(|_| damaged("it does not decompress"))?
+        }
+        None => plain.to_vec(),
+    };
+    if Id::of(&plain) == *id {
+        Ok(plain)
+    } else {
+        Err(damaged("its bytes do not match its name"))
+    }
+}

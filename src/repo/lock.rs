@@ -1,0 +1,255 @@
+//! Locks, as restic's: a small file in `locks/` that says who works here.
+//!
+//! A shared lock keeps others from removing anything, an exclusive one keeps everybody else out. A lock is written anew
+//! every five minutes and counts as stale after thirty, or when its process is gone from this machine.
+//!
+//! Crash window: a killed process leaves its lock, which becomes stale. A refresh writes the new file before it deletes
+//! the old, so there is no moment without one.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use chrono::{DateTime, FixedOffset};
+use serde::{Deserialize, Serialize};
+use tokio_util::sync::CancellationToken;
+
+use super::error::RepoError;
+use super::files::FileKind;
+use super::{Repository, host};
+
+const REFRESH: Duration = Duration::from_secs(5 * 60);
+const STALE_MINUTES: i64 = 30;
+
+/// A lock as it is stored.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct LockFile {
+    /// When it was written last.
+    pub time: DateTime<FixedOffset>,
+    /// Whether it excludes everybody else.
+    pub exclusive: bool,
+    /// On which machine.
+    #[serde(default)]
+    pub hostname: String,
+    /// Whose process.
+    #[serde(default)]
+    pub username: String,
+    /// Which process.
+    #[serde(default)]
+    pub pid: i32,
+    /// The number of the user.
+    #[serde(default)]
+    pub uid: u32,
+    /// The number of the group.
+    #[serde(default)]
+    pub gid: u32,
+}
+
+impl LockFile {
+    fn holder(&self) -> String {
+        let since = self.time.format("%Y-%m-%d %H:%M:%S %:z");
+        format!(
+            "{}@{} (process {}) since {since}",
+            self.username, self.hostname, self.pid
+        )
+    }
+}
+
+/// A lock that is held; released by [`Lock::release`], or in the background when it is dropped.
+#[derive(Debug)]
+pub struct Lock {
+    repo: Repository,
+    name: Arc<Mutex<Option<String>>>,
+    stop: CancellationToken,
+    lost: CancellationToken,
+}
+
+impl Repository {
+    /// Takes a lock, or says who is in the way.
+    pub async fn lock(&self, exclusive: bool) -> Result<Lock, RepoError> {
+        self.refuse_conflict(exclusive, None).await?;
+        let name = self.write_lock(exclusive).await?;
+        // Somebody may have done the same at the same moment: whoever sees the other's lock gives way.
+        if let Err(error) = self.refuse_conflict(exclusive, Some(&name)).await {
+            let _ = self.delete_lock(&name).await;
+            return Err(error);
+        }
+        let lock = Lock {
+            repo: self.clone(),
+            name: Arc::new(Mutex::new(Some(name))),
+            stop: CancellationToken::new(),
+            lost: CancellationToken::new(),
+        };
+        tokio::spawn(refresh(
+            self.clone(),
+            exclusive,
+            lock.name.clone(),
+            lock.stop.clone(),
+            lock.lost.clone(),
+        ));
+        Ok(lock)
+    }
+
+    /// A shared lock for reading; none when the store cannot be written, because reading must still be possible then.
+    pub(crate) async fn lock_for_reading(&self) -> Result<Option<Lock>, RepoError> {
+        use crate::store::ErrorKind;
+        match self.lock(false).await {
+            Ok(lock) => Ok(Some(lock)),
+            Err(RepoError::Store(error))
+                if matches!(
+                    error.kind,
+                    ErrorKind::ReadOnly | ErrorKind::Permission | ErrorKind::NoSpace
+                ) =>
+            {
+                Ok(None)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Every readable lock with its name.
+    pub async fn locks(&self) -> Result<Vec<(String, LockFile)>, RepoError> {
+        let mut locks = Vec::new();
+        for (name, _) in self.list_files(FileKind::Lock).await? {
+            match self.load_json(FileKind::Lock, &name).await {
+                Ok(lock) => locks.push((name, lock)),
+                // Released or refreshed between the listing and now.
+                Err(error) if error.is_not_found() => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(locks)
+    }
+
+    /// Removes stale locks, or all of them; returns how many.
+    pub async fn unlock(&self, all: bool) -> Result<usize, RepoError> {
+        let mut removed = 0;
+        for (name, _) in self.list_files(FileKind::Lock).await? {
+            let stale = match self.load_json::<LockFile>(FileKind::Lock, &name).await {
+                Ok(lock) => self.is_stale(&lock),
+                Err(error) if error.is_not_found() => continue,
+                // A lock that nobody can read protects nobody.
+                Err(RepoError::Damaged { .. }) => true,
+                Err(error) => return Err(error),
+            };
+            if all || stale {
+                self.delete_lock(&name).await?;
+                removed += 1;
+            }
+        }
+        Ok(removed)
+    }
+
+    async fn refuse_conflict(&self, exclusive: bool, own: Option<&str>) -> Result<(), RepoError> {
+        for (name, lock) in self.locks().await? {
+            if Some(name.as_str()) != own && (exclusive || lock.exclusive) && !self.is_stale(&lock) {
+                let how = if lock.exclusive {
+                    "exclusively"
+                } else {
+                    "for shared use"
+                };
+                return Err(RepoError::Locked {
+                    how,
+                    holder: lock.holder(),
+                });
+            }
+        }
+        Ok(())
+    }
+
+    fn is_stale(&self, lock: &LockFile) -> bool {
+        let age = self.clock().now().signed_duration_since(lock.time);
+        if age > chrono::Duration::minutes(STALE_MINUTES) {
+            return true;
+        }
+        lock.hostname == host::hostname() && lock.pid > 0 && !process_exists(lock.pid)
+    }
+
+    async fn write_lock(&self, exclusive: bool) -> Result<String, RepoError> {
+        let (uid, gid) = host::ids();
+        let lock = LockFile {
+            time: self.clock().now().fixed_offset(),
+            exclusive,
+            hostname: host::hostname(),
+            username: host::username(),
+            pid: i32::try_from(std::process::id()).unwrap_or(0),
+            uid,
+            gid,
+        };
+        self.save_json(FileKind::Lock, &lock).await
+    }
+
+    async fn delete_lock(&self, name: &str) -> Result<(), RepoError> {
+        let key = format!("{}{name}", FileKind::Lock.prefix());
+        match self.retry(None, || self.0.store.delete(&key)).await {
+            Err(error) if error.kind != crate::store::ErrorKind::NotFound => Err(error.into()),
+            _ => Ok(()),
+        }
+    }
+}
+
+fn process_exists(pid: i32) -> bool {
+    use nix::errno::Errno;
+    use nix::sys::signal::kill;
+    // Signal 0 only asks; a process of another user answers with a refusal, and exists.
+    !matches!(kill(nix::unistd::Pid::from_raw(pid), None), Err(Errno::ESRCH))
+}
+
+async fn refresh(
+    repo: Repository,
+    exclusive: bool,
+    name: Arc<Mutex<Option<String>>>,
+    stop: CancellationToken,
+    lost: CancellationToken,
+) {
+    let mut failures = 0;
+    while stop.run_until_cancelled(repo.clock().sleep(REFRESH)).await.is_some() {
+        match repo.write_lock(exclusive).await {
+            Ok(new) => {
+                failures = 0;
+                // Released while this one was being written: then the old name is gone and the new one must go too.
+                let obsolete = {
+                    let mut held = name.lock().unwrap_or_else(PoisonError::into_inner);
+                    if held.is_some() { held.replace(new) } else { Some(new) }
+                };
+                if let Some(obsolete) = obsolete {
+                    let _ = repo.delete_lock(&obsolete).await;
+                }
+            }
+            // After five failures the lock others see is about to be stale.
+            Err(_) if failures >= 4 => {
+                lost.cancel();
+                return;
+            }
+            Err(_) => failures += 1,
+        }
+    }
+}
+
+impl Lock {
+    /// Cancelled when the lock could not be kept fresh and others may soon ignore it.
+    pub fn lost(&self) -> &CancellationToken {
+        &self.lost
+    }
+
+    fn take(&self) -> Option<String> {
+        self.stop.cancel();
+        self.name.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    /// Removes the lock.
+    pub async fn release(&self) -> Result<(), RepoError> {
+        match self.take() {
+            Some(name) => self.repo.delete_lock(&name).await,
+            None => Ok(()),
+        }
+    }
+}
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        if let (Some(name), Ok(runtime)) = (self.take(), tokio::runtime::Handle::try_current()) {
+            let repo = self.repo.clone();
+            runtime.spawn(async move { repo.delete_lock(&name).await });
+        }
+    }
+}

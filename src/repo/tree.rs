@@ -1,0 +1,522 @@
+//! Trees: one directory, as JSON, a node per entry, sorted by the bytes of the name.
+//!
+//! Written by hand rather than through serde, because the bytes must equal Go's (see [`super::gojson`]) and because an
+//! unchanged tree of many files is written again at every backup only to find that its hash is known.
+
+use std::borrow::Cow;
+
+use base64::prelude::{BASE64_STANDARD, Engine as _};
+use serde::{Deserialize, Serialize};
+
+use super::gojson;
+use super::gotime::Time;
+use super::id::Id;
+
+/// What an entry is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum NodeKind {
+    /// A regular file.
+    File,
+    /// A directory.
+    Dir,
+    /// A symbolic link.
+    Symlink,
+    /// A block device.
+    Dev,
+    /// A character device.
+    Chardev,
+    /// A named pipe.
+    Fifo,
+    /// A socket.
+    Socket,
+    /// Something this program does not know.
+    #[serde(other)]
+    Irregular,
+}
+
+impl NodeKind {
+    /// The word in the JSON.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::File => "file",
+            Self::Dir => "dir",
+            Self::Symlink => "symlink",
+            Self::Dev => "dev",
+            Self::Chardev => "chardev",
+            Self::Fifo => "fifo",
+            Self::Socket => "socket",
+            Self::Irregular => "irregular",
+        }
+    }
+}
+
+/// The bits of Go's `os.FileMode`, which is what restic stores.
+pub mod gomode {
+    /// A directory.
+    pub const DIR: u32 = 1 << 31;
+    /// A symbolic link.
+    pub const SYMLINK: u32 = 1 << 27;
+    /// A device.
+    pub const DEVICE: u32 = 1 << 26;
+    /// A named pipe.
+    pub const NAMED_PIPE: u32 = 1 << 25;
+    /// A socket.
+    pub const SOCKET: u32 = 1 << 24;
+    /// Set user id.
+    pub const SETUID: u32 = 1 << 23;
+    /// Set group id.
+    pub const SETGID: u32 = 1 << 22;
+    /// A character device, together with [`DEVICE`].
+    pub const CHAR_DEVICE: u32 = 1 << 21;
+    /// Sticky.
+    pub const STICKY: u32 = 1 << 20;
+
+    /// Translates `st_mode`.
+    pub fn from_unix(mode: u32) -> u32 {
+        let kind = match mode & 0o170_000 {
+            0o040_000 => DIR,
+            0o120_000 => SYMLINK,
+            0o060_000 => DEVICE,
+            0o020_000 => DEVICE | CHAR_DEVICE,
+            0o010_000 => NAMED_PIPE,
+            0o140_000 => SOCKET,
+            _ => 0,
+        };
+        let bit = |unix: u32, go: u32| if mode & unix != 0 { go } else { 0 };
+        mode & 0o777 | kind | bit(0o4000, SETUID) | bit(0o2000, SETGID) | bit(0o1000, STICKY)
+    }
+
+    /// The permission bits of `st_mode`, with set-id and sticky.
+    pub fn to_unix_permissions(mode: u32) -> u32 {
+        let bit = |go: u32, unix: u32| if mode & go != 0 { unix } else { 0 };
+        mode & 0o777 | bit(SETUID, 0o4000) | bit(SETGID, 0o2000) | bit(STICKY, 0o1000)
+    }
+}
+
+/// An extended attribute.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Xattr {
+    /// The name with its namespace.
+    pub name: String,
+    /// The value.
+    pub value: Vec<u8>,
+}
+
+/// One entry of a directory.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Node {
+    /// The name, as the file system has it.
+    pub name: Vec<u8>,
+    /// What it is.
+    pub kind: NodeKind,
+    /// Go's mode bits.
+    pub mode: u32,
+    /// Last change of the content.
+    pub mtime: Time,
+    /// Last access; restic and we store `mtime` here.
+    pub atime: Time,
+    /// Last change of the inode.
+    pub ctime: Time,
+    /// The owner.
+    pub uid: u32,
+    /// The group.
+    pub gid: u32,
+    /// The name of the owner.
+    pub user: String,
+    /// The name of the group.
+    pub group: String,
+    /// The inode number.
+    pub inode: u64,
+    /// The device the inode is on.
+    pub device_id: u64,
+    /// The size of a file.
+    pub size: u64,
+    /// The number of hard links.
+    pub links: u64,
+    /// What a symbolic link points to.
+    pub link_target: Vec<u8>,
+    /// Extended attributes.
+    pub xattrs: Vec<Xattr>,
+    /// The device number of a device.
+    pub device: u64,
+    /// The blobs of a file, in order.
+    pub content: Vec<Id>,
+    /// The tree of a directory.
+    pub subtree: Option<Id>,
+}
+
+impl Node {
+    /// A node with a name and a kind and nothing else.
+    pub fn new(name: &[u8], kind: NodeKind) -> Self {
+        Self {
+            name: name.to_vec(),
+            kind,
+            mode: if kind == NodeKind::Dir {
+                gomode::DIR | 0o755
+            } else {
+                0o644
+            },
+            mtime: Time::default(),
+            atime: Time::default(),
+            ctime: Time::default(),
+            uid: 0,
+            gid: 0,
+            user: String::new(),
+            group: String::new(),
+            inode: 0,
+            device_id: 0,
+            size: 0,
+            links: 0,
+            link_target: Vec::new(),
+            xattrs: Vec::new(),
+            device: 0,
+            content: Vec::new(),
+            subtree: None,
+        }
+    }
+
+    /// The name for people: bytes that are not UTF-8 are replaced.
+    pub fn display_name(&self) -> Cow<'_, str> {
+        String::from_utf8_lossy(&self.name)
+    }
+
+    /// Appends the node as JSON, in the order and with the omissions of restic's struct.
+    pub fn write_json(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(b"{\"name\":");
+        gojson::push_string(out, &gojson::quote(&self.name));
+        out.extend_from_slice(b",\"type\":\"");
+        out.extend_from_slice(self.kind.as_str().as_bytes());
+        out.push(b'"');
+        push_nonzero(out, "mode", u64::from(self.mode));
+        for (name, time) in [("mtime", self.mtime), ("atime", self.atime), ("ctime", self.ctime)] {
+            push_key(out, name);
+            time.push_json(out);
+        }
+        push_key(out, "uid");
+        push_number(out, u64::from(self.uid));
+        push_key(out, "gid");
+        push_number(out, u64::from(self.gid));
+        push_nonempty(out, "user", &self.user);
+        push_nonempty(out, "group", &self.group);
+        push_nonzero(out, "inode", self.inode);
+        push_nonzero(out, "device_id", self.device_id);
+        push_nonzero(out, "size", self.size);
+        push_nonzero(out, "links", self.links);
+        self.write_link(out);
+        self.write_xattrs(out);
+        push_nonzero(out, "device", self.device);
+        self.write_content(out);
+        if let Some(subtree) = self.subtree {
+            out.extend_from_slice(b",\"subtree\":");
+            push_id(out, &subtree);
+        }
+        out.push(b'}');
+    }
+
+    fn write_link(&self, out: &mut Vec<u8>) {
+        push_nonempty(out, "linktarget", &String::from_utf8_lossy(&self.link_target));
+        if std::str::from_utf8(&self.link_target).is_err() {
+            // Understood by restic since 0.16; older ones see the lossy target above.
+            push_nonempty(out, "linktarget_raw", &BASE64_STANDARD.encode(&self.link_target));
+        }
+    }
+
+    fn write_xattrs(&self, out: &mut Vec<u8>) {
+        if self.xattrs.is_empty() {
+            return;
+        }
+        out.extend_from_slice(b",\"extended_attributes\":[");
+        for (index, xattr) in self.xattrs.iter().enumerate() {
+            out.extend_from_slice(if index == 0 { b"{\"name\":" } else { b",{\"name\":" });
+            gojson::push_string(out, &xattr.name);
+            out.extend_from_slice(b",\"value\":");
+            gojson::push_string(out, &BASE64_STANDARD.encode(&xattr.value));
+            out.push(b'}');
+        }
+        out.push(b']');
+    }
+
+    fn write_content(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(b",\"content\":");
+        if self.kind != NodeKind::File {
+            out.extend_from_slice(b"null");
+            return;
+        }
+        out.push(b'[');
+        for (index, id) in self.content.iter().enumerate() {
+            if index > 0 {
+                out.push(b',');
+            }
+            push_id(out, id);
+        }
+        out.push(b']');
+    }
+}
+
+fn push_key(out: &mut Vec<u8>, name: &str) {
+    out.extend_from_slice(b",\"");
+    out.extend_from_slice(name.as_bytes());
+    out.extend_from_slice(b"\":");
+}
+
+fn push_number(out: &mut Vec<u8>, value: u64) {
+    let mut digits = [0; 20];
+    let mut at = digits.len();
+    let mut left = value;
+    loop {
+        at -= 1;
+        digits[at] = b'0' + u8::try_from(left % 10).unwrap_or(0);
+        left /= 10;
+        if left == 0 {
+            break;
+        }
+    }
+    out.extend_from_slice(&digits[at..]);
+}
+
+fn push_nonzero(out: &mut Vec<u8>, name: &str, value: u64) {
+    if value != 0 {
+        push_key(out, name);
+        push_number(out, value);
+    }
+}
+
+fn push_nonempty(out: &mut Vec<u8>, name: &str, value: &str) {
+    if !value.is_empty() {
+        push_key(out, name);
+        gojson::push_string(out, value);
+    }
+}
+
+fn push_id(out: &mut Vec<u8>, id: &Id) {
+    let mut digits = [0; 66];
+    digits[0] = b'"';
+    digits[65] = b'"';
+    // 32 bytes are 64 digits.
+    let _ = hex::encode_to_slice(id.0, &mut digits[1..65]);
+    out.extend_from_slice(&digits);
+}
+
+/// Writes a tree of nodes that are already sorted.
+pub fn encode<'a>(nodes: impl IntoIterator<Item = &'a Node>) -> Vec<u8> {
+    let mut out = Vec::with_capacity(4096);
+    out.extend_from_slice(b"{\"nodes\":[");
+    for (index, node) in nodes.into_iter().enumerate() {
+        if index > 0 {
+            out.push(b',');
+        }
+        node.write_json(&mut out);
+    }
+    out.extend_from_slice(b"]}\n");
+    out
+}
+
+#[derive(Deserialize)]
+struct TreeJson<'a> {
+    #[serde(borrow)]
+    nodes: Option<Vec<NodeJson<'a>>>,
+}
+
+#[derive(Deserialize)]
+struct NodeJson<'a> {
+    #[serde(borrow)]
+    name: Cow<'a, str>,
+    #[serde(rename = "type")]
+    kind: NodeKind,
+    #[serde(default)]
+    mode: u32,
+    #[serde(default)]
+    mtime: Time,
+    #[serde(default)]
+    atime: Time,
+    #[serde(default)]
+    ctime: Time,
+    #[serde(default)]
+    uid: u32,
+    #[serde(default)]
+    gid: u32,
+    #[serde(default, borrow)]
+    user: Cow<'a, str>,
+    #[serde(default, borrow)]
+    group: Cow<'a, str>,
+    #[serde(default)]
+    inode: u64,
+    #[serde(default)]
+    device_id: u64,
+    #[serde(default)]
+    size: u64,
+    #[serde(default)]
+    links: u64,
+    #[serde(default, borrow)]
+    linktarget: Cow<'a, str>,
+    #[serde(default, borrow)]
+    linktarget_raw: Option<Cow<'a, str>>,
+    #[serde(default)]
+    extended_attributes: Option<Vec<XattrJson>>,
+    #[serde(default)]
+    device: u64,
+    #[serde(default)]
+    content: Option<Vec<Id>>,
+    #[serde(default)]
+    subtree: Option<Id>,
+}
+
+#[derive(Deserialize)]
+struct XattrJson {
+    name: String,
+    value: Option<String>,
+}
+
+/// Reads a tree; the error says what is wrong with it.
+///
+/// Names that could leave the directory, and names that occur twice, make the whole tree invalid: no honest client
+/// writes them, and everything that walks a tree may rely on their absence.
+pub fn decode(json: &[u8]) -> Result<Vec<Node>, String> {
+    let tree: TreeJson<'_> = serde_json::from_slice(json).map_err(|error| format!("not a tree: {error}"))?;
+    let mut nodes = tree
+        .nodes
+        .unwrap_or_default()
+        .into_iter()
+        .map(node)
+        .collect::<Result<Vec<_>, _>>()?;
+    if !nodes.is_sorted_by(|a, b| a.name < b.name) {
+        nodes.sort_by(|a, b| a.name.cmp(&b.name));
+        if let Some(pair) = nodes.windows(2).find(|pair| pair[0].name == pair[1].name) {
+            return Err(format!("the name {:?} occurs twice", pair[0].display_name()));
+        }
+    }
+    Ok(nodes)
+}
+
+fn node(json: NodeJson<'_>) -> Result<Node, String> {
+    let name = gojson::unquote(&json.name).ok_or_else(|| format!("the name {:?} is not quoted well", json.name))?;
+    if name.is_empty() || name == b"." || name == b".." || name.contains(&b'/') || name.contains(&0) {
+        return Err(format!(
+            "the name {:?} could leave its directory",
+            String::from_utf8_lossy(&name)
+        ));
+    }
+    let base64 = |text: &str| {
+        BASE64_STANDARD
+            .decode(text)
+            .map_err(|_| "an attribute is not base64".to_owned())
+    };
+    let link_target = match json.linktarget_raw.filter(|raw| !raw.is_empty()) {
+        Some(raw) => base64(&raw)?,
+        None => json.linktarget.into_owned().into_bytes(),
+    };
+    let xattr = |xattr: XattrJson| -> Result<Xattr, String> {
+        Ok(Xattr {
+            name: xattr.name,
+            value: base64(&xattr.value.unwrap_or_default())?,
+        })
+    };
+    Ok(Node {
+        name,
+        kind: json.kind,
+        mode: json.mode,
+        mtime: json.mtime,
+        atime: json.atime,
+        ctime: json.ctime,
+        uid: json.uid,
+        gid: json.gid,
+        user: json.user.into_owned(),
+        group: json.group.into_owned(),
+        inode: json.inode,
+        device_id: json.device_id,
+        size: json.size,
+        links: json.links,
+        link_target,
+        xattrs: json
+            .extended_attributes
+            .unwrap_or_default()
+            .into_iter()
+            .map(xattr)
+            .collect::<Result<_, _>>()?,
+        device: json.device,
+        content: json.content.unwrap_or_default(),
+        subtree: json.subtree,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// As written by restic 0.14, with a name that is not UTF-8.
+    const RESTIC: &str = concat!(
+        r#"{"nodes":[{"name":"a\\xff\\u00a0\u003cb","type":"file","mode":420,"mtime":"2026-11-20T10:38:56.803708803Z","#,
+        r#""atime":"2026-11-20T10:38:56.803708803Z","ctime":"2026-11-20T10:38:56.803708803Z","uid":0,"gid":0,"user":"root","#,
+        r#""group":"root","inode":10010820,"device_id":65024,"size":1,"links":1,"#,
+        r#""content":["2d711642b726b04401627ca9fbac32f5c8530fb1903cc4db02258717921a4881"]},"#,
+        r#"{"name":"d","type":"dir","mode":2147484141,"mtime":"2020-01-01T00:00:00.12Z","atime":"2020-01-01T00:00:00.12Z","#,
+        r#""ctime":"2026-11-20T10:38:56.806916445Z","uid":0,"gid":0,"user":"root","group":"root","inode":10010815,"#,
+        r#""device_id":65024,"content":null,"subtree":"ac08ce34ba4f8123618661bef2425f7028ffb9ac740578a3ee88684d2523fee8"},"#,
+        r#"{"name":"empty","type":"file","mode":420,"mtime":"2026-11-20T10:38:56Z","atime":"2026-11-20T10:38:56Z","#,
+        r#""ctime":"2026-11-20T10:38:56Z","uid":0,"gid":0,"links":1,"content":[]},"#,
+        r#"{"name":"l","type":"symlink","mode":134218239,"mtime":"2026-11-20T10:38:56Z","atime":"2026-11-20T10:38:56Z","#,
+        r#""ctime":"2026-11-20T10:38:56Z","uid":0,"gid":0,"links":1,"linktarget":"f\u003e","extended_attributes":"#,
+        r#"[{"name":"user.foo","value":"YmFy"}],"content":null}]}"#,
+        "\n"
+    );
+
+    #[test]
+    fn a_tree_of_restic_is_read_and_written_back_byte_for_byte() {
+        let nodes = decode(RESTIC.as_bytes()).unwrap();
+        assert_eq!(nodes[0].name, b"a\xff\xc2\xa0<b");
+        assert_eq!(nodes[3].xattrs[0].value, b"bar");
+        assert_eq!(String::from_utf8(encode(&nodes)).unwrap(), RESTIC);
+    }
+
+    #[test]
+    fn modes_translate_both_ways() {
+        for (unix, go) in [
+            (0o040_755, 2_147_484_141),
+            (0o120_777, 134_218_239),
+            (0o010_644, 33_554_852),
+        ] {
+            assert_eq!(gomode::from_unix(unix), go);
+        }
+        let go = gomode::from_unix(0o106_755 & 0o7777 | 0o100_000);
+        assert_eq!(gomode::to_unix_permissions(go), 0o6755);
+        assert_eq!(
+            gomode::from_unix(0o020_600),
+            gomode::DEVICE | gomode::CHAR_DEVICE | 0o600
+        );
+    }
+
+    #[test]
+    fn hostile_names_are_refused() {
+        for name in ["", ".", "..", "a/b", "/etc", "a\\x00b", "..\\x2f", "\\x2e\\x2e"] {
+            let json = serde_json::json!({"nodes": [{"name": name, "type": "file"}]});
+            assert!(decode(json.to_string().as_bytes()).is_err(), "{name}");
+        }
+        let twice = serde_json::json!({"nodes": [{"name": "a", "type": "symlink"}, {"name": "a", "type": "dir"}]});
+        assert!(decode(twice.to_string().as_bytes()).unwrap_err().contains("twice"));
+        assert_eq!(decode(b"{\"nodes\":null}").unwrap(), []);
+    }
+
+    proptest! {
+        #[test]
+        fn any_node_survives(
+            name in proptest::collection::vec(any::<u8>().prop_filter("of a name", |b| !matches!(b, 0 | b'/' | b'.')), 1..30),
+            numbers: (u32, u32, u32, u64, u64), target in proptest::collection::vec(any::<u8>(), 0..20),
+            secs in -62_135_596_800i64..253_402_300_799, nanos in 0u32..1_000_000_000, value: Vec<u8>, ids: Vec<[u8; 32]>,
+        ) {
+            let mut node = Node::new(&name, NodeKind::File);
+            (node.mode, node.uid, node.gid, node.size, node.inode) = numbers;
+            node.mtime = Time { secs, nanos };
+            node.link_target = target;
+            node.xattrs = vec![Xattr { name: "user.x".into(), value }];
+            node.content = ids.into_iter().map(Id).collect();
+            prop_assert_eq!(decode(&encode([&node])).unwrap(), vec![node]);
+        }
+
+        #[test]
+        fn garbage_never_panics(bytes: Vec<u8>) {
+            let _ = decode(&bytes);
+        }
+    }
+}
