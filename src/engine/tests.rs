@@ -120,7 +120,10 @@ impl Hands for Puppet {
         Box::pin(async move {
             held.map(|snapshots| Listing {
                 held: snapshots.iter().map(|snapshot| snapshot.id.clone()).collect(),
-                appeared: snapshots.into_iter().filter(|snapshot| !known.contains(&snapshot.id)).collect(),
+                appeared: snapshots
+                    .into_iter()
+                    .filter(|snapshot| !known.contains(&snapshot.id))
+                    .collect(),
                 used_percent: Some(7),
             })
         })

@@ -261,6 +261,10 @@ mod tests {
         }
     }
 
+    fn parser(rows: u16, columns: u16) -> vt100::Parser {
+        vt100::Parser::new(rows.try_into().unwrap(), columns.try_into().unwrap(), 0)
+    }
+
     fn picture(lines: &[(&str, Style)], area: Rect) -> Buffer {
         let mut buffer = Buffer::empty(area);
         for (y, (text, style)) in (0u16..).zip(lines) {
@@ -310,11 +314,11 @@ mod tests {
             (seed >> 33) % n
         };
         let mut writer = FrameWriter::new(Calls::default(), area, true);
-        let mut terminal = vt100::Parser::new(5, 30, 0);
+        let mut terminal = parser(5, 30);
         for _ in 0..300 {
             let lines: Vec<_> = (0..5).map(|_| (texts[next(texts.len())], styles[next(4)])).collect();
             let wanted = picture(&lines, area);
-            let mut fresh = vt100::Parser::new(5, 30, 0);
+            let mut fresh = parser(5, 30);
             let mut whole = FrameWriter::new(Calls::default(), area, false);
             whole.show(wanted.clone(), None).unwrap();
             writer.show(wanted, None).unwrap();

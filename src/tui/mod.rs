@@ -30,6 +30,7 @@ pub mod actions;
 pub mod answers;
 pub mod app;
 pub mod canvas;
+pub mod client;
 pub mod filter;
 pub mod frame;
 pub mod glyphs;

@@ -18,7 +18,18 @@ use crate::source::{self, BackedUp, BackupJob, SourceError};
 pub(super) async fn attempt(worker: &Worker, work: Work, job: Job, run: Run) -> RunResult {
     let log = RunLog::open(&directory(&worker.state_dir), run.id.as_str(), worker.clock.clone());
     log.line(&format!("job {}, attempt {}", job.name, run.attempt));
-    let mut result = match hook(worker, "before", job.hooks.before.as_ref(), &job, &run.id, None, &log, &work.cancel).await {
+    let mut result = match hook(
+        worker,
+        "before",
+        job.hooks.before.as_ref(),
+        &job,
+        &run.id,
+        None,
+        &log,
+        &work.cancel,
+    )
+    .await
+    {
         Ok(()) => timed(worker, &work, &job, &run, &log).await,
         Err(failure) => failed(&work.cancel, failure),
     };
@@ -26,12 +37,19 @@ pub(super) async fn attempt(worker: &Worker, work: Work, job: Job, run: Run) -> 
         log.line(&format!("{}: {}", result.outcome.word(), error.message));
         error.hint.iter().for_each(|hint| log.line(&format!("hint: {hint}")));
     }
-    result.item_errors.iter().for_each(|item| log.line(&format!("not read: {item}")));
+    result
+        .item_errors
+        .iter()
+        .for_each(|item| log.line(&format!("not read: {item}")));
     if let Some(snapshot) = &result.snapshot {
         let stats = &result.stats;
         log.line(&format!(
             "snapshot {}: {} files, {} in all, {} read, {} added",
-            snapshot.id.short(), stats.files, stats.size, stats.read, stats.added
+            snapshot.id.short(),
+            stats.files,
+            stats.size,
+            stats.read,
+            stats.added
         ));
     }
     let ended_well = matches!(result.outcome, Outcome::Succeeded | Outcome::Partial);
@@ -44,7 +62,10 @@ pub(super) async fn attempt(worker: &Worker, work: Work, job: Job, run: Run) -> 
     let followed = hook(worker, name, after, &job, &run.id, Some(&result), &log, &never).await;
     if let (Err(failure), None) = (followed, &result.error) {
         log.line(&failure.message);
-        result.error = Some(Failure { retryable: false, ..failure });
+        result.error = Some(Failure {
+            retryable: false,
+            ..failure
+        });
     }
     log.line(result.outcome.word());
     result
@@ -67,8 +88,14 @@ async fn hook(
         ("LIFEBOAT_JOB", job.name.to_string()),
         ("LIFEBOAT_SOURCE", job.source.to_string()),
         ("LIFEBOAT_RUN", run.to_string()),
-        ("LIFEBOAT_OUTCOME", result.map_or_else(String::new, |result| result.outcome.word().to_owned())),
-        ("LIFEBOAT_SNAPSHOT", snapshot.map_or_else(String::new, |snapshot| snapshot.id.to_string())),
+        (
+            "LIFEBOAT_OUTCOME",
+            result.map_or_else(String::new, |result| result.outcome.word().to_owned()),
+        ),
+        (
+            "LIFEBOAT_SNAPSHOT",
+            snapshot.map_or_else(String::new, |snapshot| snapshot.id.to_string()),
+        ),
     ];
     super::hooks::run(name, hook, &variables, &worker.clock, log, cancel).await
 }
@@ -79,7 +106,9 @@ async fn timed(worker: &Worker, work: &Work, job: &Job, run: &Run, log: &RunLog)
     let cancel = work.cancel.child_token();
     let backup = back_up(worker, work, job, run, log, &cancel);
     tokio::pin!(backup);
-    let Some(limit) = job.timeout else { return result(work, backup.await) };
+    let Some(limit) = job.timeout else {
+        return result(work, backup.await);
+    };
     tokio::select! {
         ended = &mut backup => result(work, ended),
         () = worker.clock.sleep(limit.to_std()) => {
@@ -106,15 +135,22 @@ async fn back_up(
     cancel: &CancellationToken,
 ) -> Result<BackedUp, Failure> {
     let definitions = &work.definitions;
-    let missing = |what: &str| Failure::permanent(format!("{what} is not in the configuration"), "lifeboat config check");
-    let source = definitions.sources.get(&job.source).ok_or_else(|| missing(&format!("source {}", job.source)))?;
+    let missing =
+        |what: &str| Failure::permanent(format!("{what} is not in the configuration"), "lifeboat config check");
+    let source = definitions
+        .sources
+        .get(&job.source)
+        .ok_or_else(|| missing(&format!("source {}", job.source)))?;
     let place = definitions.repositories.get(&job.repository);
     let place = place.ok_or_else(|| missing(&format!("repository {}", job.repository)))?;
     let secrets = super::secrets::of_source(source).await?;
     let repo = worker.repositories.get(place, &worker.clock).await?;
     let progress = Progress::new();
     let _ = work.progress.set(sampler(progress.clone(), worker.clock.clone()));
-    log.line(&format!("backing up source {} into repository {}", job.source, job.repository));
+    log.line(&format!(
+        "backing up source {} into repository {}",
+        job.source, job.repository
+    ));
     let order = BackupJob {
         job: job.name.clone(),
         run: run.id.clone(),
@@ -155,6 +191,10 @@ fn result(work: &Work, ended: Result<BackedUp, Failure>) -> RunResult {
 }
 
 fn failed(cancel: &CancellationToken, failure: Failure) -> RunResult {
-    let outcome = if cancel.is_cancelled() { Outcome::Cancelled } else { Outcome::Failed };
+    let outcome = if cancel.is_cancelled() {
+        Outcome::Cancelled
+    } else {
+        Outcome::Failed
+    };
     RunResult::failed(outcome, failure)
 }

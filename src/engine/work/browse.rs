@@ -21,7 +21,11 @@ pub(super) async fn list(
     url: &str,
     known: &BTreeSet<SnapshotId>,
 ) -> Result<Listing, Failure> {
-    let keys = repo.store().list("snapshots/").await.map_err(|error| of_repo(&error.into()))?;
+    let keys = repo
+        .store()
+        .list("snapshots/")
+        .await
+        .map_err(|error| of_repo(&error.into()))?;
     let ids = keys.iter().filter_map(|object| object.key.rsplit('/').next());
     let held: BTreeSet<SnapshotId> = ids.map(|id| SnapshotId(id.to_owned())).collect();
     let mut appeared = Vec::new();
@@ -32,7 +36,11 @@ pub(super) async fn list(
             Err(error) => tracing::warn!("snapshot {} of repository {name} cannot be read: {error}", id.short()),
         }
     }
-    Ok(Listing { held, appeared, used_percent: used_percent(url) })
+    Ok(Listing {
+        held,
+        appeared,
+        used_percent: used_percent(url),
+    })
 }
 
 /// What is used of the file system a local repository is on, in percent.
@@ -49,13 +57,19 @@ pub(super) async fn content(repo: &Repository, snapshot: &str, path: &str, limit
     let file = repo.open_file(snapshot, path).await.map_err(|error| of_repo(&error))?;
     let mut bytes = Vec::new();
     let read = file.take(limit.0).read_to_end(&mut bytes).await;
-    read.map_err(|error| Failure { message: format!("{path} cannot be read: {error}"), hint: None, retryable: true })?;
+    read.map_err(|error| Failure {
+        message: format!("{path} cannot be read: {error}"),
+        hint: None,
+        retryable: true,
+    })?;
     Ok(bytes)
 }
 
 /// An entry of a directory, as it goes over the wire.
 pub(super) fn view(entry: TreeEntry) -> TreeEntryView {
-    let kind = serde_json::to_value(entry.kind).ok().and_then(|kind| kind.as_str().map(str::to_owned));
+    let kind = serde_json::to_value(entry.kind)
+        .ok()
+        .and_then(|kind| kind.as_str().map(str::to_owned));
     let kind = kind.unwrap_or_default();
     TreeEntryView {
         mode: mode_text(&kind, entry.mode),

@@ -6,10 +6,18 @@ use crate::source::SourceError;
 
 /// A failure of a repository.
 pub(super) fn of_repo(error: &RepoError) -> Failure {
-    Failure { message: error.to_string(), hint: error.hint().map(str::to_owned), retryable: error.retryable() }
+    Failure {
+        message: error.to_string(),
+        hint: error.hint().map(str::to_owned),
+        retryable: error.retryable(),
+    }
 }
 
 /// A failure of a source.
 pub(super) fn of_source(error: &SourceError) -> Failure {
-    Failure { message: error.to_string(), hint: error.hint(), retryable: error.retryable() }
+    Failure {
+        message: error.to_string(),
+        hint: error.hint(),
+        retryable: error.retryable(),
+    }
 }

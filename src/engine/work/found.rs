@@ -16,7 +16,11 @@ pub(super) async fn record(repository: &RepositoryName, repo: &Repository, info:
     let named = |key: &str| label(tags, key).map(str::to_owned);
     let id = SnapshotId(info.id.clone());
     let ours = tags.iter().any(|tag| tag == "lifeboat");
-    let manifest = if ours { Manifest::read(repo, &id).await.ok().flatten() } else { None };
+    let manifest = if ours {
+        Manifest::read(repo, &id).await.ok().flatten()
+    } else {
+        None
+    };
     let began = snapshot.time.to_utc();
     let committed_at = began.max(summary.backup_end.to_utc());
     SnapshotRecord {
@@ -38,7 +42,9 @@ pub(super) async fn record(repository: &RepositoryName, repo: &Repository, info:
         // Only the run that made it knew whether something could not be read; it says so with this label.
         partial: tags.iter().any(|tag| tag == "partial"),
         errors: 0,
-        database: manifest.and_then(|manifest| manifest.database).map(|database| database.facts),
+        database: manifest
+            .and_then(|manifest| manifest.database)
+            .map(|database| database.facts),
         evidence: written_evidence(committed_at),
         vanished_at: None,
         id,

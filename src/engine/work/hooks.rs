@@ -27,22 +27,39 @@ pub(super) async fn run(
     log: &RunLog,
     cancel: &CancellationToken,
 ) -> Result<(), Failure> {
-    let Some((program, arguments)) = hook.command.split_first() else { return Ok(()) };
-    let mut command = if hook.shell { Command::new("/bin/sh") } else { Command::new(program) };
+    let Some((program, arguments)) = hook.command.split_first() else {
+        return Ok(());
+    };
+    let mut command = if hook.shell {
+        Command::new("/bin/sh")
+    } else {
+        Command::new(program)
+    };
     if hook.shell {
         command.arg("-c").arg(hook.command.join(" "));
     } else {
         command.args(arguments);
     }
-    let kept = ["PATH", "HOME", "LANG", "TZ"].into_iter().filter_map(|name| Some((name, std::env::var_os(name)?)));
+    let kept = ["PATH", "HOME", "LANG", "TZ"]
+        .into_iter()
+        .filter_map(|name| Some((name, std::env::var_os(name)?)));
     command.env_clear().envs(kept.collect::<Vec<_>>());
     command.envs(variables.iter().map(|(name, value)| (*name, value)));
-    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
     command.kill_on_drop(true).process_group(0);
     let hint = format!("run it by hand as the agent's user: {}", hook.command.join(" "));
-    let fail = |message: String| Failure { message, hint: Some(hint.clone()), retryable: true };
+    let fail = |message: String| Failure {
+        message,
+        hint: Some(hint.clone()),
+        retryable: true,
+    };
     log.line(&format!("hook {name}: {}", hook.command.join(" ")));
-    let mut child = command.spawn().map_err(|error| fail(format!("hook {name} cannot be started: {error}")))?;
+    let mut child = command
+        .spawn()
+        .map_err(|error| fail(format!("hook {name} cannot be started: {error}")))?;
     let group = child.id();
     let output = (child.stdout.take(), child.stderr.take());
     let end = async {
@@ -70,7 +87,10 @@ async fn copy(stream: Option<impl AsyncRead + Unpin>, name: &str, log: &RunLog) 
     let mut line = Vec::new();
     let mut lines = 0;
     // Read to the end even when the log is full: a hook that prints a gigabyte must not block on its pipe.
-    while let Ok(1..) = tokio::io::AsyncReadExt::take(&mut reader, 64 << 10).read_until(b'\n', &mut line).await {
+    while let Ok(1..) = tokio::io::AsyncReadExt::take(&mut reader, 64 << 10)
+        .read_until(b'\n', &mut line)
+        .await
+    {
         lines += 1;
         if lines <= LINES {
             log.line(&format!("{name}| {}", String::from_utf8_lossy(&line).trim_end()));
@@ -87,9 +107,21 @@ mod tests {
     async fn play(command: &[&str], shell: bool, timeout: Millis) -> (Result<(), Failure>, String) {
         let dir = tempfile::tempdir().unwrap();
         let log = RunLog::open(dir.path(), "run-1", Clock::system());
-        let hook = Hook { command: command.iter().map(ToString::to_string).collect(), shell, timeout };
+        let hook = Hook {
+            command: command.iter().map(ToString::to_string).collect(),
+            shell,
+            timeout,
+        };
         let variables = [("LIFEBOAT_JOB", "docs".to_owned())];
-        let result = run("before", &hook, &variables, &Clock::system(), &log, &CancellationToken::new()).await;
+        let result = run(
+            "before",
+            &hook,
+            &variables,
+            &Clock::system(),
+            &log,
+            &CancellationToken::new(),
+        )
+        .await;
         (result, std::fs::read_to_string(dir.path().join("run-1.log")).unwrap())
     }
 
@@ -100,7 +132,10 @@ mod tests {
         assert!(log.contains("before| job docs"), "{log}");
         let (result, log) = play(&["echo", "$LIFEBOAT_JOB"], false, Millis::from_secs(10)).await;
         result.unwrap();
-        assert!(log.contains("before| $LIFEBOAT_JOB"), "no shell unless asked for: {log}");
+        assert!(
+            log.contains("before| $LIFEBOAT_JOB"),
+            "no shell unless asked for: {log}"
+        );
     }
 
     #[tokio::test]

@@ -42,7 +42,12 @@ impl Worker {
     /// Hands that keep their logs and scratch directories in `state_dir`.
     pub fn boxed(state_dir: &Path, clock: Clock, host: &str) -> Arc<dyn Hands> {
         let (state_dir, host) = (state_dir.to_owned(), host.to_owned());
-        Arc::new(Self { state_dir, clock, host, repositories: Repositories::default() })
+        Arc::new(Self {
+            state_dir,
+            clock,
+            host,
+            repositories: Repositories::default(),
+        })
     }
 
     fn scratch_dir(&self) -> PathBuf {
@@ -88,7 +93,10 @@ impl Hands for Worker {
     ) -> Doing<'_, Result<Vec<TreeEntryView>, Failure>> {
         Box::pin(async move {
             let repo = self.repositories.get(&repository, &self.clock).await?;
-            let entries = repo.ls(&snapshot, &path).await.map_err(|error| failure::of_repo(&error))?;
+            let entries = repo
+                .ls(&snapshot, &path)
+                .await
+                .map_err(|error| failure::of_repo(&error))?;
             Ok(entries.into_iter().map(browse::view).collect())
         })
     }

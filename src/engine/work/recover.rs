@@ -36,7 +36,11 @@ async fn open(
     target: &RecoveryTarget,
 ) -> Result<Opened, Failure> {
     let place = repository(definitions, &snapshot.repository)?;
-    let source = snapshot.source.as_ref().and_then(|source| definitions.sources.get(source)).cloned();
+    let source = snapshot
+        .source
+        .as_ref()
+        .and_then(|source| definitions.sources.get(source))
+        .cloned();
     let secrets = super::secrets::of_recovery(source.as_ref(), target).await?;
     let repo = worker.repositories.get(place, &worker.clock).await?;
     let subject = Subject {
@@ -77,14 +81,19 @@ pub(super) async fn plan(
         cancel: tokio_util::sync::CancellationToken::new(),
         reached: &|_| {},
     };
-    let parts = source::plan(&opened.subject, &request.target, &work).await.map_err(|error| of_source(&error))?;
+    let parts = source::plan(&opened.subject, &request.target, &work)
+        .await
+        .map_err(|error| of_source(&error))?;
     let (estimate, estimate_p90, estimate_samples) = gauge::estimate(facts, parts.write);
     let mut plan = RecoveryPlan {
         kind: snapshot.kind.clone(),
         source: snapshot.source.clone(),
         recover_to: snapshot.taken_at,
         evidence: snapshot.evidence.level,
-        from: format!("repository {} at {}", snapshot.repository, opened.subject.repository_url),
+        from: format!(
+            "repository {} at {}",
+            snapshot.repository, opened.subject.repository_url
+        ),
         digest: digest(&request, &parts),
         command: command(&request),
         target_identity: parts.target_identity,
@@ -109,16 +118,24 @@ pub(super) async fn plan(
 
 fn add_warnings(plan: &mut RecoveryPlan, snapshot: &SnapshotRecord) {
     if snapshot.partial {
-        plan.warnings.push(format!("the snapshot is partial: {} things could not be read for it", snapshot.errors));
+        plan.warnings.push(format!(
+            "the snapshot is partial: {} things could not be read for it",
+            snapshot.errors
+        ));
     }
     if let Some(failure) = &snapshot.evidence.failure {
-        plan.warnings.push(format!("the snapshot failed verification ({}): {}", failure.level, failure.message));
+        plan.warnings.push(format!(
+            "the snapshot failed verification ({}): {}",
+            failure.level, failure.message
+        ));
     }
     if snapshot.vanished_at.is_some() {
-        plan.blockers.push("the snapshot is no longer in its repository".to_owned());
+        plan.blockers
+            .push("the snapshot is no longer in its repository".to_owned());
     }
     if let Some(free) = plan.target_free.filter(|free| *free < plan.write) {
-        plan.blockers.push(format!("the target has {free} free and {} are needed", plan.write));
+        plan.blockers
+            .push(format!("the target has {free} free and {} are needed", plan.write));
     }
 }
 
@@ -127,7 +144,12 @@ fn digest(request: &RecoveryRequest, parts: &PlanParts) -> String {
     let bound = (
         &request.snapshot,
         &request.target,
-        (&parts.target_identity, parts.overwrites, &parts.overwrites_sample, &parts.blockers),
+        (
+            &parts.target_identity,
+            parts.overwrites,
+            &parts.overwrites_sample,
+            &parts.blockers,
+        ),
     );
     let text = serde_json::to_vec(&bound).unwrap_or_default();
     hex::encode(&Sha256::digest(text)[..8])
@@ -138,7 +160,12 @@ fn command(request: &RecoveryRequest) -> String {
     let snapshot = request.snapshot.short();
     let quote = source::quote;
     match &request.target {
-        RecoveryTarget::Directory { path, include, subpath, delta } => {
+        RecoveryTarget::Directory {
+            path,
+            include,
+            subpath,
+            delta,
+        } => {
             let mut words = vec!["lifeboat restore".to_owned()];
             words.push(match subpath {
                 Some(subpath) => quote(&format!("{snapshot}:{subpath}")),
@@ -206,9 +233,13 @@ async fn attempt(
             probes: probes(&work.definitions, snapshot),
             scratch_dir: worker.scratch_dir(),
         };
-        source::verify(&opened.subject, &job, &source_work).await.map(Ended::Verified)
+        source::verify(&opened.subject, &job, &source_work)
+            .await
+            .map(Ended::Verified)
     } else {
-        source::restore(&opened.subject, target, recovery.id.as_str(), &source_work).await.map(Ended::Restored)
+        source::restore(&opened.subject, target, recovery.id.as_str(), &source_work)
+            .await
+            .map(Ended::Restored)
     };
     ended.map_err(|error| of_source(&error))
 }
@@ -216,26 +247,48 @@ async fn attempt(
 fn observed(recovery: &Recovery, snapshot: &SnapshotRecord, milestone: Milestone) -> Observation {
     let (level, failure) = match milestone {
         Milestone::Phase(phase) => {
-            return Observation::RecoveryPhaseReached { recovery: recovery.id.clone(), phase };
+            return Observation::RecoveryPhaseReached {
+                recovery: recovery.id.clone(),
+                phase,
+            };
         }
         Milestone::Proved(level, _) => (level, None),
         Milestone::Refuted(failure) => (failure.level, Some(failure)),
     };
-    Observation::EvidenceGathered { snapshot: snapshot.id.clone(), level, failure }
+    Observation::EvidenceGathered {
+        snapshot: snapshot.id.clone(),
+        level,
+        failure,
+    }
 }
 
 /// The probes of the job that made the snapshot; of any job of its source when that is no longer known.
 fn probes(definitions: &Definitions, snapshot: &SnapshotRecord) -> Vec<SqlProbe> {
     let own = snapshot.job.as_ref().and_then(|job| definitions.jobs.get(job));
-    let of_source = || snapshot.source.as_ref().and_then(|source| definitions.jobs_of(source).next());
-    own.or_else(of_source).map(|job| job.verify.probes.clone()).unwrap_or_default()
+    let of_source = || {
+        snapshot
+            .source
+            .as_ref()
+            .and_then(|source| definitions.jobs_of(source).next())
+    };
+    own.or_else(of_source)
+        .map(|job| job.verify.probes.clone())
+        .unwrap_or_default()
 }
 
 fn restored(recovery: &Recovery, done: Restored, now: crate::domain::Timestamp) -> RecoveryRecord {
     let wrong = done.findings.iter().filter(|finding| !finding.ok).count() + done.errors.len();
-    let outcome = if wrong == 0 { Outcome::Succeeded } else { Outcome::Partial };
+    let outcome = if wrong == 0 {
+        Outcome::Succeeded
+    } else {
+        Outcome::Partial
+    };
     let error = (wrong > 0).then(|| Failure {
-        message: done.errors.first().cloned().unwrap_or_else(|| format!("{wrong} things are not as they should be")),
+        message: done
+            .errors
+            .first()
+            .cloned()
+            .unwrap_or_else(|| format!("{wrong} things are not as they should be")),
         hint: Some("its findings name them".to_owned()),
         retryable: true,
     });
@@ -263,7 +316,11 @@ fn verified(recovery: &Recovery, done: &Verified, now: crate::domain::Timestamp)
         hint: Some("take a new backup now; then find the cause with: lifeboat repo check --read-data".to_owned()),
         retryable: false,
     });
-    let outcome = if error.is_none() { Outcome::Succeeded } else { Outcome::Failed };
+    let outcome = if error.is_none() {
+        Outcome::Succeeded
+    } else {
+        Outcome::Failed
+    };
     RecoveryRecord {
         written: done.written,
         items: done.items,
@@ -289,4 +346,3 @@ pub(super) async fn reap(worker: &Worker, definitions: Arc<Definitions>) {
         }
     }
 }
-

@@ -10,8 +10,13 @@ use crate::source::Secrets;
 
 /// The passwords of a source.
 pub(super) async fn of_source(source: &Source) -> Result<Secrets, Failure> {
-    let SourceKind::PostgresDump(database) = &source.kind else { return Ok(Secrets::default()) };
-    let scratch = database.scratch.as_ref().and_then(|connection| connection.password.as_ref());
+    let SourceKind::PostgresDump(database) = &source.kind else {
+        return Ok(Secrets::default());
+    };
+    let scratch = database
+        .scratch
+        .as_ref()
+        .and_then(|connection| connection.password.as_ref());
     Ok(Secrets {
         source: read(database.connection.password.as_ref(), source).await?,
         scratch: read(scratch, source).await?,
@@ -25,7 +30,11 @@ pub(super) async fn of_recovery(source: Option<&Source>, target: &RecoveryTarget
         Some(source) => of_source(source).await?,
         None => Secrets::default(),
     };
-    if let RecoveryTarget::Database { connection: Some(connection), .. } = target {
+    if let RecoveryTarget::Database {
+        connection: Some(connection),
+        ..
+    } = target
+    {
         secrets.target = match &connection.password {
             Some(reference) => Some(resolve(reference, "the target").await?),
             None => None,
