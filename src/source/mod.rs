@@ -42,7 +42,7 @@ use tokio_util::sync::CancellationToken;
 pub use backup::{BackedUp, BackupJob, back_up};
 pub use error::SourceError;
 pub use manifest::{Artifact, DatabaseManifest, MANIFEST_NAME, Manifest, label, labels};
-pub use recovery::{PlanParts, Restored, plan, restore};
+pub use recovery::{PlanParts, Restored, plan, quote, restore};
 pub use verify::{Verified, VerifiedStep, VerifyJob, verify};
 
 use crate::clock::Clock;

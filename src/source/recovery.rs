@@ -164,7 +164,7 @@ fn must_be_dump(subject: &Subject) -> Result<(), SourceError> {
 }
 
 /// A word as a shell takes it, quoted where it must be.
-pub(super) fn quote(word: &str) -> String {
+pub fn quote(word: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:@%+=,".contains(c);
     if !word.is_empty() && word.chars().all(plain) {
         return word.to_owned();
