@@ -13,18 +13,36 @@
 //!
 //! Never here: decisions (those are the engine's), secrets in arguments, and anything that only `--json` or only people get.
 
+mod agent;
+mod agent_restore;
+mod agent_snapshot;
+mod alert;
 #[expect(clippy::doc_markdown, reason = "the comments are the help text")]
 pub mod args;
 mod backup;
+mod config;
 mod context;
+mod doctor;
 mod error;
+mod follow;
+mod init;
+mod job;
+mod job_edit;
+mod journal;
 mod launch;
+mod logging;
+mod manual;
+mod moment;
 mod output;
 mod progress;
+mod recovery;
+mod reload;
 mod repo;
 mod restore;
-mod settings;
 mod snapshot;
+mod stats;
+mod target;
+mod views;
 
 use std::future::Future;
 use std::pin::Pin;
@@ -38,7 +56,7 @@ pub use error::{CliError, Exit};
 
 use crate::api::Client;
 use crate::clock::Clock;
-use args::Verb;
+use args::{AgentCommand, SnapshotCommand, Verb};
 
 /// What a wired-in program ends with.
 pub type Ending = Pin<Box<dyn Future<Output = Result<Exit, CliError>>>>;
@@ -55,6 +73,18 @@ pub struct Wiring {
 /// Parses the command line and runs it.
 pub fn main(wiring: Wiring) -> ExitCode {
     let cli = Cli::parse();
+    if matches!(
+        &cli.verb,
+        Some(Verb::Agent {
+            command: Some(AgentCommand::Run { detached: true })
+        })
+    ) {
+        // It fails only for the leader of a session, who has nothing to leave.
+        let _ = nix::unistd::setsid();
+    }
+    if cli.verb.is_some() && cli.global.verbose > 0 {
+        logging::begin("warn", cli.global.verbose);
+    }
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -89,11 +119,37 @@ async fn dispatch(verb: Option<Verb>, ctx: &Ctx, wiring: Wiring) -> Result<Exit,
             backup::run(args, ctx).await
         }
         Some(Verb::Repo(args)) => repo::run(args, ctx).await,
-        Some(Verb::Snapshot(args)) => snapshot::run(args.command, &ctx.repository(&args.repository)?, ctx).await,
-        Some(Verb::Restore(args)) => {
-            let repository = ctx.repository(&args.repository)?;
-            restore::run(args, &repository, ctx).await
+        Some(Verb::Snapshot(args)) => snapshots(args, ctx).await,
+        Some(Verb::Restore(args)) if args.repository.repository.is_some() => {
+            ctx.may_change("restore")?;
+            restore::run(args.clone(), &ctx.repository(&args.repository)?, ctx).await
         }
-        Some(_) => Err(CliError::failed("not built yet")),
+        Some(Verb::Restore(args)) => agent_restore::run(args, ctx).await,
+        Some(Verb::Status) => views::status(ctx).await,
+        Some(Verb::Objectives) => views::objectives(ctx).await,
+        Some(Verb::Stats(args)) => stats::run(args, ctx).await,
+        Some(Verb::Agent { command }) => agent::run(command, ctx).await,
+        Some(Verb::Job { command }) => job::run(command, ctx).await,
+        Some(Verb::Recovery { command }) => recovery::run(command, ctx).await,
+        Some(Verb::Alert { command }) => alert::run(command, ctx).await,
+        Some(Verb::Journal { command }) => journal::run(command, ctx).await,
+        Some(Verb::Completions { shell }) => manual::completions(shell),
+        Some(Verb::Man { dir }) => manual::man(dir.as_deref()),
+        Some(Verb::Doctor) => doctor::run(ctx).await,
+        Some(Verb::Init(args)) => init::run(args, ctx).await,
+        Some(Verb::Config { command }) => config::run(command, ctx),
+    }
+}
+
+/// Some verbs read a repository directly in any case; the others ask the agent, unless a repository is given.
+async fn snapshots(args: args::SnapshotArgs, ctx: &Ctx) -> Result<Exit, CliError> {
+    let direct = matches!(
+        args.command,
+        SnapshotCommand::Find { .. } | SnapshotCommand::Diff { .. } | SnapshotCommand::Dump { .. }
+    );
+    if direct || args.repository.repository.is_some() {
+        snapshot::run(args.command, &ctx.repository(&args.repository)?, ctx).await
+    } else {
+        agent_snapshot::run(args.command, ctx).await
     }
 }

@@ -260,15 +260,19 @@ impl Core {
         self.beside
             .trouble
             .take_if(|trouble| trouble.starts_with("the journal"));
-        for record in records {
+        for record in &records {
             tracing::info!(seq = record.seq, "{}", record.event.summary());
-            apply(&mut self.state, &record);
-            let _ = self.parts.events.send(Arc::new(record));
+            apply(&mut self.state, record);
         }
         if snapshots_changed {
             if let Ok(counts) = self.parts.journal.snapshot_counts().await {
                 self.beside.snapshots = counts;
             }
+        }
+        // The picture comes before the events: who has seen an event and then asks finds it in the picture.
+        self.publish();
+        for record in records {
+            let _ = self.parts.events.send(Arc::new(record));
         }
         Ok(())
     }

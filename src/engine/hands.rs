@@ -2,6 +2,7 @@
 //!
 //! The real one is [`super::work::Worker`]; the tests of the core have one that does what they say.
 
+use std::collections::BTreeSet;
 use std::pin::Pin;
 use std::sync::Arc;
 
@@ -9,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::domain::Bytes;
 use crate::domain::command::{Observation, RunResult};
+use crate::domain::id::SnapshotId;
 use crate::domain::job::{Definitions, Job, RepositoryDefinition};
 use crate::domain::recovery::{Recovery, RecoveryPlan, RecoveryRecord, RecoveryRequest};
 use crate::domain::run::{Failure, Run};
@@ -44,8 +46,10 @@ impl std::fmt::Debug for Work {
 /// What a repository was found to hold.
 #[derive(Debug, Clone, Default)]
 pub struct Listing {
-    /// Its snapshots, oldest first.
-    pub snapshots: Vec<SnapshotRecord>,
+    /// All its snapshots.
+    pub held: BTreeSet<SnapshotId>,
+    /// Those of them that were not known.
+    pub appeared: Vec<SnapshotRecord>,
     /// What is used of the file system it is on, in percent.
     pub used_percent: Option<u8>,
 }
@@ -67,8 +71,12 @@ pub trait Hands: Send + Sync + 'static {
     /// Restores or verifies.
     fn recover(&self, work: Work, recovery: Recovery, snapshot: SnapshotRecord) -> Doing<'_, RecoveryRecord>;
 
-    /// Lists what a repository holds.
-    fn list(&self, repository: RepositoryDefinition) -> Doing<'_, Result<Listing, Failure>>;
+    /// Lists what a repository holds, and looks at what is not among the known.
+    fn list(
+        &self,
+        repository: RepositoryDefinition,
+        known: BTreeSet<SnapshotId>,
+    ) -> Doing<'_, Result<Listing, Failure>>;
 
     /// Lists one directory of a snapshot.
     fn tree(

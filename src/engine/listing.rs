@@ -29,19 +29,11 @@ pub(super) async fn look(
         .map_err(|error| failure::of_journal(&error))?
         .into_iter()
         .collect();
-    let listing = hands.list(repository).await?;
-    let held: BTreeSet<SnapshotId> = listing.snapshots.iter().map(|snapshot| snapshot.id.clone()).collect();
-    let appeared = listing
-        .snapshots
-        .iter()
-        .filter(|snapshot| !known.contains(&snapshot.id))
-        .cloned()
-        .collect();
-    let vanished = known.difference(&held).cloned().collect();
+    let listing = hands.list(repository, known.clone()).await?;
     let observation = Observation::RepositoryListed {
         repository: name.clone(),
-        appeared,
-        vanished,
+        appeared: listing.appeared.clone(),
+        vanished: known.difference(&listing.held).cloned().collect(),
     };
     Ok((listing, observation))
 }

@@ -1,6 +1,6 @@
 //! The core with hands that do what the tests say, a real journal and a clock turned by hand.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Mutex;
 use std::time::Duration;
 
@@ -115,11 +115,15 @@ impl Hands for Puppet {
         Box::pin(async move { record })
     }
 
-    fn list(&self, _: RepositoryDefinition) -> Doing<'_, Result<Listing, Failure>> {
+    fn list(&self, _: RepositoryDefinition, known: BTreeSet<SnapshotId>) -> Doing<'_, Result<Listing, Failure>> {
         let held = self.held.lock().unwrap().clone();
         Box::pin(async move {
             held.map(|snapshots| Listing {
-                snapshots,
+                held: snapshots.iter().map(|snapshot| snapshot.id.clone()).collect(),
+                appeared: snapshots
+                    .into_iter()
+                    .filter(|snapshot| !known.contains(&snapshot.id))
+                    .collect(),
                 used_percent: Some(7),
             })
         })

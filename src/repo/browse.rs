@@ -72,7 +72,7 @@ pub(crate) fn join(parent: &str, name: &str) -> String {
 /// What a path of a snapshot leads to.
 pub(crate) enum Found {
     /// The root, or another directory.
-    Tree(Id, Option<Box<Node>>),
+    Tree(Id),
     /// Anything else.
     Node(Box<Node>),
 }
@@ -83,7 +83,7 @@ impl Repository {
         let snapshot = self.snapshot(id).await?;
         let index = self.load_index().await?;
         match self.resolve(&index, &snapshot, path).await? {
-            Found::Tree(tree, _) => {
+            Found::Tree(tree) => {
                 let nodes = self.load_tree(&index, &tree).await?;
                 Ok(nodes.iter().map(|node| TreeEntry::new(&normal(path), node)).collect())
             }
@@ -112,7 +112,7 @@ impl Repository {
         let snapshot = self.snapshot(id).await?;
         let index = self.load_index().await?;
         let root = match self.resolve(&index, &snapshot, path).await? {
-            Found::Tree(tree, _) => tree,
+            Found::Tree(tree) => tree,
             Found::Node(node) => {
                 let path = normal(path);
                 seen(
@@ -225,7 +225,6 @@ impl Repository {
             path: path.to_owned(),
         };
         let mut tree = snapshot.snapshot.tree;
-        let mut here: Option<Box<Node>> = None;
         // Collected before the first await, so that the future can be spawned: an iterator over borrowed parts cannot.
         let parts: Vec<&str> = path
             .split('/')
@@ -237,15 +236,12 @@ impl Repository {
             let matches = |node: &Node| node.name == part.as_bytes() || node.display_name() == part;
             let node = nodes.into_iter().find(matches).ok_or_else(missing)?;
             match node.subtree {
-                Some(subtree) => {
-                    tree = subtree;
-                    here = Some(Box::new(node));
-                }
+                Some(subtree) => tree = subtree,
                 None if parts.peek().is_none() => return Ok(Found::Node(Box::new(node))),
                 None => return Err(missing()),
             }
         }
-        Ok(Found::Tree(tree, here))
+        Ok(Found::Tree(tree))
     }
 }
 

@@ -56,6 +56,7 @@ pub mod reader;
 pub mod restore;
 pub mod snapshot;
 pub mod stats;
+pub(crate) mod stop;
 #[cfg(test)]
 mod testing;
 pub mod tree;
@@ -336,7 +337,9 @@ impl Repository {
         drop(loads);
         if !files.is_empty() {
             let index = Arc::make_mut(&mut loaded.index);
-            files.iter().for_each(|file| index.add(file));
+            for file in &files {
+                index.add(file);
+            }
         }
         loaded.files.extend(missing);
         Ok(Arc::clone(&loaded.index))

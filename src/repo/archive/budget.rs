@@ -3,7 +3,7 @@
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
-use super::stop::{Stop, Stopped};
+use crate::repo::stop::{Stop, Stopped};
 
 /// How often a waiting thread looks whether the work has been stopped.
 const LOOK: Duration = Duration::from_millis(100);

@@ -7,11 +7,11 @@ use crossbeam_channel::Receiver;
 
 use super::saver::Feed;
 use super::scan::{Known, item};
-use super::stop::Stopped;
 use super::ticket::Ticket;
 use super::{BackupStats, ItemError};
 use crate::repo::id::Id;
 use crate::repo::progress::Progress;
+use crate::repo::stop::Stopped;
 use crate::repo::tree::{self, Node, NodeKind};
 
 /// What the driver says, in the order of the tree.

@@ -15,12 +15,12 @@ use super::build::Event;
 use super::exclude::Excludes;
 use super::read::FileJob;
 use super::scan::{Base, Entry, Known, Scanner, Slot, item};
-use super::stop::Stopped;
 use super::ticket::Ticket;
 use super::{BackupOptions, meta};
 use crate::repo::DESCRIPTION_NAME;
 use crate::repo::error::{RepoError, plain};
 use crate::repo::id::Id;
+use crate::repo::stop::Stopped;
 use crate::repo::tree::{Node, NodeKind};
 
 /// The paths to back up as a tree; a leaf is a path somebody named.

@@ -27,7 +27,7 @@ mod read;
 mod saver;
 mod scan;
 pub(crate) mod session;
-pub(crate) mod stop;
+
 pub mod stream;
 mod ticket;
 mod upload;
@@ -46,6 +46,7 @@ use super::gotime::Time;
 use super::id::Id;
 use super::progress::{Phase, Progress};
 use super::snapshot::SnapshotInfo;
+use super::stop::Stopped;
 use super::tree::{Node, NodeKind};
 use super::{DESCRIPTION_NAME, Repository, host};
 use budget::Budget;
@@ -55,7 +56,6 @@ use read::Reader;
 use saver::Feed;
 use scan::Scanner;
 use session::{Labels, Session, Sizes};
-use stop::Stopped;
 use ticket::{FileEnd, Ticket};
 
 /// With which snapshot a backup is compared, so that unchanged files need not be read.

@@ -10,11 +10,11 @@ use crossbeam_channel::Receiver;
 
 use super::budget::Budget;
 use super::saver::Feed;
-use super::stop::Stopped;
 use super::ticket::{FileEnd, Ticket};
 use crate::repo::chunk::{Chunker, Chunks};
 use crate::repo::error::plain;
 use crate::repo::progress::Progress;
+use crate::repo::stop::Stopped;
 
 /// A file to read.
 #[derive(Debug)]

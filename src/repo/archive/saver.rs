@@ -14,13 +14,13 @@ use tokio::sync::mpsc;
 
 use super::Compression;
 use super::budget::Permit;
-use super::stop::{Stop, Stopped};
 use super::ticket::Ticket;
 use crate::repo::crypto::{CipherKey, IV_SIZE, OVERHEAD};
 use crate::repo::error::RepoError;
 use crate::repo::id::{BuildIdHasher, Id};
 use crate::repo::index::Index;
 use crate::repo::pack::{BlobKind, FinishedPack, PackBuilder};
+use crate::repo::stop::{Stop, Stopped};
 
 /// More blobs than this are not put into one pack, so that its header and its index entry stay small.
 const MAX_BLOBS_PER_PACK: usize = 10_000;

@@ -16,7 +16,6 @@ use tokio::runtime::Handle;
 use super::ItemError;
 use super::exclude::Excludes;
 use super::meta;
-use super::stop::{Stop, Stopped};
 use crate::repo::Repository;
 use crate::repo::error::{RepoError, plain};
 use crate::repo::host::Names;
@@ -24,6 +23,7 @@ use crate::repo::id::Id;
 use crate::repo::index::Index;
 use crate::repo::pack::BlobKind;
 use crate::repo::progress::Progress;
+use crate::repo::stop::{Stop, Stopped};
 use crate::repo::tree::{Node, NodeKind};
 
 /// How many entries may be scanned ahead of the driver.

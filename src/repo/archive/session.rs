@@ -11,7 +11,6 @@ use tokio_util::sync::CancellationToken;
 
 use super::budget::Budget;
 use super::saver::{Feed, Saver, SaverOptions};
-use super::stop::Stop;
 use super::{BackupResult, BackupStats, Compression, ItemError};
 use crate::repo::chunk::Chunker;
 use crate::repo::error::RepoError;
@@ -20,6 +19,7 @@ use crate::repo::id::Id;
 use crate::repo::lock::Lock;
 use crate::repo::progress::{Phase, Progress};
 use crate::repo::snapshot::{SnapshotFile, SnapshotInfo, Summary};
+use crate::repo::stop::Stop;
 use crate::repo::{PROGRAM_VERSION, Repository, host};
 
 /// How many finished packs may wait for an upload.

@@ -15,7 +15,6 @@ use tokio_util::sync::CancellationToken;
 use super::budget::Budget;
 use super::saver::Feed;
 use super::session::{Labels, Session, Sizes};
-use super::stop::{Stop, Stopped};
 use super::ticket::{FileEnd, Ticket};
 use super::{BackupResult, BackupStats, Compression, Parent};
 use crate::repo::chunk::{Chunker, Chunks};
@@ -23,6 +22,7 @@ use crate::repo::error::RepoError;
 use crate::repo::gotime::Time;
 use crate::repo::id::Id;
 use crate::repo::progress::{Phase, Progress};
+use crate::repo::stop::{Stop, Stopped};
 use crate::repo::tree::{self, Node, NodeKind};
 use crate::repo::{Repository, host};
 

@@ -3,8 +3,8 @@
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
-use super::stop::{Stop, Stopped};
 use crate::repo::id::Id;
+use crate::repo::stop::{Stop, Stopped};
 
 /// How a file ended.
 #[derive(Debug, Clone, PartialEq, Eq)]

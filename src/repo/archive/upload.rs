@@ -8,13 +8,13 @@ use std::sync::Arc;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
-use super::stop::Stop;
 use crate::repo::Repository;
 use crate::repo::error::RepoError;
 use crate::repo::files::{FileKind, pack_key};
 use crate::repo::index::{IndexFile, IndexPack};
 use crate::repo::pack::FinishedPack;
 use crate::repo::progress::Progress;
+use crate::repo::stop::Stop;
 
 /// An index file is written when it names so many blobs: at 160 bytes each, with one more pack, below 8 MiB.
 const BLOBS_PER_INDEX: usize = 35_000;

@@ -87,6 +87,7 @@ pub fn event(seq: u64) -> Arc<EventRecord> {
     })
 }
 
+#[derive(Debug)]
 pub struct Attached(Arc<Fake>);
 
 impl Drop for Attached {

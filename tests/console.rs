@@ -1,0 +1,8 @@
+//! The console: its rules without a terminal, every screen as it looks, and its manners in a real terminal.
+
+#[path = "console/fixture.rs"]
+mod fixture;
+#[path = "console/process.rs"]
+mod process;
+#[path = "console/script.rs"]
+mod script;
