@@ -234,6 +234,7 @@ fn projection_rules(connection: &Connection) -> rusqlite::Result<String> {
         include_str!("audit.rs").to_owned(),
         include_str!("upcast.rs").to_owned(),
         include_str!("../domain/apply.rs").to_owned(),
+        include_str!("../domain/snapshot.rs").to_owned(),
     ];
     let mut tables = connection.prepare("SELECT sql FROM sqlite_schema WHERE sql IS NOT NULL ORDER BY name")?;
     for sql in tables.query_map([], |row| row.get::<_, String>(0))? {
@@ -248,6 +249,7 @@ pub(super) fn state_rules() -> String {
         include_str!("../domain/apply.rs"),
         include_str!("../domain/state.rs"),
         include_str!("../domain/alert.rs"),
+        include_str!("../domain/snapshot.rs"),
         include_str!("upcast.rs"),
     ])
 }
