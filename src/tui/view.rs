@@ -35,16 +35,7 @@ pub fn view(app: &App) -> (Buffer, Option<Position>) {
         cursor: None,
     };
     if area.width < SMALLEST.0 || area.height < SMALLEST.1 {
-        header::status(
-            &mut canvas,
-            Rect {
-                height: area.height.min(1),
-                ..area
-            },
-            app,
-        );
-        let words = format!("at least {}x{} shows more", SMALLEST.0, SMALLEST.1);
-        canvas.text(area, 0, 2, &words, Role::Dim);
+        header::small(&mut canvas, area, app);
     } else {
         let row = |y: u16| Rect { y, height: 1, ..area };
         header::status(&mut canvas, row(0), app);

@@ -107,7 +107,7 @@ const COLUMNS: [Column; 8] = [
     Column::fixed("EVIDENCE", 21),
     Column::fixed("PROVED", 6).ending().when(66),
     Column::fixed("SIZE", 6).ending(),
-    Column::fixed("NEW", 6).ending().when(72),
+    Column::fixed("NEW", 6).ending().when(84),
     Column::fixed("", 7).when(72),
 ];
 
