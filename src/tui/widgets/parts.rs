@@ -43,9 +43,9 @@ pub fn evidence(look: Look<'_>, evidence: &Evidence, partial: bool) -> Vec<Span<
     let role = evidence_role(evidence, partial);
     let rank = usize::from(evidence.level.rank());
     let steps = |count: usize, glyph: &str| glyph.repeat(count);
-    let word = match &evidence.failure {
-        Some(failure) => format!(" NOT {}", failure.level),
-        None => format!(" {}", evidence.level),
+    let (word, number) = match &evidence.failure {
+        Some(failure) => (format!(" NOT {}", failure.level), String::new()),
+        None => (format!(" {}", evidence.level), format!(" {rank}/5")),
     };
     vec![
         look.span(steps(rank, look.glyphs.step_full), role),
@@ -54,7 +54,7 @@ pub fn evidence(look: Look<'_>, evidence: &Evidence, partial: bool) -> Vec<Span<
             Role::Rule,
         ),
         look.span(word, role),
-        look.span(format!(" {rank}/5"), Role::Dim),
+        look.span(number, Role::Dim),
     ]
 }
 
