@@ -140,9 +140,26 @@ pub fn detail(record: &AlertRecord, look: Look<'_>, width: usize) -> Vec<Line<'s
     detail.head("Facts");
     detail.pair_as("severity", alert.severity.word(), parts::severity_role(alert.severity));
     detail.pair("since", ago(look.now, alert.opened_at));
-    detail.pair_if("service", alert.subject.service.as_ref().map(|name| name.as_str()));
-    detail.pair_if("job", alert.subject.job.as_ref().map(|name| name.as_str()));
-    detail.pair_if("snapshot", alert.subject.snapshot.as_ref().map(|id| id.short()));
+    detail.pair_if(
+        "service",
+        alert
+            .subject
+            .service
+            .as_ref()
+            .map(crate::domain::id::ServiceName::as_str),
+    );
+    detail.pair_if(
+        "job",
+        alert.subject.job.as_ref().map(crate::domain::id::JobName::as_str),
+    );
+    detail.pair_if(
+        "snapshot",
+        alert
+            .subject
+            .snapshot
+            .as_ref()
+            .map(crate::domain::id::SnapshotId::short),
+    );
     match &alert.acknowledged {
         Some(ack) => {
             detail.pair("taken by", format!("{}, {}", ack.by, ago(look.now, ack.at)));

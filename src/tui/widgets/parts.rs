@@ -11,6 +11,11 @@ use crate::tui::theme::Role;
 use crate::tui::words;
 
 /// A bar of `width` columns, filled up to `fraction`.
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "the fraction is clamped, and a float that is cast saturates"
+)]
 pub fn bar(look: Look<'_>, fraction: f64, width: usize, role: Role) -> [Span<'static>; 2] {
     let full = (fraction.clamp(0.0, 1.0) * width as f64).floor() as usize;
     // Something that has begun shows, and what is not done is never drawn as done.
