@@ -1,5 +1,7 @@
 //! `lifeboat agent`: the engine without a screen, and asking after it.
 
+use std::fs::DirBuilder;
+use std::os::unix::fs::DirBuilderExt;
 use std::time::Duration;
 
 use serde::Serialize;
@@ -9,45 +11,49 @@ use super::args::AgentCommand;
 use super::context::Ctx;
 use super::error::{CliError, Exit};
 use super::output::{Paint, Render, Text};
-use super::settings::Settings;
+use super::reload::{ConfigWatch, Idle};
 use crate::api::types::AgentView;
 use crate::api::{BindError, Server, Socket, VERSION};
+use crate::config::Config;
 use crate::engine::{Engine, EngineOptions};
 
-/// How often the configuration is looked at.
-const RELOAD_INTERVAL: Duration = Duration::from_secs(2);
 /// How long an agent may take to end.
 const STOP_PATIENCE: Duration = Duration::from_secs(30);
 
 /// Runs a verb of `lifeboat agent`.
 pub async fn run(command: Option<AgentCommand>, ctx: &Ctx) -> Result<Exit, CliError> {
     match command {
-        None | Some(AgentCommand::Run { .. }) => serve(ctx).await,
+        None => serve(ctx, false).await,
+        Some(AgentCommand::Run { detached }) => serve(ctx, detached).await,
         Some(AgentCommand::Status) => status(ctx).await,
         Some(AgentCommand::Stop) => stop(ctx).await,
     }
 }
 
-/// Runs the engine until a signal or a client ends it.
-async fn serve(ctx: &Ctx) -> Result<Exit, CliError> {
-    let settings = ctx.settings()?;
-    let path = ctx.global.socket.clone().unwrap_or_else(|| settings.socket.clone());
+/// Runs the engine until a signal or a client ends it, or, when a console started it, until nobody needs it.
+async fn serve(ctx: &Ctx, started_on_demand: bool) -> Result<Exit, CliError> {
+    let config = ctx.config()?;
+    super::logging::begin(config.agent.log_level.word(), ctx.global.verbose);
+    let path = ctx.global.socket.as_ref().unwrap_or(&config.agent.socket);
     // The socket comes before the journal: of two agents that start at once, the slower one ends here, having touched nothing.
-    let socket = Socket::bind(&path).await.map_err(|error| not_bound(&error))?;
+    let socket = Socket::bind(path).await.map_err(|error| not_bound(&error))?;
     let mut signals = Signals::new()?;
-    let engine = start_engine(ctx, &settings).await?;
+    let engine = start_engine(ctx, &config).await?;
     let server = Server::new(engine.clone(), ctx.clock.clone(), ctx.global.read_only);
     let stopped = server.stopped();
-    tracing::info!(socket = %path.display(), version = VERSION, "the agent is ready");
+    tracing::info!(socket = %path.display(), version = VERSION, pid = std::process::id(), "the agent is ready");
     let serving = tokio::spawn(async move { server.serve_socket(socket).await });
-    let mut watch = ConfigWatch::new(&settings);
+    let mut watch = ConfigWatch::new(&config, ctx.clock.clone());
+    let idle_exit = config.agent.idle_exit.filter(|_| started_on_demand);
+    let mut idle = Idle::new(idle_exit, engine.overview(), ctx.clock.clone());
     let reason = loop {
         tokio::select! {
             reason = signals.next() => match reason {
                 Some(reason) => break Some(reason),
                 None => watch.reload(&engine),
             },
-            () = ctx.clock.sleep(RELOAD_INTERVAL) => watch.look(&engine),
+            () = watch.changed() => watch.reload(&engine),
+            () = idle.long_enough() => break Some("idle"),
             () = stopped.cancelled() => break None,
         }
     };
@@ -62,27 +68,30 @@ async fn serve(ctx: &Ctx) -> Result<Exit, CliError> {
 }
 
 /// Starts an engine on a configuration.
-pub(super) async fn start_engine(ctx: &Ctx, settings: &Settings) -> Result<Engine, CliError> {
+pub(super) async fn start_engine(ctx: &Ctx, config: &Config) -> Result<Engine, CliError> {
     let options = EngineOptions {
-        definitions: settings.definitions.clone(),
-        config_path: Some(settings.path.clone()),
-        journal: settings.journal.clone(),
-        state_dir: settings.state_dir.clone(),
+        definitions: config.definitions.clone(),
+        config_path: Some(config.path.clone()),
+        journal: config.agent.journal.clone(),
+        state_dir: config.agent.state_dir.clone(),
         clock: ctx.clock.clone(),
         host: super::context::host_name(),
         hands: None,
         practice: None,
     };
-    let failed = |why: String, hint: Option<&str>| {
+    let state_dir = &config.agent.state_dir;
+    let made = DirBuilder::new().recursive(true).mode(0o700).create(state_dir);
+    made.map_err(|error| {
+        CliError::failed(format!("the state directory {} cannot be made", state_dir.display()))
+            .why(error)
+            .hint("check its owner, or choose another with agent.state_dir")
+    })?;
+    Engine::start(options).await.map_err(|error| {
+        let hint = error.hint().map(str::to_owned);
         CliError::failed("the engine could not be started")
-            .why(why)
+            .why(error)
             .maybe_hint(hint)
-    };
-    settings
-        .prepare_state_dir()
-        .map_err(|error| failed(error.what, error.hint.as_deref()))?;
-    let engine = Engine::start(options).await;
-    engine.map_err(|error| failed(error.to_string(), error.hint()))
+    })
 }
 
 fn not_bound(error: &BindError) -> CliError {
@@ -117,49 +126,6 @@ impl Signals {
             _ = self.interrupt.recv() => Some("SIGINT"),
             _ = self.terminate.recv() => Some("SIGTERM"),
         }
-    }
-}
-
-/// Notices that the configuration has changed.
-struct ConfigWatch {
-    path: std::path::PathBuf,
-    seen: u64,
-}
-
-impl ConfigWatch {
-    fn new(settings: &Settings) -> Self {
-        Self {
-            path: settings.path.clone(),
-            seen: super::settings::fingerprint(&settings.path),
-        }
-    }
-
-    fn look(&mut self, engine: &Engine) {
-        if super::settings::fingerprint(&self.path) != self.seen {
-            self.reload(engine);
-        }
-    }
-
-    fn reload(&mut self, engine: &Engine) {
-        // Taken before it is read: a change in between is seen as one more.
-        self.seen = super::settings::fingerprint(&self.path);
-        let loaded = Settings::load(Some(&self.path));
-        match &loaded {
-            Ok(_) => tracing::info!(config = %self.path.display(), "the configuration was read again"),
-            Err(error) => tracing::error!(
-                error = error.what,
-                why = error.why,
-                "the configuration cannot be read; the one before stays"
-            ),
-        }
-        engine.reload(
-            loaded
-                .map(|settings| settings.definitions)
-                .map_err(|error| match error.why {
-                    Some(why) => format!("{}: {why}", error.what),
-                    None => error.what,
-                }),
-        );
     }
 }
 

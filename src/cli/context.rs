@@ -11,11 +11,11 @@ use super::error::CliError;
 use super::launch;
 use super::output::{Printer, Render, Style};
 use super::progress::Progress;
-use super::settings::Settings;
 use crate::api::Client;
 use crate::clock::Clock;
+use crate::config::{self, Config, PasswordOptions};
 use crate::domain::command::Actor;
-use crate::domain::id::RepositoryName;
+use crate::domain::id::{RepositoryName, is_valid_name};
 use crate::domain::job::RepositoryDefinition;
 use crate::domain::source::SecretRef;
 
@@ -58,8 +58,8 @@ impl Ctx {
     }
 
     /// Loads the configuration.
-    pub fn settings(&self) -> Result<Settings, CliError> {
-        Settings::load(self.global.config.as_deref())
+    pub fn config(&self) -> Result<Config, CliError> {
+        Ok(config::load(self.global.config.as_deref())?)
     }
 
     /// Finds the agent, starts one when there is none, and makes a client of it.
@@ -76,28 +76,27 @@ impl Ctx {
     pub fn socket(&self) -> Result<PathBuf, CliError> {
         match &self.global.socket {
             Some(socket) => Ok(socket.clone()),
-            None => Ok(self.settings()?.socket),
+            None => Ok(self.config()?.agent.socket),
         }
     }
 
     /// Finds out which repository is meant and where its password comes from; the configuration is read only if needed.
     pub fn repository(&self, args: &RepositoryArgs) -> Result<RepositoryDefinition, CliError> {
-        let password = password_of(args)?;
+        let file = args.password_file.clone();
         let Some(wanted) = &args.repository else {
-            return self.only_repository(password);
+            return Ok(with_password_file(self.only_repository()?, file));
         };
-        if crate::domain::id::is_valid_name(wanted)
-            && let Ok(settings) = self.settings()
-            && let Some(known) = settings
-                .definitions
-                .repositories
-                .get(&RepositoryName::from(wanted.as_str()))
+        let name = RepositoryName::from(wanted.as_str());
+        if is_valid_name(wanted)
+            && let Ok(config) = self.config()
+            && let Some(known) = config.definitions.repositories.get(&name)
         {
-            return Ok(with_password(known, password));
+            return Ok(with_password_file(known.clone(), file));
         }
-        let password = password.or_else(password_in_environment).ok_or_else(|| {
-            CliError::usage(format!("no password for the repository {wanted}"))
-                .hint("give --password-file FILE, or set LIFEBOAT_PASSWORD_FILE, LIFEBOAT_PASSWORD_COMMAND or LIFEBOAT_PASSWORD")
+        let password = config::password_from(&PasswordOptions { file }).ok_or_else(|| {
+            CliError::usage(format!("no password for the repository {wanted}")).hint(
+                "give --password-file FILE, or set LIFEBOAT_PASSWORD_FILE, LIFEBOAT_PASSWORD_COMMAND or LIFEBOAT_PASSWORD",
+            )
         })?;
         Ok(RepositoryDefinition {
             name: RepositoryName::from("repository"),
@@ -106,26 +105,19 @@ impl Ctx {
         })
     }
 
-    fn only_repository(&self, password: Option<SecretRef>) -> Result<RepositoryDefinition, CliError> {
+    fn only_repository(&self) -> Result<RepositoryDefinition, CliError> {
         let hint = "say which with --repository URL (and --password-file FILE)";
-        let settings = self
-            .settings()
-            .map_err(|error| CliError::usage("no repository is given").why(error.what).hint(hint))?;
-        let mut known = settings.definitions.repositories.values();
+        let config = self.config();
+        let config = config.map_err(|error| CliError::usage("no repository is given").why(error.what).hint(hint))?;
+        let repositories = config.definitions.repositories;
+        let names: Vec<String> = repositories.keys().map(ToString::to_string).collect();
+        let mut known = repositories.into_values();
         match (known.next(), known.next()) {
-            (Some(only), None) => Ok(with_password(only, password)),
+            (Some(only), None) => Ok(only),
             (None, _) => Err(CliError::usage("the configuration names no repository").hint(hint)),
-            (Some(_), Some(_)) => {
-                let names: Vec<&str> = settings
-                    .definitions
-                    .repositories
-                    .keys()
-                    .map(RepositoryName::as_str)
-                    .collect();
-                Err(CliError::usage("the configuration names several repositories")
-                    .why(names.join(", "))
-                    .hint("say which with --repository NAME"))
-            }
+            (Some(_), Some(_)) => Err(CliError::usage("the configuration names several repositories")
+                .why(names.join(", "))
+                .hint("say which with --repository NAME")),
         }
     }
 
@@ -174,52 +166,11 @@ pub struct Interrupts {
     pub detach: CancellationToken,
 }
 
-fn with_password(known: &RepositoryDefinition, password: Option<SecretRef>) -> RepositoryDefinition {
-    let mut repository = known.clone();
-    if let Some(password) = password {
-        repository.password = password;
+fn with_password_file(mut repository: RepositoryDefinition, file: Option<PathBuf>) -> RepositoryDefinition {
+    if let Some(file) = file {
+        repository.password = SecretRef::File(file);
     }
     repository
-}
-
-fn password_of(args: &RepositoryArgs) -> Result<Option<SecretRef>, CliError> {
-    if let Some(file) = &args.password_file {
-        return Ok(Some(SecretRef::File(file.clone())));
-    }
-    let Some(command) = &args.password_command else {
-        return Ok(None);
-    };
-    let words = split_words(command)
-        .ok_or_else(|| CliError::usage("the password command has a quote that is not closed").why(command))?;
-    if words.is_empty() {
-        return Err(CliError::usage("the password command is empty"));
-    }
-    Ok(Some(SecretRef::Command(words)))
-}
-
-fn password_in_environment() -> Option<SecretRef> {
-    const NAME: &str = "LIFEBOAT_PASSWORD";
-    std::env::var_os(NAME).map(|_| SecretRef::Env(NAME.to_owned()))
-}
-
-/// Splits a command into words at spaces; quotes of both kinds keep spaces together. No shell is involved.
-fn split_words(command: &str) -> Option<Vec<String>> {
-    let mut words = Vec::new();
-    let mut word: Option<String> = None;
-    let mut quote = None;
-    for c in command.chars() {
-        match (quote, c) {
-            (Some(open), _) if c == open => quote = None,
-            (None, '"' | '\'') => {
-                quote = Some(c);
-                word.get_or_insert_default();
-            }
-            (None, _) if c.is_whitespace() => words.extend(word.take()),
-            _ => word.get_or_insert_default().push(c),
-        }
-    }
-    words.extend(word);
-    quote.is_none().then_some(words)
 }
 
 fn printer(global: &Global, clock: &Clock) -> Printer {
@@ -271,21 +222,4 @@ fn actor(via: &str) -> Actor {
 /// The machine's name.
 pub fn host_name() -> String {
     nix::unistd::gethostname().map_or_else(|_| "localhost".to_owned(), |name| name.to_string_lossy().into_owned())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_password_command_is_split_without_a_shell() {
-        let words = |text| split_words(text).map(|words| words.join("|"));
-        assert_eq!(
-            words("pass show 'lifeboat repo'").as_deref(),
-            Some("pass|show|lifeboat repo")
-        );
-        assert_eq!(words("a \"\" b").as_deref(), Some("a||b"));
-        assert_eq!(words("echo $(rm x); y").as_deref(), Some("echo|$(rm|x);|y"));
-        assert_eq!(words("open 'quote"), None);
-    }
 }

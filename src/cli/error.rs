@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use serde::Serialize;
 
 use crate::api::{ClientError, ErrorKind};
+use crate::config::ConfigError;
 use crate::domain::run::{Failure, Outcome};
 
 /// How a command ends. The numbers are a contract with scripts.
@@ -144,6 +145,15 @@ impl CliError {
         lines.extend(self.why.as_deref().map(|why| ("  why:", why)));
         lines.extend(self.hint.as_deref().map(|hint| (" hint:", hint)));
         lines
+    }
+}
+
+impl From<ConfigError> for CliError {
+    fn from(error: ConfigError) -> Self {
+        let hint = error.hint();
+        Self::usage("the configuration cannot be used")
+            .why(error)
+            .maybe_hint(hint)
     }
 }
 

@@ -71,11 +71,26 @@ pub async fn order(ctx: &Ctx, command: Command, message: String) -> Result<Exit,
 
 /// Gives a command.
 pub async fn give(client: &Client, command: Command) -> Result<Receipt, CliError> {
-    let what = format!("refused or failed to {}", command.word());
+    let what = not_done(&command);
     client
         .command(command)
         .await
         .map_err(|error| CliError::from_client(what, error))
+}
+
+/// What to say when a command was not carried out.
+fn not_done(command: &Command) -> String {
+    match command {
+        Command::RunJob { job } => format!("job {job} was not started"),
+        Command::CancelRun { run } => format!("{run} was not asked to stop"),
+        Command::EnableJob { job } => format!("job {job} was not enabled"),
+        Command::DisableJob { job, .. } => format!("job {job} was not disabled"),
+        Command::StartRecovery { request } => format!("snapshot {} was not restored", request.snapshot.short()),
+        Command::VerifySnapshot { snapshot, .. } => format!("snapshot {} was not verified", snapshot.short()),
+        Command::CancelRecovery { recovery } => format!("{recovery} was not asked to stop"),
+        Command::AcknowledgeAlert { key, .. } => format!("alert {key} was not acknowledged"),
+        Command::ResolveAlert { key, .. } => format!("alert {key} was not resolved"),
+    }
 }
 
 async fn start(ctx: &Ctx, name: String, wait: bool) -> Result<Exit, CliError> {
@@ -135,7 +150,9 @@ impl Render for RunRecord {
         }
         if let Some(error) = &self.error {
             out.painted(Paint::Bad, format!("why: {error}"));
-            out.maybe("hint:", error.hint.as_deref());
+            if let Some(hint) = &error.hint {
+                out.line(format!("hint: {hint}"));
+            }
         }
     }
 }

@@ -182,7 +182,7 @@ impl Render for ChainReport {
 
 /// Walks the chain in the file itself: what is audited must not vouch for itself.
 async fn verify(ctx: &Ctx) -> Result<Exit, CliError> {
-    let path = ctx.settings()?.journal;
+    let path = ctx.config()?.agent.journal;
     let failed = |error: &dyn std::fmt::Display| {
         CliError::failed(format!("the journal {} cannot be checked", path.display())).why(error)
     };

@@ -3,7 +3,7 @@
 //! Two commands that start at once both try; the lock beside the socket lets one agent through, the other ends with
 //! "refused", and both commands find the one that won.
 
-use std::fs::{File, OpenOptions};
+use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{Read, Seek, SeekFrom};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::os::unix::net::UnixStream;
@@ -13,8 +13,8 @@ use std::time::Duration;
 
 use super::context::Ctx;
 use super::error::{CliError, Exit};
-use super::settings::Settings;
 use crate::api::{Client, Server, pipe};
+use crate::config::Config;
 use crate::engine::Engine;
 
 /// How long a new agent may take until it listens.
@@ -31,7 +31,7 @@ pub struct Embedded {
 
 impl Embedded {
     async fn start(ctx: &Ctx) -> Result<Self, CliError> {
-        let engine = super::agent::start_engine(ctx, &ctx.settings()?).await?;
+        let engine = super::agent::start_engine(ctx, &ctx.config()?).await?;
         let (pipe, listener) = pipe();
         let server = Server::new(engine.clone(), ctx.clock.clone(), ctx.global.read_only);
         tokio::spawn(async move { server.serve_pipe(listener).await });
@@ -57,12 +57,12 @@ pub(super) async fn client(ctx: &Ctx) -> Result<Client, CliError> {
     if answers(&socket) {
         return Ok(client);
     }
-    let settings = ctx.settings().map_err(|error| {
+    let config = ctx.config().map_err(|error| {
         CliError::failed(format!("no agent answers on {}", socket.display()))
             .why(error.what)
             .maybe_hint(error.hint)
     })?;
-    start(ctx, &settings, &socket).await?;
+    start(ctx, &config, &socket, &client).await?;
     Ok(client)
 }
 
@@ -71,15 +71,16 @@ pub(super) fn answers(socket: &Path) -> bool {
     UnixStream::connect(socket).is_ok()
 }
 
-async fn start(ctx: &Ctx, settings: &Settings, socket: &Path) -> Result<(), CliError> {
-    let log_path = settings.state_dir.join("agent.log");
-    let (log, begins_at) = open_log(&settings.state_dir, &log_path)?;
+async fn start(ctx: &Ctx, config: &Config, socket: &Path, client: &Client) -> Result<(), CliError> {
+    let log_path = &config.agent.log_file;
+    let (log, begins_at) = open_log(log_path)?;
     ctx.out.remark("starting the agent");
-    let mut child = spawn(settings, socket, log)?;
+    let mut child = spawn(config, socket, log)?;
     let begun = ctx.clock.monotonic();
     let mut ended = None;
     loop {
-        if answers(socket) {
+        // That somebody listens is not enough: an agent listens first and may still fail to open its journal.
+        if answers(socket) && client.overview().await.is_ok() {
             return Ok(());
         }
         if ended.is_none() {
@@ -92,17 +93,17 @@ async fn start(ctx: &Ctx, settings: &Settings, socket: &Path) -> Result<(), CliE
                 Some(status) => format!("it ended with {status}"),
                 None => format!("it did not answer within {} s", PATIENCE.as_secs()),
             };
-            return Err(not_started(&why, &log_path, begins_at));
+            return Err(not_started(&why, log_path, begins_at));
         }
         ctx.clock.sleep(Duration::from_millis(25)).await;
     }
 }
 
-fn spawn(settings: &Settings, socket: &Path, log: File) -> Result<Child, CliError> {
+fn spawn(config: &Config, socket: &Path, log: File) -> Result<Child, CliError> {
     let failed = |error: std::io::Error| CliError::failed("the agent could not be started").why(error);
     let program = std::env::current_exe().map_err(failed)?;
     let mut command = Command::new(program);
-    command.arg("--config").arg(&settings.path).arg("--socket").arg(socket);
+    command.arg("--config").arg(&config.path).arg("--socket").arg(socket);
     command.args(["agent", "run", "--detached"]);
     // `--read-only` is not handed on: it binds this client, and must not leave an agent behind that nobody can use.
     let errors = log.try_clone().map_err(failed)?;
@@ -115,16 +116,17 @@ fn spawn(settings: &Settings, socket: &Path, log: File) -> Result<Child, CliErro
     command.spawn().map_err(failed)
 }
 
-fn open_log(state_dir: &Path, path: &Path) -> Result<(File, u64), CliError> {
+fn open_log(path: &Path) -> Result<(File, u64), CliError> {
     let failed = |error: std::io::Error| {
         CliError::failed(format!("the agent's log {} cannot be opened", path.display()))
             .why(error)
-            .hint("check the owner of the directory, or choose another with agent.state_dir")
+            .hint("check the owner of the directory, or choose another place with agent.log_file")
     };
-    std::fs::DirBuilder::new()
+    let directory = path.parent().unwrap_or(Path::new("/"));
+    DirBuilder::new()
         .recursive(true)
         .mode(0o700)
-        .create(state_dir)
+        .create(directory)
         .map_err(failed)?;
     if path.metadata().is_ok_and(|metadata| metadata.len() > LOG_LIMIT) {
         let mut aside = path.as_os_str().to_owned();

@@ -20,22 +20,25 @@ mod alert;
 #[expect(clippy::doc_markdown, reason = "the comments are the help text")]
 pub mod args;
 mod backup;
+mod config;
 mod context;
 mod doctor;
 mod error;
 mod follow;
+mod init;
 mod job;
 mod job_edit;
 mod journal;
 mod launch;
+mod logging;
 mod manual;
 mod moment;
 mod output;
 mod progress;
 mod recovery;
+mod reload;
 mod repo;
 mod restore;
-mod settings;
 mod snapshot;
 mod stats;
 mod target;
@@ -79,7 +82,9 @@ pub fn main(wiring: Wiring) -> ExitCode {
         // It fails only for the leader of a session, who has nothing to leave.
         let _ = nix::unistd::setsid();
     }
-    log_to_stderr(&cli);
+    if cli.verb.is_some() && cli.global.verbose > 0 {
+        logging::begin("warn", cli.global.verbose);
+    }
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -91,24 +96,6 @@ pub fn main(wiring: Wiring) -> ExitCode {
     // Reads that nobody waits for any more, such as that of a terminal, must not hold up the end.
     runtime.shutdown_background();
     exit.into()
-}
-
-/// An agent logs what it does; a command logs only when asked to, and the console, whose screen it is, never.
-fn log_to_stderr(cli: &Cli) {
-    let agent = matches!(&cli.verb, Some(Verb::Agent { .. }));
-    let level = match (agent, cli.global.verbose) {
-        _ if cli.verb.is_none() => return,
-        (false, 0) => return,
-        (true, 0) | (false, 1) => "info",
-        (true, 1) | (false, 2) => "lifeboat=debug,info",
-        _ => "trace",
-    };
-    let filter = std::env::var("LIFEBOAT_LOG").unwrap_or_else(|_| level.to_owned());
-    let filter = tracing_subscriber::EnvFilter::try_new(filter).unwrap_or_else(|_| level.into());
-    let log = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr);
-    let _ = log.with_ansi(false).with_target(false).try_init();
 }
 
 async fn run(cli: Cli, wiring: Wiring) -> Exit {
@@ -149,7 +136,8 @@ async fn dispatch(verb: Option<Verb>, ctx: &Ctx, wiring: Wiring) -> Result<Exit,
         Some(Verb::Completions { shell }) => manual::completions(shell),
         Some(Verb::Man { dir }) => manual::man(dir.as_deref()),
         Some(Verb::Doctor) => doctor::run(ctx).await,
-        Some(Verb::Init(_) | Verb::Config { .. }) => Err(CliError::failed("not built yet")),
+        Some(Verb::Init(args)) => init::run(args, ctx).await,
+        Some(Verb::Config { command }) => config::run(command, ctx),
     }
 }
 

@@ -363,7 +363,11 @@ impl Printer {
             } else {
                 label.to_owned()
             };
-            let _ = writeln!(err, "{label} {}", clean(text));
+            // A reason may be a list, a line each.
+            for (index, line) in text.lines().enumerate() {
+                let lead = if index == 0 { label.as_str() } else { "      " };
+                let _ = writeln!(err, "{lead} {}", clean(line));
+            }
         }
     }
 }

@@ -114,7 +114,9 @@ impl Render for RecoveryRecord {
         }
         if let Some(error) = &self.error {
             out.painted(Paint::Bad, format!("why: {error}"));
-            out.maybe("hint:", error.hint.as_deref());
+            if let Some(hint) = &error.hint {
+                out.line(format!("hint: {hint}"));
+            }
         }
     }
 }

@@ -222,7 +222,9 @@ fn rpo(out: &mut Text, service: &ServiceView) {
         None => format!("nothing can be restored; the objective is {}", short(gauge.objective)),
     };
     let breach = match gauge.breach_in {
-        Some(left) if gauge.level != GaugeLevel::Breached => format!("; breached in {}", short(left)),
+        Some(left) if gauge.loss.is_some() && gauge.level != GaugeLevel::Breached => {
+            format!("; breached in {}", short(left))
+        }
         _ => String::new(),
     };
     out.painted(

@@ -260,15 +260,17 @@ impl Core {
         self.beside
             .trouble
             .take_if(|trouble| trouble.starts_with("the journal"));
-        for record in records {
+        for record in &records {
             tracing::info!(seq = record.seq, "{}", record.event.summary());
-            apply(&mut self.state, &record);
-            let _ = self.parts.events.send(Arc::new(record));
+            apply(&mut self.state, record);
         }
-        if snapshots_changed {
-            if let Ok(counts) = self.parts.journal.snapshot_counts().await {
-                self.beside.snapshots = counts;
-            }
+        if snapshots_changed && let Ok(counts) = self.parts.journal.snapshot_counts().await {
+            self.beside.snapshots = counts;
+        }
+        // The picture comes before the events: who has seen an event and then asks finds it in the picture.
+        self.publish();
+        for record in records {
+            let _ = self.parts.events.send(Arc::new(record));
         }
         Ok(())
     }
@@ -488,10 +490,10 @@ impl Core {
         self.parts.inbox.close();
         while let Some(input) = self.parts.inbox.recv().await {
             // What ended well in the meantime counts; what was cut off is interrupted, not cancelled.
-            if let Input::Observed(observation) = input {
-                if !is_cut_off(&observation) {
-                    self.waiting.push_back(observation);
-                }
+            if let Input::Observed(observation) = input
+                && !is_cut_off(&observation)
+            {
+                self.waiting.push_back(observation);
             }
         }
         self.waiting.push_back(Observation::AgentStopping { reason });

@@ -17,7 +17,7 @@ use super::error::RepoError;
 use super::files::FileKind;
 use super::{Repository, host};
 
-const REFRESH: Duration = Duration::from_secs(5 * 60);
+const REFRESH: Duration = Duration::from_mins(5);
 const STALE_MINUTES: i64 = 30;
 
 /// A lock as it is stored.

@@ -337,7 +337,9 @@ impl Repository {
         drop(loads);
         if !files.is_empty() {
             let index = Arc::make_mut(&mut loaded.index);
-            files.iter().for_each(|file| index.add(file));
+            for file in &files {
+                index.add(file);
+            }
         }
         loaded.files.extend(missing);
         Ok(Arc::clone(&loaded.index))

@@ -226,7 +226,7 @@ impl Store for LocalStore {
     }
 
     fn list<'a>(&'a self, prefix: &'a str) -> BoxFuture<'a, StoreResult<Vec<ObjectInfo>>> {
-        Box::pin(self.blocking("list", prefix, |root, prefix| root.list(prefix)))
+        Box::pin(self.blocking("list", prefix, Root::list))
     }
 
     fn delete<'a>(&'a self, key: &'a str) -> BoxFuture<'a, StoreResult<()>> {

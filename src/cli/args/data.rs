@@ -20,26 +20,9 @@ pub struct RepositoryArgs {
         hide_env_values = true
     )]
     pub repository: Option<String>,
-    /// The file whose first line is the password; else $LIFEBOAT_PASSWORD
-    #[arg(
-        long,
-        global = true,
-        value_name = "FILE",
-        env = "LIFEBOAT_PASSWORD_FILE",
-        hide_env_values = true
-    )]
-    #[arg(value_hint = ValueHint::FilePath)]
+    /// The file whose first line is the password; else $LIFEBOAT_PASSWORD_FILE, $LIFEBOAT_PASSWORD_COMMAND or $LIFEBOAT_PASSWORD
+    #[arg(long, global = true, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub password_file: Option<PathBuf>,
-    /// The command whose first line of output is the password
-    #[arg(
-        long,
-        global = true,
-        value_name = "COMMAND",
-        env = "LIFEBOAT_PASSWORD_COMMAND",
-        hide_env_values = true
-    )]
-    #[arg(conflicts_with = "password_file")]
-    pub password_command: Option<String>,
 }
 
 /// `lifeboat backup`.

@@ -2,10 +2,10 @@
 
 use super::super::context::Ctx;
 use super::super::output::short;
-use super::super::settings::Settings;
 use super::Finding;
 use crate::api::types::{JobView, Overview, RepositoryView};
 use crate::api::{ErrorKind, VERSION};
+use crate::config::Config;
 use crate::domain::{Millis, Timestamp};
 
 /// A run may be late by this much before it counts as late.
@@ -14,7 +14,7 @@ const LATE: Millis = Millis(60_000);
 const USED: (u8, u8) = (80, 90);
 
 /// Asks the agent; does not start one.
-pub async fn look(ctx: &Ctx, settings: &Settings, findings: &mut Vec<Finding>) {
+pub async fn look(ctx: &Ctx, config: &Config, findings: &mut Vec<Finding>) {
     let client = match ctx.client_of_running() {
         Ok(client) => client,
         Err(error) => {
@@ -25,7 +25,7 @@ pub async fn look(ctx: &Ctx, settings: &Settings, findings: &mut Vec<Finding>) {
     let overview = match client.overview().await {
         Ok(overview) => overview,
         Err(error) => {
-            let scheduled = settings.definitions.jobs.values().any(|job| job.schedule.is_some());
+            let scheduled = config.definitions.jobs.values().any(|job| job.schedule.is_some());
             let remedy = error
                 .hint
                 .unwrap_or_else(|| "start one with: lifeboat agent run".to_owned());

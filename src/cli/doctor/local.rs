@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::super::output::short;
-use super::super::settings::Settings;
 use super::Finding;
 use crate::clock::Clock;
+use crate::config::Config;
 use crate::domain::job::{Definitions, Job};
 use crate::domain::source::{PostgresConnection, SecretRef, SourceKind};
 use crate::domain::{Bytes, Millis, Timestamp};
@@ -21,10 +21,10 @@ const LITTLE_FREE: u64 = 10;
 const TOO_LITTLE_FREE: u64 = 3;
 
 /// Looks at files, directories, secrets and definitions.
-pub fn look(settings: &Settings, now: Timestamp, findings: &mut Vec<Finding>) {
-    clock(settings, now, findings);
-    state_directory(&settings.state_dir, findings);
-    let definitions = &settings.definitions;
+pub fn look(config: &Config, now: Timestamp, findings: &mut Vec<Finding>) {
+    clock(config, now, findings);
+    state_directory(&config.agent.state_dir, findings);
+    let definitions = &config.definitions;
     for repository in definitions.repositories.values() {
         let what = format!("repository {}", repository.name);
         findings.extend(secret(&format!("{what}: password"), &repository.password));
@@ -55,8 +55,8 @@ pub fn look(settings: &Settings, now: Timestamp, findings: &mut Vec<Finding>) {
     );
 }
 
-fn clock(settings: &Settings, now: Timestamp, findings: &mut Vec<Finding>) {
-    let last_write = std::fs::metadata(&settings.journal).and_then(|metadata| metadata.modified());
+fn clock(config: &Config, now: Timestamp, findings: &mut Vec<Finding>) {
+    let last_write = std::fs::metadata(&config.agent.journal).and_then(|metadata| metadata.modified());
     let behind = last_write
         .ok()
         .map(Timestamp::from)
@@ -206,8 +206,8 @@ fn schedule(job: &Job, definitions: &Definitions, now: Timestamp) -> Option<Find
 }
 
 /// Looks at the PostgreSQL servers and the programs that talk to them.
-pub async fn look_at_servers(settings: &Settings, clock: &Clock, findings: &mut Vec<Finding>) {
-    for source in settings.definitions.sources.values() {
+pub async fn look_at_servers(config: &Config, clock: &Clock, findings: &mut Vec<Finding>) {
+    for source in config.definitions.sources.values() {
         let SourceKind::PostgresDump(postgres) = &source.kind else {
             continue;
         };

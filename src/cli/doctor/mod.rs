@@ -90,7 +90,7 @@ impl Render for Findings {
 /// Runs `lifeboat doctor`; ends as failed when something will not work.
 pub async fn run(ctx: &Ctx) -> Result<Exit, CliError> {
     let mut findings = Vec::new();
-    match ctx.settings() {
+    match ctx.config() {
         Err(error) => {
             let detail = match error.why {
                 Some(why) => format!("{}: {why}", error.what),
@@ -101,11 +101,11 @@ pub async fn run(ctx: &Ctx) -> Result<Exit, CliError> {
                 .unwrap_or_else(|| "see it with: lifeboat config check".to_owned());
             findings.push(Finding::problem("configuration", detail, remedy));
         }
-        Ok(settings) => {
-            findings.push(Finding::ok("configuration", settings.path.display().to_string()));
-            local::look(&settings, ctx.clock.now(), &mut findings);
-            local::look_at_servers(&settings, &ctx.clock, &mut findings).await;
-            live::look(ctx, &settings, &mut findings).await;
+        Ok(config) => {
+            findings.push(Finding::ok("configuration", config.path.display().to_string()));
+            local::look(&config, ctx.clock.now(), &mut findings);
+            local::look_at_servers(&config, &ctx.clock, &mut findings).await;
+            live::look(ctx, &config, &mut findings).await;
         }
     }
     let failed = findings.iter().any(|finding| finding.level == Level::Problem);

@@ -53,9 +53,10 @@ pub(super) async fn attempt(worker: &Worker, work: Work, job: Job, run: Run) -> 
         ));
     }
     let ended_well = matches!(result.outcome, Outcome::Succeeded | Outcome::Partial);
-    let (name, after) = match ended_well {
-        true => ("after_success", job.hooks.after_success.as_ref()),
-        false => ("after_failure", job.hooks.after_failure.as_ref()),
+    let (name, after) = if ended_well {
+        ("after_success", job.hooks.after_success.as_ref())
+    } else {
+        ("after_failure", job.hooks.after_failure.as_ref())
     };
     // A hook that follows gets its own time, also after a cancellation.
     let never = CancellationToken::new();

@@ -100,7 +100,7 @@ impl Structure {
 impl Reading {
     fn run(self) -> Self {
         std::thread::scope(|scope| {
-            for _ in 0..cores() + 1 {
+            for _ in 0..=cores() {
                 scope.spawn(|| self.work_off());
             }
         });

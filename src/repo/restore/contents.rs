@@ -76,7 +76,7 @@ fn runs(wants: &[Want]) -> Vec<Range<usize>> {
             let (first, last) = (&wants[run.start].at, &wants[run.end - 1].at);
             let end = |at: &crate::repo::index::Location| u64::from(at.offset) + u64::from(at.length);
             let near = u64::from(want.at.offset) <= end(last) + GAP_BYTES;
-            let small = end(&want.at) - u64::from(first.offset) <= RANGE_BYTES;
+            let small = end(&want.at).saturating_sub(u64::from(first.offset)) <= RANGE_BYTES;
             if first.pack_number() == want.at.pack_number() && near && small {
                 run.end = at + 1;
                 continue;
@@ -158,7 +158,9 @@ impl<'a> Contents<'a> {
             None => return Ok(()),
             Some(Ok(data)) => data,
             Some(Err(error)) if matches!(error.kind, ErrorKind::NotFound | ErrorKind::ShortRead) => {
-                wants.iter().for_each(|want| self.lose(want, &error.to_string()));
+                for want in wants {
+                    self.lose(want, &error.to_string());
+                }
                 return Ok(());
             }
             Some(Err(error)) => return Err(error.into()),

@@ -122,11 +122,12 @@ impl Planner<'_> {
                 action = Action::Same;
             }
         }
-        if let Some(missing) = item.node.content.iter().find(|id| !self.index.has(BlobKind::Data, id)) {
-            if matches!(action, Action::Create | Action::Patch) {
-                self.work.broken.push((number, *missing));
-                action = Action::Broken;
-            }
+        let missing = || item.node.content.iter().find(|id| !self.index.has(BlobKind::Data, id));
+        if matches!(action, Action::Create | Action::Patch)
+            && let Some(missing) = missing()
+        {
+            self.work.broken.push((number, *missing));
+            action = Action::Broken;
         }
         match action {
             Action::Create | Action::Patch => {
@@ -169,13 +170,11 @@ impl Planner<'_> {
         {
             return None;
         }
-        match self.dirs.parent(target, path) {
-            Ok(dir) => dir.stat(path).ok().flatten(),
-            Err(_) => {
-                self.missing_dir = path.parent().map(Path::to_path_buf);
-                None
-            }
+        if let Ok(dir) = self.dirs.parent(target, path) {
+            return dir.stat(path).ok().flatten();
         }
+        self.missing_dir = path.parent().map(Path::to_path_buf);
+        None
     }
 
     /// Which blobs of a file are there already; `None` when it cannot be read.

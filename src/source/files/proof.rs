@@ -16,7 +16,7 @@ use crate::repo::tree::gomode;
 use crate::repo::{Id, NodeKind, Phase, RestoreOptions};
 use crate::source::scratch_dir::ScratchDir;
 use crate::source::verify::VerifyJob;
-use crate::source::{SourceError, Subject, Work};
+use crate::source::{MANIFEST_NAME, SourceError, Subject, Work};
 
 /// How many differences are told one by one.
 const WRONG_KEPT: usize = 10;
@@ -26,6 +26,7 @@ pub(in crate::source) struct Proof {
     snapshot: String,
     size: Bytes,
     files: u64,
+    protects_manifest: bool,
     tree: Vec<Expected>,
     scratch: Option<ScratchDir>,
 }
@@ -51,6 +52,11 @@ impl Proof {
             snapshot: subject.snapshot.id.0.clone(),
             size: subject.snapshot.size,
             files: subject.snapshot.files,
+            protects_manifest: subject
+                .snapshot
+                .paths
+                .iter()
+                .any(|path| path == "/" || path.trim_start_matches('/') == MANIFEST_NAME),
             tree: Vec::new(),
             scratch: None,
         }
@@ -68,6 +74,7 @@ impl Proof {
         // The walk is depth first, so the directories that are open form a stack; display paths may repeat where names
         // are not UTF-8, places on the stack do not.
         let mut open: Vec<(String, u32)> = Vec::new();
+        let protects_it = self.protects_manifest;
         let visiting = work.repo.visit(&self.snapshot, "/", |entry, node| {
             let parent_path = entry.path.rsplit_once('/').map_or("", |(parent, _)| parent);
             while open.last().is_some_and(|(path, _)| path != parent_path) {
@@ -75,6 +82,11 @@ impl Proof {
             }
             let modified = node.mtime.to_utc();
             let parent = open.last().map(|(_, index)| *index);
+            // What a snapshot says of itself is not part of what it protects, and restores leave it out.
+            if parent.is_none() && node.kind == NodeKind::File && node.name == MANIFEST_NAME.as_bytes() && !protects_it
+            {
+                return;
+            }
             if node.kind == NodeKind::Dir {
                 open.push((entry.path.clone(), u32::try_from(tree.len()).unwrap_or(u32::MAX)));
             }

@@ -9,18 +9,23 @@ use std::io::Write;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use std::time::Duration;
 
 use secrecy::{ExposeSecret, SecretString};
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 use tokio::task::JoinHandle;
 
-use super::connect::Login;
+use super::connect::{Login, within};
+use crate::clock::Clock;
 use crate::domain::source::TlsMode;
 use crate::source::SourceError;
 
 /// What is kept of a child's error output.
 const STDERR_KEPT: usize = 16 << 10;
+
+/// How long a child that is asked to end may take before it is killed.
+const GRACE: Duration = Duration::from_millis(500);
 
 /// A client program about to be started.
 #[derive(Debug)]
@@ -178,8 +183,16 @@ impl Running {
         })
     }
 
-    /// Ends it now and waits until it is gone.
+    /// Ends it now and waits until it is gone. Asked first, because a client program that is asked to end tells its server
+    /// to stop; one that is killed leaves a backend waiting for a lock, or building an index, for nobody.
     pub(super) async fn kill(mut self) {
+        if let Some(pid) = self.child.id().and_then(|pid| i32::try_from(pid).ok()) {
+            // One that has ended already needs no signal.
+            let _ = nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), nix::sys::signal::Signal::SIGTERM);
+        }
+        if within(&Clock::system(), GRACE, self.child.wait()).await.is_some() {
+            return;
+        }
         // It may have ended by itself; either way nothing is left of it afterwards.
         let _ = self.child.kill().await;
     }
