@@ -96,7 +96,7 @@ impl Runner {
                 Effect::Ask(question) => {
                     self.asked.push(question.clone());
                     let answer = self.tokio.block_on(self.script.ask(question.clone()));
-                    self.tell(Message::Answered(question, answer));
+                    self.tell(Message::Answered(Box::new((question, answer))));
                 }
                 other => self.effects.push(other),
             }
