@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::EngineError;
-use super::hands::{Hands, Listing, Practice, Sampler, Work};
+use super::hands::{Hands, Listing, Practice, Work};
 use super::overview::{Beside, draw};
 use crate::clock::Clock;
 use crate::domain::apply::apply;
@@ -29,6 +29,7 @@ use crate::domain::state::State;
 use crate::domain::units::Timestamp;
 use crate::domain::view::{Overview, Receipt};
 use crate::journal::Journal;
+use crate::repo::rate::Sampler;
 
 /// How often progress is drawn while somebody watches.
 const PROGRESS_EVERY: Duration = Duration::from_millis(250);

@@ -17,7 +17,7 @@ async fn a_database_comes_back_the_same_under_another_name() {
     let facts = snapshot.database.as_ref().unwrap();
     assert_eq!(facts.row_counts["public.orders"], 3000);
     assert_eq!(facts.tables, 2);
-    assert!(facts.system_identifier.is_some() && facts.server_version.starts_with("1"));
+    assert!(facts.system_identifier.is_some() && facts.server_version.starts_with(char::is_numeric));
     assert!(!snapshot.partial && snapshot.files >= 3, "{snapshot:?}");
     assert!(snapshot.taken_at <= snapshot.committed_at);
     assert_eq!(label(&snapshot.tags, "job"), Some("shop-nightly"));

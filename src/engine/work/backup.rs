@@ -4,7 +4,6 @@ use tokio_util::sync::CancellationToken;
 
 use super::Worker;
 use super::failure::of_source;
-use super::progress::sampler;
 use crate::domain::command::RunResult;
 use crate::domain::id::RunId;
 use crate::domain::job::{Hook, Job};
@@ -12,6 +11,7 @@ use crate::domain::run::{Failure, Outcome, Run};
 use crate::engine::hands::Work;
 use crate::engine::log::{RunLog, directory};
 use crate::repo::Progress;
+use crate::repo::rate::sampler;
 use crate::source::{self, BackedUp, BackupJob, SourceError};
 
 /// Makes one attempt at a run, with its hooks.
