@@ -61,7 +61,7 @@ impl Seat {
         let writer = pair.master.take_writer().unwrap();
         let into = Arc::clone(&heard);
         std::thread::spawn(move || {
-            let mut buffer = [0; 65_536];
+            let mut buffer = vec![0; 65_536];
             while let Ok(count @ 1..) = reader.read(&mut buffer) {
                 let mut heard = into.lock().unwrap();
                 heard.screen.process(&buffer[..count]);

@@ -10,7 +10,7 @@ use lifeboat::tui::glyphs;
 use lifeboat::tui::keymap::Keymap;
 use lifeboat::tui::link::{Link, Question, Trouble};
 use lifeboat::tui::message::{Effect, Message, Moment};
-use lifeboat::tui::runtime::screen_text;
+use lifeboat::tui::options::screen_text;
 use lifeboat::tui::theme::{Depth, Theme};
 use lifeboat::tui::update::update;
 use lifeboat::tui::view::view;

@@ -23,7 +23,7 @@ use crate::tui::table::Item;
 use crate::tui::theme::Role;
 use crate::tui::widgets::detail::Detail;
 use crate::tui::widgets::list::{self, Column};
-use crate::tui::widgets::parts;
+use crate::tui::widgets::{parts, progress};
 use crate::tui::words;
 
 /// A recovery, while it lives and after.
@@ -114,22 +114,8 @@ fn live_state(view: &RecoveryView) -> String {
         .progress
         .as_ref()
         .and_then(crate::domain::view::ProgressView::fraction);
-    let percent = fraction.map_or(String::new(), |part| format!(" {:>3}%", percent(part)));
+    let percent = fraction.map_or(String::new(), |part| format!(" {:>3}%", parts::percent(part)));
     format!("{}{percent}", recovery.phase.word())
-}
-
-/// A fraction in whole percent; 100 only when it is all of it.
-#[expect(
-    clippy::cast_possible_truncation,
-    clippy::cast_sign_loss,
-    reason = "a float that is cast saturates, and the result is at most 99"
-)]
-pub fn percent(fraction: f64) -> u64 {
-    if fraction >= 1.0 {
-        100
-    } else {
-        ((fraction * 100.0) as u64).min(99)
-    }
 }
 
 impl Item for RecoveryRow {
@@ -280,7 +266,7 @@ fn live(view: &RecoveryView, look: Look<'_>, detail: &mut Detail<'_>) {
     let recovery: &Recovery = &view.recovery;
     let verification = recovery.request.target.is_verification();
     detail.pair_spans("phase", phases(recovery.phase, verification, look));
-    super::overview::progress(view.progress.as_ref(), look, detail);
+    progress::detail(view.progress.as_ref(), look, detail);
     if let Some(start) = recovery.started_at {
         let taken = Millis::between(start, look.now);
         let estimate = recovery
@@ -358,18 +344,5 @@ fn done(record: &RecoveryRecord, look: Look<'_>, detail: &mut Detail<'_>) {
             };
             detail.list(sign, &[format!("{}: {}", finding.what, finding.detail)], role);
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::percent;
-
-    #[test]
-    fn a_hundred_percent_is_said_only_at_the_end() {
-        assert_eq!(
-            [percent(0.0), percent(0.5), percent(0.9999), percent(1.0)],
-            [0, 50, 99, 100]
-        );
     }
 }

@@ -104,6 +104,20 @@ pub fn spark(look: Look<'_>, values: &[u64], width: usize) -> String {
     latest.iter().map(column).collect()
 }
 
+/// A fraction in whole percent; 100 only when it is all of it.
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "a float that is cast saturates, and the result is at most 99"
+)]
+pub fn percent(fraction: f64) -> u64 {
+    if fraction >= 1.0 {
+        100
+    } else {
+        ((fraction * 100.0) as u64).min(99)
+    }
+}
+
 /// How a gauge is coloured.
 pub const fn gauge_role(level: GaugeLevel) -> Role {
     match level {
@@ -161,6 +175,14 @@ mod tests {
             );
             assert_eq!(bar(look, 0.5, 0, Role::Ok)[0].width(), 0);
         });
+    }
+
+    #[test]
+    fn a_hundred_percent_is_said_only_at_the_end() {
+        assert_eq!(
+            [percent(0.0), percent(0.5), percent(0.9999), percent(1.0)],
+            [0, 50, 99, 100]
+        );
     }
 
     #[test]
