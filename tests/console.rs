@@ -4,5 +4,13 @@
 mod fixture;
 #[path = "console/process.rs"]
 mod process;
+#[path = "console/pty.rs"]
+mod pty;
+#[path = "console/rules.rs"]
+mod rules;
+#[path = "console/runner.rs"]
+mod runner;
+#[path = "console/screens.rs"]
+mod screens;
 #[path = "console/script.rs"]
 mod script;

@@ -41,15 +41,14 @@ const ROOMS: [(&str, &[&str]); 14] = [
             "api", "clock", "config", "domain", "engine", "journal", "notify", "repo", "source", "store",
         ],
     ),
-    // The command line is where a person starts, so it may open the console and the sandbox; they know nothing of it.
     (
         "cli",
         &[
-            "api", "clock", "config", "domain", "engine", "journal", "notify", "repo", "sandbox", "source", "store",
-            "tui",
+            "api", "clock", "config", "domain", "engine", "journal", "notify", "repo", "source", "store",
         ],
     ),
-    ("main", &["cli"]),
+    // The ways people see and say things do not know each other; the program wires them together.
+    ("main", &["api", "cli", "clock", "sandbox", "tui"]),
 ];
 
 /// What a pure room has no business with: input and output, processes, threads, and waiting.

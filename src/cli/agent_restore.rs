@@ -1,10 +1,10 @@
 //! `lifeboat restore` through the agent: plan, show, confirm, run, bound to the plan that was shown.
 
-use std::io::{BufRead, IsTerminal, Write};
 use std::path::PathBuf;
 
 use super::agent_snapshot::resolve;
 use super::args::RestoreArgs;
+use super::confirm::confirm;
 use super::context::Ctx;
 use super::error::{CliError, Exit};
 use super::follow::{RecoveryWork, follow};
@@ -47,7 +47,16 @@ pub async fn run(args: RestoreArgs, ctx: &Ctx) -> Result<Exit, CliError> {
             .hint("nothing was changed; choose another target"));
     }
     ctx.may_change("restore")?;
-    confirm(ctx, &plan, args.yes.as_deref())?;
+    if plan.overwrites > 0 {
+        let there = &plan.target_identity;
+        let question = format!("{} existing things at {there} would be overwritten", plan.overwrites);
+        confirm(
+            ctx,
+            &question,
+            &confirmation_name(&plan.request.target),
+            args.yes.as_deref(),
+        )?;
+    }
     let request = RecoveryRequest {
         plan_digest: Some(plan.digest),
         ..request
@@ -109,41 +118,6 @@ fn target(args: &RestoreArgs) -> Result<RecoveryTarget, CliError> {
 fn absolute(path: PathBuf) -> Result<PathBuf, CliError> {
     let shown = path.display().to_string();
     std::path::absolute(path).map_err(|error| CliError::usage(format!("{shown} is not a directory's path")).why(error))
-}
-
-/// Asks for the target's name when something that exists would be overwritten.
-fn confirm(ctx: &Ctx, plan: &RecoveryPlan, yes: Option<&str>) -> Result<(), CliError> {
-    if plan.overwrites == 0 {
-        return Ok(());
-    }
-    let name = confirmation_name(&plan.request.target);
-    let refused = |why: String| {
-        CliError::refused("the restore was not confirmed; nothing was changed")
-            .why(why)
-            .hint(format!("confirm with: --yes {name}"))
-    };
-    let what = format!(
-        "{} existing things at {} would be overwritten",
-        plan.overwrites, plan.target_identity
-    );
-    let typed = match yes {
-        Some(yes) => yes.to_owned(),
-        None if std::io::stdin().is_terminal() && !ctx.out.json => {
-            let mut err = std::io::stderr().lock();
-            let _ = write!(err, "{what}.\nType {name} to go on: ").and_then(|()| err.flush());
-            let mut line = String::new();
-            std::io::stdin()
-                .lock()
-                .read_line(&mut line)
-                .map_err(|error| refused(error.to_string()))?;
-            line.trim().to_owned()
-        }
-        None => return Err(refused(what)),
-    };
-    if typed == name {
-        return Ok(());
-    }
-    Err(refused(format!("\"{typed}\" is not the target's name; {what}")))
 }
 
 impl Render for RecoveryPlan {

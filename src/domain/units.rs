@@ -76,6 +76,7 @@ impl Millis {
     }
 
     /// Multiplies by a small ratio, rounding down: `scaled(3, 4)` is three quarters.
+    #[must_use]
     pub fn scaled(self, numerator: u64, denominator: u64) -> Self {
         Self(self.0.saturating_mul(numerator) / denominator.max(1))
     }

@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::EngineError;
-use super::hands::{Hands, Listing, Practice, Sampler, Work};
+use super::hands::{Hands, Listing, Practice, Work};
 use super::overview::{Beside, draw};
 use crate::clock::Clock;
 use crate::domain::apply::apply;
@@ -29,6 +29,7 @@ use crate::domain::state::State;
 use crate::domain::units::Timestamp;
 use crate::domain::view::{Overview, Receipt};
 use crate::journal::Journal;
+use crate::repo::rate::Sampler;
 
 /// How often progress is drawn while somebody watches.
 const PROGRESS_EVERY: Duration = Duration::from_millis(250);
@@ -264,10 +265,8 @@ impl Core {
             tracing::info!(seq = record.seq, "{}", record.event.summary());
             apply(&mut self.state, record);
         }
-        if snapshots_changed {
-            if let Ok(counts) = self.parts.journal.snapshot_counts().await {
-                self.beside.snapshots = counts;
-            }
+        if snapshots_changed && let Ok(counts) = self.parts.journal.snapshot_counts().await {
+            self.beside.snapshots = counts;
         }
         // The picture comes before the events: who has seen an event and then asks finds it in the picture.
         self.publish();
@@ -492,10 +491,10 @@ impl Core {
         self.parts.inbox.close();
         while let Some(input) = self.parts.inbox.recv().await {
             // What ended well in the meantime counts; what was cut off is interrupted, not cancelled.
-            if let Input::Observed(observation) = input {
-                if !is_cut_off(&observation) {
-                    self.waiting.push_back(observation);
-                }
+            if let Input::Observed(observation) = input
+                && !is_cut_off(&observation)
+            {
+                self.waiting.push_back(observation);
             }
         }
         self.waiting.push_back(Observation::AgentStopping { reason });

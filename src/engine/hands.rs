@@ -16,13 +16,11 @@ use crate::domain::recovery::{Recovery, RecoveryPlan, RecoveryRecord, RecoveryRe
 use crate::domain::run::{Failure, Run};
 use crate::domain::snapshot::SnapshotRecord;
 use crate::domain::state::SourceFacts;
-use crate::domain::view::{ProgressView, TreeEntryView};
+use crate::domain::view::TreeEntryView;
+use crate::repo::rate::Sampler;
 
 /// A boxed future, so that hands can be a trait object.
 pub type Doing<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
-
-/// Gives the latest figures of a piece of work.
-pub type Sampler = Arc<dyn Fn() -> ProgressView + Send + Sync>;
 
 /// What a piece of work is given to act with.
 #[derive(Clone)]

@@ -110,7 +110,7 @@ pub(super) fn page_sql(table: Table, query: &Query) -> Result<PageSql, JournalEr
         wanted.add(condition, [i64::from(level.rank()).into()]);
     }
     if let Some(text) = query.text.as_deref().map(str::trim).filter(|text| !text.is_empty()) {
-        wanted.add("instr(t.search, ?) > 0", [text.to_lowercase().into()]);
+        contains(&mut wanted, &text.to_lowercase());
     }
     let order = match table {
         Table::Events => "t.seq DESC",
@@ -125,6 +125,22 @@ pub(super) fn page_sql(table: Table, query: &Query) -> Result<PageSql, JournalEr
         values: wanted.values,
         limit: limit as usize,
     })
+}
+
+/// LIKE is several times faster than instr, but takes no pattern of more than some thousand bytes.
+fn contains(wanted: &mut Conditions, text: &str) {
+    if text.len() > 1000 {
+        return wanted.add("instr(t.search, ?) > 0", [text.to_owned().into()]);
+    }
+    let mut pattern = String::from("%");
+    for letter in text.chars() {
+        if matches!(letter, '%' | '_' | '\\') {
+            pattern.push('\\');
+        }
+        pattern.push(letter);
+    }
+    pattern.push('%');
+    wanted.add("t.search LIKE ? ESCAPE '\\'", [pattern.into()]);
 }
 
 fn identified(wanted: &mut Conditions, table: Table, id: &str) {

@@ -56,7 +56,8 @@ const PROJECTIONS: &str = "
         job TEXT, source TEXT, level INTEGER NOT NULL, refuted INTEGER NOT NULL, vanished INTEGER NOT NULL,
         tags TEXT NOT NULL, search TEXT NOT NULL, record TEXT NOT NULL
     ) STRICT;
-    CREATE INDEX snapshots_at ON snapshots (at, seq) WHERE vanished = 0;
+    -- Carries all that filters look at, so that a filter that fits nothing reads this instead of every record.
+    CREATE INDEX snapshots_at ON snapshots (at, seq, level, refuted, tags, search) WHERE vanished = 0;
     CREATE INDEX snapshots_job ON snapshots (job, at, seq) WHERE vanished = 0;
     CREATE INDEX snapshots_source ON snapshots (source, at, seq) WHERE vanished = 0;
     CREATE INDEX snapshots_repository ON snapshots (repository) WHERE vanished = 0;
@@ -233,6 +234,7 @@ fn projection_rules(connection: &Connection) -> rusqlite::Result<String> {
         include_str!("audit.rs").to_owned(),
         include_str!("upcast.rs").to_owned(),
         include_str!("../domain/apply.rs").to_owned(),
+        include_str!("../domain/snapshot.rs").to_owned(),
     ];
     let mut tables = connection.prepare("SELECT sql FROM sqlite_schema WHERE sql IS NOT NULL ORDER BY name")?;
     for sql in tables.query_map([], |row| row.get::<_, String>(0))? {
@@ -247,6 +249,7 @@ pub(super) fn state_rules() -> String {
         include_str!("../domain/apply.rs"),
         include_str!("../domain/state.rs"),
         include_str!("../domain/alert.rs"),
+        include_str!("../domain/snapshot.rs"),
         include_str!("upcast.rs"),
     ])
 }

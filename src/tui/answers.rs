@@ -32,7 +32,7 @@ fn good(app: &mut App, question: Question, answer: Answer) -> Vec<Effect> {
     let now = app.now;
     match (question, answer) {
         (Question::Runs(query), Answer::Runs(page)) => {
-            if app.runs_of.as_ref().map(|job| job.as_str()) == query.job.as_deref() {
+            if app.runs_of.as_ref().map(super::super::domain::id::JobName::as_str) == query.job.as_deref() {
                 place(&mut app.runs, &query, page, now);
             }
         }
@@ -91,11 +91,12 @@ fn snapshots(app: &mut App, query: &Query, page: Page<SnapshotRecord>) {
 }
 
 fn planned(app: &mut App, request: &RecoveryRequest, plan: crate::domain::recovery::RecoveryPlan) {
-    if let Some(Overlay::Restore(form)) = &mut app.overlay {
-        if form.plan == PlanState::Asked && form.request().as_ref() == Ok(request) {
-            form.plan = PlanState::Here(Box::new(plan));
-            return;
-        }
+    if let Some(Overlay::Restore(form)) = &mut app.overlay
+        && form.plan == PlanState::Asked
+        && form.request().as_ref() == Ok(request)
+    {
+        form.plan = PlanState::Here(Box::new(plan));
+        return;
     }
     let same = |row: &&RecoveryRow| row.request() == request;
     if let Some(id) = app.recoveries.all().find(same).map(|row| row.id().clone()) {
@@ -137,10 +138,11 @@ fn done(app: &mut App, command: Command, receipt: Receipt) -> Vec<Effect> {
 fn bad(app: &mut App, question: &Question, trouble: Trouble) {
     match question {
         Question::Plan(request) => {
-            if let Some(Overlay::Restore(form)) = &mut app.overlay {
-                if form.plan == PlanState::Asked && form.request().as_ref() == Ok(&**request) {
-                    form.plan = PlanState::Failed(trouble);
-                }
+            if let Some(Overlay::Restore(form)) = &mut app.overlay
+                && form.plan == PlanState::Asked
+                && form.request().as_ref() == Ok(&**request)
+            {
+                form.plan = PlanState::Failed(trouble);
             }
             // A plan asked for only to show a command is not worth a complaint.
             return;

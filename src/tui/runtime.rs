@@ -369,14 +369,17 @@ impl<L: Link> Console<L> {
         let (link, sender) = (self.link.clone(), self.sender.clone());
         // Questions are answered at once or not at all; commands may have to wait for a hook or a lock.
         let patience = match question {
-            Question::Command(_) | Question::Practice(_) | Question::Plan(_) => Duration::from_secs(120),
+            Question::Command(_) | Question::Practice(_) | Question::Plan(_) => Duration::from_mins(2),
             _ => Duration::from_secs(30),
         };
         tokio::spawn(async move {
             let answer = tokio::time::timeout(patience, link.ask(question.clone())).await;
             let late = || Err(Trouble::new(format!("no answer within {} s", patience.as_secs())));
             let _ = sender
-                .send(Message::Answered(question, answer.unwrap_or_else(|_| late())))
+                .send(Message::Answered(Box::new((
+                    question,
+                    answer.unwrap_or_else(|_| late()),
+                ))))
                 .await;
         });
     }

@@ -4,7 +4,6 @@ use tokio_util::sync::CancellationToken;
 
 use super::Worker;
 use super::failure::of_source;
-use super::progress::sampler;
 use crate::domain::command::RunResult;
 use crate::domain::id::RunId;
 use crate::domain::job::{Hook, Job};
@@ -12,6 +11,7 @@ use crate::domain::run::{Failure, Outcome, Run};
 use crate::engine::hands::Work;
 use crate::engine::log::{RunLog, directory};
 use crate::repo::Progress;
+use crate::repo::rate::sampler;
 use crate::source::{self, BackedUp, BackupJob, SourceError};
 
 /// Makes one attempt at a run, with its hooks.
@@ -53,9 +53,10 @@ pub(super) async fn attempt(worker: &Worker, work: Work, job: Job, run: Run) -> 
         ));
     }
     let ended_well = matches!(result.outcome, Outcome::Succeeded | Outcome::Partial);
-    let (name, after) = match ended_well {
-        true => ("after_success", job.hooks.after_success.as_ref()),
-        false => ("after_failure", job.hooks.after_failure.as_ref()),
+    let (name, after) = if ended_well {
+        ("after_success", job.hooks.after_success.as_ref())
+    } else {
+        ("after_failure", job.hooks.after_failure.as_ref())
     };
     // A hook that follows gets its own time, also after a cancellation.
     let never = CancellationToken::new();

@@ -12,6 +12,7 @@ use crate::domain::run::Failure;
 use crate::domain::units::Bytes;
 use crate::domain::view::TreeEntryView;
 use crate::engine::hands::Listing;
+use crate::repo::lsmode::mode_text;
 use crate::repo::{Repository, TreeEntry};
 
 /// Lists a repository and looks at what is not known yet.
@@ -67,55 +68,12 @@ pub(super) async fn content(repo: &Repository, snapshot: &str, path: &str, limit
 
 /// An entry of a directory, as it goes over the wire.
 pub(super) fn view(entry: TreeEntry) -> TreeEntryView {
-    let kind = serde_json::to_value(entry.kind)
-        .ok()
-        .and_then(|kind| kind.as_str().map(str::to_owned));
-    let kind = kind.unwrap_or_default();
     TreeEntryView {
-        mode: mode_text(&kind, entry.mode),
-        kind,
+        mode: mode_text(entry.kind, entry.mode),
+        kind: entry.kind.as_str().to_owned(),
         name: entry.name,
         size: Bytes(entry.size),
         modified: Some(entry.mtime),
         link_target: entry.link_target,
-    }
-}
-
-/// Permission bits as `ls -l` shows them.
-fn mode_text(kind: &str, mode: u32) -> String {
-    let first = match kind {
-        "dir" => 'd',
-        "symlink" => 'l',
-        "fifo" => 'p',
-        "socket" => 's',
-        "dev" => 'b',
-        "chardev" => 'c',
-        _ => '-',
-    };
-    let mut text = String::from(first);
-    for (shift, special, set, unset) in [(6, 0o4000, 's', 'S'), (3, 0o2000, 's', 'S'), (0, 0o1000, 't', 'T')] {
-        let bits = mode >> shift;
-        text.push(if bits & 4 == 0 { '-' } else { 'r' });
-        text.push(if bits & 2 == 0 { '-' } else { 'w' });
-        text.push(match (mode & special != 0, bits & 1 != 0) {
-            (false, false) => '-',
-            (false, true) => 'x',
-            (true, true) => set,
-            (true, false) => unset,
-        });
-    }
-    text
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn modes_read_like_ls() {
-        assert_eq!(mode_text("file", 0o644), "-rw-r--r--");
-        assert_eq!(mode_text("dir", 0o1777), "drwxrwxrwt");
-        assert_eq!(mode_text("file", 0o4750), "-rwsr-x---");
-        assert_eq!(mode_text("symlink", 0o777), "lrwxrwxrwx");
     }
 }

@@ -63,7 +63,7 @@ pub(super) async fn run(
     let group = child.id();
     let output = (child.stdout.take(), child.stderr.take());
     let end = async {
-        let (_, _, status) = tokio::join!(copy(output.0, name, log), copy(output.1, name, log), child.wait());
+        let ((), (), status) = tokio::join!(copy(output.0, name, log), copy(output.1, name, log), child.wait());
         status
     };
     let stopped = tokio::select! {

@@ -8,7 +8,6 @@ mod browse;
 mod failure;
 mod found;
 mod hooks;
-mod progress;
 mod recover;
 mod repositories;
 mod secrets;

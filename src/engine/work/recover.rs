@@ -6,7 +6,6 @@ use sha2::{Digest, Sha256};
 
 use super::Worker;
 use super::failure::of_source;
-use super::progress::sampler;
 use crate::domain::command::Observation;
 use crate::domain::decide::ended_recovery;
 use crate::domain::gauge;
@@ -17,6 +16,7 @@ use crate::domain::run::{Failure, Outcome};
 use crate::domain::snapshot::{EvidenceLevel, SnapshotRecord};
 use crate::domain::state::SourceFacts;
 use crate::engine::hands;
+use crate::repo::rate::sampler;
 use crate::repo::{Progress, Repository};
 use crate::source::{self, Milestone, PlanParts, Restored, Subject, Verified, VerifyJob};
 

@@ -27,14 +27,14 @@ impl Repositories {
     pub async fn get(&self, definition: &RepositoryDefinition, clock: &Clock) -> Result<Repository, Failure> {
         // The lock is held while opening, so that two runs that start together derive the key once.
         let mut open = self.open.lock().await;
-        if let Some((as_opened, repository)) = open.get(&definition.name) {
-            if as_opened == definition {
-                return Ok(repository.clone());
-            }
+        if let Some((as_opened, repository)) = open.get(&definition.name)
+            && as_opened == definition
+        {
+            return Ok(repository.clone());
         }
         let password = secret::resolve(&definition.password).await.map_err(|error| Failure {
             message: format!("the password of repository {} cannot be read: {error}", definition.name),
-            hint: error.hint().map(Into::into),
+            hint: error.hint(),
             retryable: false,
         })?;
         let named = |message: String, hint: Option<&str>, retryable| Failure {

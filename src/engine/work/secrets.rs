@@ -53,7 +53,7 @@ async fn read(reference: Option<&SecretRef>, source: &Source) -> Result<Option<S
 async fn resolve(reference: &SecretRef, of: &str) -> Result<SecretString, Failure> {
     secret::resolve(reference).await.map_err(|error| Failure {
         message: format!("the password of {of} cannot be read: {error}"),
-        hint: error.hint().map(Into::into),
+        hint: error.hint(),
         retryable: false,
     })
 }

@@ -85,6 +85,9 @@ async fn snapshots_are_filtered() {
         (json!({ "until": at(60 * 20) }), 21),
         (json!({ "text": "migration" }), 5),
         (json!({ "text": "50%_nonsense'" }), 0),
+        (json!({ "text": "d_cuments" }), 0),
+        (json!({ "text": "\\" }), 0),
+        (json!({ "text": "x".repeat(100_000) }), 0),
         (json!({ "job": "shop", "tag": "daily" }), 5),
         (json!({ "id": snapshot_id(9).0[..6] }), 1),
         // Number 5 was refuted, so it is not proved to have been written.

@@ -97,14 +97,14 @@ fn urgency(job: &JobView) -> u8 {
 }
 
 const COLUMNS: [Column; 8] = [
-    Column::flexible("NAME", 10),
+    Column::flexible("NAME", 14),
     Column::fixed("STATE", 11),
-    Column::flexible("SCHEDULE", 14).when(60),
+    Column::fixed("SCHEDULE", 15).when(66),
     Column::fixed("NEXT", 9),
     Column::fixed("LAST", 4).ending(),
     Column::fixed("LATEST RUNS", 12),
     Column::fixed("SIZE", 6).ending().when(70),
-    Column::fixed("DURATION", 12).when(86),
+    Column::fixed("DURATION", 12).when(90),
 ];
 
 /// Draws the list of jobs.

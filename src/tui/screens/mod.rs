@@ -30,6 +30,9 @@ use super::theme::Role;
 use super::widgets::detail;
 use super::words;
 
+/// How many lines have to be left below a list for a detail to be worth its place there.
+const LEAST_DETAIL: u16 = 8;
+
 /// Draws the body: the place the console is at.
 pub fn draw(canvas: &mut Canvas<'_>, area: Rect, app: &App) {
     if app.overview.is_none() {
@@ -62,7 +65,30 @@ pub fn draw(canvas: &mut Canvas<'_>, area: Rect, app: &App) {
         };
         draw_detail(canvas, inner, app);
     } else {
-        list(canvas, body, app, true);
+        let rows = u16::try_from(rows.shown()).unwrap_or(u16::MAX).saturating_add(1);
+        let (top, rest) = (
+            Rect {
+                height: rows.min(body.height),
+                ..body
+            },
+            below(body, rows.saturating_add(1)),
+        );
+        if rest.height >= LEAST_DETAIL && rows > 1 && !app.zoomed {
+            // A short list leaves room below it; what one would open with `d` is better shown at once.
+            list(canvas, top, app, true);
+            canvas.rule(body, rows);
+            draw_detail(
+                canvas,
+                Rect {
+                    x: rest.x + 1,
+                    width: rest.width.saturating_sub(2),
+                    ..rest
+                },
+                app,
+            );
+        } else {
+            list(canvas, body, app, true);
+        }
     }
 }
 

@@ -186,7 +186,7 @@ fn services(overview: &Overview, look: Look<'_>, width: usize) -> Vec<Entry> {
     }
     let entry = |service: &ServiceView| {
         let lines = vec![
-            Line::from(loss(&service.name.0, &service.rpo, look, width)),
+            Line::from(loss(service, look, width)),
             Line::from(recovery(&service.rto, look, width)),
         ];
         (Some(Subject::Service(service.name.clone())), lines)
@@ -205,7 +205,8 @@ fn verdict(gauge: &RpoGauge, loss: Option<Millis>) -> GaugeLevel {
     }
 }
 
-fn loss(name: &str, gauge: &RpoGauge, look: Look<'_>, width: usize) -> Vec<Span<'static>> {
+fn loss(service: &ServiceView, look: Look<'_>, width: usize) -> Vec<Span<'static>> {
+    let gauge = &service.rpo;
     let loss = gauge
         .recoverable_to
         .map(|to| Millis::between(to, look.now))
@@ -232,7 +233,7 @@ fn loss(name: &str, gauge: &RpoGauge, look: Look<'_>, width: usize) -> Vec<Span<
         look,
         width,
         &GaugeText {
-            name,
+            name: &service.name.0,
             label: "lose now",
             fraction,
             text,

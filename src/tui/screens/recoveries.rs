@@ -76,7 +76,7 @@ impl RecoveryRow {
             Self::Live(view) => view.recovery.job.as_ref(),
             Self::Done(record) => record.job.as_ref(),
         }
-        .map(|job| job.as_str())
+        .map(crate::domain::id::JobName::as_str)
     }
 
     fn word(&self) -> &'static str {
@@ -119,6 +119,11 @@ fn live_state(view: &RecoveryView) -> String {
 }
 
 /// A fraction in whole percent; 100 only when it is all of it.
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "a float that is cast saturates, and the result is at most 99"
+)]
 pub fn percent(fraction: f64) -> u64 {
     if fraction >= 1.0 {
         100

@@ -305,20 +305,17 @@ fn draw_form(canvas: &mut Canvas<'_>, area: Rect, restore: &Restore) {
             canvas.text(area, 0, y, canvas.look.glyphs.cursor, Role::Accent);
         }
         canvas.text(area, 2, y, label, if focused { Role::Accent } else { Role::Dim });
-        match input {
-            Some(input) => {
-                if input.text().is_empty() && field == FormField::Server {
-                    canvas.text(area, 14, y, "  the source's own; else user@host:port", Role::Dim);
-                }
-                if input.text().is_empty() && field == FormField::Reason {
-                    canvas.text(area, 14, y, "  for the audit, for example INC-77", Role::Dim);
-                }
-                input.draw(canvas, area, 14, y, focused);
+        if let Some(input) = input {
+            if input.text().is_empty() && field == FormField::Server {
+                canvas.text(area, 14, y, "  the source's own; else user@host:port", Role::Dim);
             }
-            None => {
-                let text = switch_words(restore, field);
-                canvas.text(area, 14, y, text, Role::Text);
+            if input.text().is_empty() && field == FormField::Reason {
+                canvas.text(area, 14, y, "  for the audit, for example INC-77", Role::Dim);
             }
+            input.draw(canvas, area, 14, y, focused);
+        } else {
+            let text = switch_words(restore, field);
+            canvas.text(area, 14, y, text, Role::Text);
         }
         y += 2;
     }

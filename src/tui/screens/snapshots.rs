@@ -107,7 +107,7 @@ const COLUMNS: [Column; 8] = [
     Column::fixed("EVIDENCE", 21),
     Column::fixed("PROVED", 6).ending().when(66),
     Column::fixed("SIZE", 6).ending(),
-    Column::fixed("NEW", 6).ending().when(72),
+    Column::fixed("NEW", 6).ending().when(84),
     Column::fixed("", 7).when(72),
 ];
 
@@ -169,7 +169,7 @@ pub fn detail(app: &App, snapshot: &SnapshotRecord, look: Look<'_>, width: usize
     detail.pair_if("gone since", snapshot.vanished_at.map(|at| ago(look.now, at)));
     detail.head("What and when");
     detail.pair("taken", ago(look.now, snapshot.taken_at));
-    detail.pair_if("job", snapshot.job.as_ref().map(|job| job.as_str()));
+    detail.pair_if("job", snapshot.job.as_ref().map(crate::domain::id::JobName::as_str));
     detail.pair("kind", &snapshot.kind);
     detail.pair("host", &snapshot.host);
     detail.pair("paths", snapshot.paths.join("\n"));

@@ -13,6 +13,7 @@ use crate::tui::app::{App, Contact, QUIET_AFTER};
 use crate::tui::canvas::Canvas;
 use crate::tui::place::Screen;
 use crate::tui::theme::Role;
+use crate::tui::view::SMALLEST;
 use crate::tui::words;
 
 /// Draws the status line.
@@ -22,6 +23,24 @@ pub fn status(canvas: &mut Canvas<'_>, area: Rect, app: &App) {
     let left = Line::from(place(canvas, app, area.width));
     canvas.line(Rect { width: room, ..area }, 0, 0, &left);
     canvas.right(area, 0, &right);
+}
+
+/// Draws what fits a terminal too small for screens: one line, or three where even that is too long.
+pub fn small(canvas: &mut Canvas<'_>, area: Rect, app: &App) {
+    let (columns, rows) = SMALLEST;
+    let words = canvas.look.line(format!("screens from {columns}x{rows} on"), Role::Dim);
+    if area.width >= 50 {
+        status(canvas, area, app);
+        canvas.line(area, 1, 2, &words);
+        return;
+    }
+    let mut spans = place(canvas, app, area.width);
+    let rest = spans.split_off(spans.len().min(3));
+    canvas.line(area, 0, 0, &Line::from(spans));
+    canvas.line(area, 0, 1, &Line::from(rest));
+    let truth = Line::from(truth(canvas, app));
+    canvas.line(area, 1, 2, &truth);
+    canvas.line(area, 1, 3, &words);
 }
 
 /// Where this is and how bad it is.

@@ -11,6 +11,11 @@ use crate::tui::theme::Role;
 use crate::tui::words;
 
 /// A bar of `width` columns, filled up to `fraction`.
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "the fraction is clamped, and a float that is cast saturates"
+)]
 pub fn bar(look: Look<'_>, fraction: f64, width: usize, role: Role) -> [Span<'static>; 2] {
     let full = (fraction.clamp(0.0, 1.0) * width as f64).floor() as usize;
     // Something that has begun shows, and what is not done is never drawn as done.
@@ -43,9 +48,9 @@ pub fn evidence(look: Look<'_>, evidence: &Evidence, partial: bool) -> Vec<Span<
     let role = evidence_role(evidence, partial);
     let rank = usize::from(evidence.level.rank());
     let steps = |count: usize, glyph: &str| glyph.repeat(count);
-    let word = match &evidence.failure {
-        Some(failure) => format!(" NOT {}", failure.level),
-        None => format!(" {}", evidence.level),
+    let (word, number) = match &evidence.failure {
+        Some(failure) => (format!(" NOT {}", failure.level), String::new()),
+        None => (format!(" {}", evidence.level), format!(" {rank}/5")),
     };
     vec![
         look.span(steps(rank, look.glyphs.step_full), role),
@@ -54,7 +59,7 @@ pub fn evidence(look: Look<'_>, evidence: &Evidence, partial: bool) -> Vec<Span<
             Role::Rule,
         ),
         look.span(word, role),
-        look.span(format!(" {rank}/5"), Role::Dim),
+        look.span(number, Role::Dim),
     ]
 }
 

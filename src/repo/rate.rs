@@ -4,17 +4,19 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use super::progress::{Phase, Progress};
 use crate::clock::Clock;
 use crate::domain::units::{Bytes, Millis};
 use crate::domain::view::ProgressView;
-use crate::engine::hands::Sampler;
-use crate::repo::progress::{Phase, Progress};
 
 /// The rate is taken over this long.
 const WINDOW: Duration = Duration::from_secs(5);
 
+/// Gives the latest figures of a piece of work.
+pub type Sampler = Arc<dyn Fn() -> ProgressView + Send + Sync>;
+
 /// Makes the sampler of a piece of work.
-pub(super) fn sampler(progress: Arc<Progress>, clock: Clock) -> Sampler {
+pub fn sampler(progress: Arc<Progress>, clock: Clock) -> Sampler {
     let seen: Mutex<VecDeque<(Instant, u64)>> = Mutex::new(VecDeque::new());
     Arc::new(move || {
         let sample = progress.sample();
