@@ -3,6 +3,7 @@
 use std::fs;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -26,6 +27,7 @@ struct Mark {
 pub(super) struct SandboxDir {
     path: PathBuf,
     keep: bool,
+    clock: Clock,
 }
 
 impl SandboxDir {
@@ -48,6 +50,7 @@ impl SandboxDir {
         let dir = Self {
             path,
             keep: options.keep,
+            clock: clock.clone(),
         };
         let mark = Mark {
             pid: std::process::id(),
@@ -66,9 +69,16 @@ impl SandboxDir {
 
 impl Drop for SandboxDir {
     fn drop(&mut self) {
-        if !self.keep {
-            // What cannot be removed now, the next demo finds by its mark.
-            let _ = fs::remove_dir_all(&self.path);
+        if self.keep {
+            return;
+        }
+        // Somebody who was just told to stop may still finish a file. What remains, the next demo finds by its mark.
+        for _ in 0..100 {
+            match fs::remove_dir_all(&self.path) {
+                Ok(()) => return,
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => return,
+                Err(_) => self.clock.block(Duration::from_millis(20)),
+            }
         }
     }
 }

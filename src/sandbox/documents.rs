@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use sha2::{Digest, Sha256};
+use tokio_util::sync::CancellationToken;
 
 /// How many ordinary files there are.
 const FILES: u64 = 3000;
@@ -42,10 +43,13 @@ impl Dice {
     }
 }
 
-/// Makes the tree.
-pub(super) fn create(root: &Path) -> io::Result<()> {
+/// Makes the tree; stops between two files when nobody wants it any more.
+pub(super) fn create(root: &Path, stop: &CancellationToken) -> io::Result<()> {
     let mut dice = Dice(7);
     for number in 0..FILES {
+        if stop.is_cancelled() {
+            return Err(io::ErrorKind::Interrupted.into());
+        }
         let department = DEPARTMENTS[usize::try_from(dice.below(6)).unwrap_or(0)];
         let directory = root
             .join(department)
@@ -195,8 +199,8 @@ mod tests {
     #[test]
     fn the_tree_is_the_same_every_time_and_an_inventory_sees_every_change() {
         let (one, two) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-        create(one.path()).unwrap();
-        create(two.path()).unwrap();
+        create(one.path(), &CancellationToken::new()).unwrap();
+        create(two.path(), &CancellationToken::new()).unwrap();
         let files = |inventory: Inventory| -> Vec<(PathBuf, Entry)> {
             inventory
                 .into_iter()

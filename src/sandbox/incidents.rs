@@ -170,7 +170,7 @@ mod tests {
     #[tokio::test]
     async fn incidents_hurt_and_unknown_ones_do_not() {
         let dir = tempfile::tempdir().unwrap();
-        create(dir.path()).unwrap();
+        create(dir.path(), &tokio_util::sync::CancellationToken::new()).unwrap();
         let incidents = Incidents {
             login: None,
             documents: dir.path().to_owned(),

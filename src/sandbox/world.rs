@@ -168,7 +168,10 @@ async fn start_server(dir: &Path, clock: &Clock) -> Result<(Option<PostgresServe
 
 async fn fill(documents: &Path, login: Option<&Login>, clock: &Clock) -> Result<(), SandboxError> {
     let root = documents.to_owned();
-    let writing = tokio::task::spawn_blocking(move || documents::create(&root));
+    let stop = CancellationToken::new();
+    // Dropped with this future: a thread that still wrote would outlive the directory's removal.
+    let _stops = stop.clone().drop_guard();
+    let writing = tokio::task::spawn_blocking(move || documents::create(&root, &stop));
     if let Some(login) = login {
         shop::create(login, clock).await?;
     }
