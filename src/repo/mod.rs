@@ -325,9 +325,11 @@ impl Repository {
             *loaded = LoadedIndex::default();
         }
         let missing: Vec<String> = names.into_iter().filter(|name| !loaded.files.contains(name)).collect();
+        // Owned names, so that the future can move between threads.
         let loads = missing
-            .iter()
-            .map(|name| self.load_json::<IndexFile>(FileKind::Index, name));
+            .clone()
+            .into_iter()
+            .map(|name| async move { self.load_json::<IndexFile>(FileKind::Index, &name).await });
         let mut loads = futures_util::stream::iter(loads).buffered(PARALLEL_READS);
         let mut files = Vec::new();
         while let Some(file) = loads.next().await {
