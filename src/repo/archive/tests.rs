@@ -95,7 +95,7 @@ async fn cancelling_ends_within_a_second_and_commits_nothing() {
     let dir = tempfile::tempdir().unwrap();
     fs::write(dir.path().join("big"), noise(1, 30 << 20)).unwrap();
     let (store, _) = fresh().await;
-    let stall = rule(Op::Put, "data/", 0, Fault::Stall(Duration::from_mins(60)));
+    let stall = rule(Op::Put, "data/", 0, Fault::Stall(Duration::from_hours(1)));
     let faulty = Arc::new(FaultStore::new(store.clone(), Clock::system(), vec![stall]));
     let repo = open(faulty).await.unwrap();
     let (progress, cancel) = (Progress::new(), CancellationToken::new());
