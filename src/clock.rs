@@ -81,6 +81,11 @@ impl Clock {
         }
     }
 
+    /// [`Clock::sleep`] on a clock of its own, for futures that are kept.
+    pub async fn sleep_owned(self, duration: Duration) {
+        self.sleep(duration).await;
+    }
+
     /// Sleeps until the wall clock shows `deadline`.
     ///
     /// The system clock is looked at again at least every 30 s, so a clock that is set, or a laptop that slept, is noticed.

@@ -1,1 +1,32 @@
-//! (essay follows)
+//! The pure vocabulary of Lifeboat, and every decision it takes.
+//!
+//! What this room promises: [`decide`](decide::decide), [`apply`](apply::apply) and [`react`](react::react) are functions of
+//! their arguments alone. Same in, same out; no clock, no input or output, no randomness, no task. That is what makes a
+//! replay of the journal equal to the state it came from, and every rule testable at any time of day.
+//!
+//! What it must never do: know how anything is stored, sent or drawn.
+
+pub mod alert;
+pub mod apply;
+pub mod command;
+pub mod decide;
+pub mod event;
+pub mod gauge;
+pub mod id;
+pub mod job;
+pub mod objective;
+pub mod react;
+pub mod recovery;
+pub mod rules;
+pub mod run;
+pub mod schedule;
+pub mod snapshot;
+pub mod source;
+pub mod state;
+pub mod units;
+pub mod view;
+
+pub use units::{Bytes, Millis, Timestamp};
+
+#[cfg(test)]
+mod tests;

@@ -141,7 +141,13 @@ impl Repository {
 
     async fn refuse_conflict(&self, exclusive: bool, own: Option<&str>) -> Result<(), RepoError> {
         for (name, lock) in self.locks().await? {
-            if Some(name.as_str()) != own && (exclusive || lock.exclusive) && !self.is_stale(&lock) {
+            if self.is_stale(&lock) {
+                // A killed process left it. We may pass, but restic's own check would not: so it goes. Where that fails
+                // it is as harmless to us as before.
+                let _ = self.delete_lock(&name).await;
+                continue;
+            }
+            if Some(name.as_str()) != own && (exclusive || lock.exclusive) {
                 let how = if lock.exclusive {
                     "exclusively"
                 } else {
@@ -191,7 +197,17 @@ fn process_exists(pid: i32) -> bool {
     use nix::errno::Errno;
     use nix::sys::signal::kill;
     // Signal 0 only asks; a process of another user answers with a refusal, and exists.
-    !matches!(kill(nix::unistd::Pid::from_raw(pid), None), Err(Errno::ESRCH))
+    !matches!(kill(nix::unistd::Pid::from_raw(pid), None), Err(Errno::ESRCH)) && !is_zombie(pid)
+}
+
+/// Whether a process has ended and only waits for its parent to notice, which in a container may never happen.
+fn is_zombie(pid: i32) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    // The state follows the name, which is in parentheses and may hold any character.
+    let state = stat
+        .rsplit_once(')')
+        .and_then(|(_, rest)| rest.trim_start().chars().next());
+    matches!(state, Some('Z' | 'X'))
 }
 
 async fn refresh(

@@ -156,8 +156,9 @@ async fn locks_exclude_and_go_stale() {
     let other = Repository::open(store, &password(), Clock::manual(later(31)))
         .await
         .unwrap();
+    // Met by somebody else it goes, because restic's own check would not pass it.
     other.lock(true).await.unwrap().release().await.unwrap();
-    assert_eq!(other.unlock(false).await.unwrap(), 1);
+    assert_eq!(other.locks().await.unwrap().len(), 0);
 }
 
 fn later(minutes: u64) -> chrono::DateTime<chrono::Utc> {

@@ -1,0 +1,244 @@
+//! Options of the commands that work on repositories and snapshots.
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand, ValueHint};
+
+use super::level;
+use crate::domain::snapshot::EvidenceLevel;
+
+/// Which repository, for commands that work on one directly.
+#[derive(Debug, Clone, Default, Args)]
+#[command(next_help_heading = "Repository (else the one in the configuration)")]
+pub struct RepositoryArgs {
+    /// A path, a URL, or the name of a repository in the configuration
+    #[arg(
+        long,
+        global = true,
+        value_name = "URL",
+        env = "LIFEBOAT_REPOSITORY",
+        hide_env_values = true
+    )]
+    pub repository: Option<String>,
+    /// The file whose first line is the password; else $LIFEBOAT_PASSWORD_FILE, $LIFEBOAT_PASSWORD_COMMAND or $LIFEBOAT_PASSWORD
+    #[arg(long, global = true, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub password_file: Option<PathBuf>,
+}
+
+/// `lifeboat backup`.
+#[derive(Debug, Clone, Args)]
+pub struct BackupArgs {
+    /// Where to.
+    #[command(flatten)]
+    pub repository: RepositoryArgs,
+    /// What to back up
+    #[arg(required = true, value_name = "PATH", value_hint = ValueHint::AnyPath)]
+    pub paths: Vec<PathBuf>,
+    /// Leave out what matches, in gitignore syntax
+    #[arg(long, value_name = "GLOB")]
+    pub exclude: Vec<String>,
+    /// Stay on the file system each path is on
+    #[arg(long)]
+    pub one_file_system: bool,
+    /// A word on the snapshot
+    #[arg(long, value_name = "TAG")]
+    pub tag: Vec<String>,
+    /// A remark on the snapshot
+    #[arg(long, value_name = "TEXT")]
+    pub comment: Option<String>,
+    /// Read every file again, also those that look unchanged
+    #[arg(long)]
+    pub force: bool,
+}
+
+/// `lifeboat snapshot`.
+#[derive(Debug, Clone, Args)]
+pub struct SnapshotArgs {
+    /// Where it is.
+    #[command(flatten)]
+    pub repository: RepositoryArgs,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: SnapshotCommand,
+}
+
+/// The verbs of `lifeboat snapshot`. An id is a prefix, `latest` or `latest:JOB`.
+#[derive(Debug, Clone, Subcommand)]
+pub enum SnapshotCommand {
+    /// List snapshots, newest first
+    List(SnapshotFilter),
+    /// Show one snapshot
+    Show {
+        /// A prefix of its id, `latest` or `latest:JOB`
+        id: String,
+    },
+    /// List a directory of a snapshot
+    Ls {
+        /// A prefix of its id, `latest` or `latest:JOB`
+        id: String,
+        /// The directory
+        #[arg(default_value = "/")]
+        path: String,
+        /// Everything below it
+        #[arg(short, long)]
+        recursive: bool,
+    },
+    /// Find names in snapshots
+    Find {
+        /// A glob over names; with a slash, over whole paths
+        pattern: String,
+        /// Only in this snapshot
+        #[arg(long, value_name = "ID")]
+        snapshot: Option<String>,
+    },
+    /// Show what differs between two snapshots
+    Diff {
+        /// The older one
+        from: String,
+        /// The newer one
+        to: String,
+    },
+    /// Write one file of a snapshot to the output
+    Dump {
+        /// A prefix of its id, `latest` or `latest:JOB`
+        id: String,
+        /// The file
+        path: String,
+        /// Write to this file instead; it must not exist
+        #[arg(short, long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+        output: Option<PathBuf>,
+    },
+    /// Prove that a snapshot can be restored, up to a level, and wait for the result
+    Verify {
+        /// A prefix of its id, `latest` or `latest:JOB`
+        id: String,
+        /// How far
+        #[arg(long, value_name = "LEVEL", value_parser = level, default_value = "probed")]
+        level: EvidenceLevel,
+        /// Do not wait for the result
+        #[arg(long)]
+        no_wait: bool,
+    },
+}
+
+/// Which snapshots.
+#[derive(Debug, Clone, Default, Args)]
+pub struct SnapshotFilter {
+    /// Only of this job
+    #[arg(long, value_name = "NAME")]
+    pub job: Option<String>,
+    /// Only of this source
+    #[arg(long, value_name = "NAME")]
+    pub source: Option<String>,
+    /// Only since then: 7d, 24h, 2026-03-01 or a full time
+    #[arg(long, value_name = "WHEN")]
+    pub since: Option<String>,
+    /// Only until then
+    #[arg(long, value_name = "WHEN")]
+    pub until: Option<String>,
+    /// Only with this word
+    #[arg(long, value_name = "TAG")]
+    pub tag: Option<String>,
+    /// Only proved at least to this level
+    #[arg(long, value_name = "LEVEL", value_parser = level)]
+    pub evidence: Option<EvidenceLevel>,
+    /// At most so many
+    #[arg(long, value_name = "N", default_value_t = 100)]
+    pub limit: u32,
+}
+
+/// `lifeboat restore`.
+#[derive(Debug, Clone, Args)]
+pub struct RestoreArgs {
+    /// From where.
+    #[command(flatten)]
+    pub repository: RepositoryArgs,
+    /// A prefix of the snapshot's id, `latest` or `latest:JOB`
+    pub id: String,
+    /// The directory, or postgres://USER@HOST:PORT/NAME for a new database there
+    #[arg(long, value_name = "DIR|URL", required_unless_present = "target_database")]
+    pub target: Option<String>,
+    /// A new database of this name on the source's own server
+    #[arg(long, value_name = "NAME", conflicts_with = "target")]
+    pub target_database: Option<String>,
+    /// Only what matches
+    #[arg(long, value_name = "GLOB")]
+    pub include: Vec<String>,
+    /// The directory of the snapshot that becomes the target's top
+    #[arg(long, value_name = "PATH")]
+    pub subpath: Option<String>,
+    /// Compare existing files and write only what differs
+    #[arg(long)]
+    pub delta: bool,
+    /// Only say what would be done
+    #[arg(long)]
+    pub plan: bool,
+    /// The target's name, to confirm that what exists there is overwritten
+    #[arg(long, value_name = "NAME")]
+    pub yes: Option<String>,
+    /// Why, for the audit
+    #[arg(long, value_name = "TEXT")]
+    pub reason: Option<String>,
+    /// Do not wait for the end
+    #[arg(long)]
+    pub no_wait: bool,
+}
+
+/// `lifeboat repo`.
+#[derive(Debug, Clone, Args)]
+pub struct RepoArgs {
+    /// Which.
+    #[command(flatten)]
+    pub repository: RepositoryArgs,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: RepoCommand,
+}
+
+/// The verbs of `lifeboat repo`.
+#[derive(Debug, Clone, Subcommand)]
+pub enum RepoCommand {
+    /// Make a repository
+    Init,
+    /// Check that a repository is whole
+    Check {
+        /// Read every byte again and compare it with its hash
+        #[arg(long, conflicts_with = "read_data_subset")]
+        read_data: bool,
+        /// Read a part of it: 1/7 for the first seventh, or 10%
+        #[arg(long, value_name = "S")]
+        read_data_subset: Option<String>,
+    },
+    /// Show what a repository holds
+    Stats,
+    /// Remove the locks of processes that are gone
+    Unlock {
+        /// Also those that look alive
+        #[arg(long)]
+        all: bool,
+    },
+    /// List, add and remove passwords
+    Key {
+        /// What to do.
+        #[command(subcommand)]
+        command: KeyCommand,
+    },
+}
+
+/// The verbs of `lifeboat repo key`.
+#[derive(Debug, Clone, Subcommand)]
+pub enum KeyCommand {
+    /// List the keys
+    List,
+    /// Add a password
+    Add {
+        /// The file whose first line is the new password
+        #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+        new_password_file: PathBuf,
+    },
+    /// Remove a key; never the one in use
+    Remove {
+        /// A prefix of the key's id
+        id: String,
+    },
+}

@@ -1,0 +1,256 @@
+//! Options of the commands that talk to the agent or change the configuration.
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand, ValueHint};
+
+use super::level;
+use crate::domain::snapshot::EvidenceLevel;
+
+/// `lifeboat init`.
+#[derive(Debug, Clone, Args)]
+pub struct InitArgs {
+    /// Where to write the configuration
+    #[arg(long, value_name = "PATH", default_value = "lifeboat.toml", value_hint = ValueHint::FilePath)]
+    pub output: PathBuf,
+    /// The repository to make
+    #[arg(long, value_name = "PATH", value_hint = ValueHint::DirPath)]
+    pub repository: Option<String>,
+    /// The file that holds the repository's password; made with a random one when it does not exist
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub password_file: Option<PathBuf>,
+    /// Paths to protect
+    #[arg(long = "path", value_name = "PATH", value_hint = ValueHint::AnyPath)]
+    pub paths: Vec<PathBuf>,
+    /// A PostgreSQL database to protect: postgres://USER@HOST:PORT/NAME, without a password
+    #[arg(long, value_name = "URL")]
+    pub postgres: Vec<String>,
+    /// When the jobs run
+    #[arg(long, value_name = "CRON", default_value = "0 2 * * *")]
+    pub schedule: String,
+    /// The time zone of the schedule
+    #[arg(long, value_name = "ZONE", default_value = "UTC")]
+    pub zone: String,
+    /// Ask nothing; take flags and defaults
+    #[arg(long)]
+    pub yes: bool,
+}
+
+/// `lifeboat stats`.
+#[derive(Debug, Clone, Args)]
+pub struct StatsArgs {
+    /// Only this job
+    #[arg(long, value_name = "NAME")]
+    pub job: Option<String>,
+    /// Only what is younger: 7d, 24h, or a date
+    #[arg(long, value_name = "WHEN", default_value = "30d")]
+    pub since: String,
+}
+
+/// `lifeboat agent`.
+#[derive(Debug, Clone, Subcommand)]
+pub enum AgentCommand {
+    /// Run the engine in the foreground, until SIGTERM or `lifeboat agent stop`
+    Run {
+        /// Started on demand: leave the terminal behind and log to the state directory.
+        #[arg(long, hide = true)]
+        detached: bool,
+    },
+    /// Show whether an agent answers, and which
+    Status,
+    /// End the agent in good order
+    Stop,
+}
+
+/// `lifeboat config`.
+#[derive(Debug, Clone, Copy, Subcommand)]
+pub enum ConfigCommand {
+    /// Load the configuration and say what is wrong with it
+    Check,
+    /// Print the configuration as it was understood, without secrets
+    Show,
+}
+
+/// `lifeboat job`.
+#[derive(Debug, Clone, Subcommand)]
+pub enum JobCommand {
+    /// List jobs
+    List,
+    /// Show a job and its latest runs
+    Show {
+        /// The job
+        name: String,
+    },
+    /// Run a job now
+    Run {
+        /// The job
+        name: String,
+        /// Wait for it to end, and end as it does
+        #[arg(long)]
+        wait: bool,
+    },
+    /// Print the log of a run
+    Log {
+        /// The job, for its latest run, or a run's id
+        name: String,
+    },
+    /// Stop a job's run
+    Cancel {
+        /// The job, or a run's id
+        name: String,
+    },
+    /// Let a job's schedule run it
+    Enable {
+        /// The job
+        name: String,
+    },
+    /// Keep a job's schedule from running it
+    Disable {
+        /// The job
+        name: String,
+        /// Why, for the audit
+        #[arg(long)]
+        reason: Option<String>,
+    },
+    /// Add a job to the configuration, as a file of its own in conf.d
+    Add(JobAddArgs),
+    /// Remove a job that was added this way
+    Remove {
+        /// The job
+        name: String,
+    },
+}
+
+/// `lifeboat job add`.
+#[derive(Debug, Clone, Args)]
+pub struct JobAddArgs {
+    /// The job
+    pub name: String,
+    /// A source of the configuration; or give --path or --postgres to define one with the job's name
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["paths", "postgres"])]
+    pub source: Option<String>,
+    /// Paths to protect
+    #[arg(long = "path", value_name = "PATH", value_hint = ValueHint::AnyPath, conflicts_with = "postgres")]
+    pub paths: Vec<PathBuf>,
+    /// Patterns of what is left out
+    #[arg(long, value_name = "GLOB", requires = "paths")]
+    pub exclude: Vec<String>,
+    /// A PostgreSQL database to protect: postgres://USER@HOST:PORT/NAME, without a password
+    #[arg(long, value_name = "URL")]
+    pub postgres: Option<String>,
+    /// The file that holds the role's password
+    #[arg(long, value_name = "FILE", requires = "postgres", value_hint = ValueHint::FilePath)]
+    pub postgres_password_file: Option<PathBuf>,
+    /// The repository; the only one when there is one
+    #[arg(long, value_name = "NAME")]
+    pub repository: Option<String>,
+    /// When it runs; only by hand when absent
+    #[arg(long, value_name = "CRON")]
+    pub schedule: Option<String>,
+    /// The time zone of the schedule
+    #[arg(long, value_name = "ZONE", requires = "schedule")]
+    pub zone: Option<String>,
+    /// How far each new snapshot is proved
+    #[arg(long, value_name = "LEVEL", value_parser = level)]
+    pub verify: Option<EvidenceLevel>,
+    /// Free words on its snapshots
+    #[arg(long, value_name = "TAG")]
+    pub tag: Vec<String>,
+}
+
+/// `lifeboat recovery`.
+#[derive(Debug, Clone, Subcommand)]
+pub enum RecoveryCommand {
+    /// List recoveries, newest first
+    List {
+        /// At most so many
+        #[arg(long, value_name = "N", default_value_t = 20)]
+        limit: u32,
+    },
+    /// Show one recovery: its phases and what it found
+    Show {
+        /// Its id
+        id: String,
+    },
+    /// Stop a recovery
+    Cancel {
+        /// Its id
+        id: String,
+    },
+}
+
+/// `lifeboat alert`.
+#[derive(Debug, Clone, Subcommand)]
+pub enum AlertCommand {
+    /// List open alerts, most urgent first
+    List {
+        /// Also those that are resolved
+        #[arg(long)]
+        all: bool,
+        /// At most so many resolved ones
+        #[arg(long, value_name = "N", default_value_t = 50)]
+        limit: u32,
+    },
+    /// Take an alert: it is yours now
+    Ack {
+        /// Its key, as `alert list` shows it
+        key: String,
+        /// A remark
+        #[arg(long, value_name = "TEXT")]
+        note: Option<String>,
+    },
+    /// Close an alert by hand; it opens again when its condition is seen again
+    Resolve {
+        /// Its key, as `alert list` shows it
+        key: String,
+        /// Why, for the audit
+        #[arg(long, value_name = "TEXT")]
+        reason: String,
+    },
+}
+
+/// `lifeboat journal`.
+#[derive(Debug, Clone, Subcommand)]
+pub enum JournalCommand {
+    /// Print the latest events, and with --follow what comes
+    Tail {
+        /// Go on printing
+        #[arg(short, long)]
+        follow: bool,
+        /// How many
+        #[arg(short = 'n', long, value_name = "N", default_value_t = 20)]
+        lines: u32,
+    },
+    /// Print a page of events, newest first
+    Page {
+        /// Only of this job
+        #[arg(long, value_name = "NAME")]
+        job: Option<String>,
+        /// Only this event, such as run_finished
+        #[arg(long, value_name = "WORD")]
+        event: Option<String>,
+        /// Only what contains this text
+        #[arg(long, value_name = "TEXT")]
+        text: Option<String>,
+        /// Only since then: 7d, 24h, 2026-03-01 or a full time
+        #[arg(long, value_name = "WHEN")]
+        since: Option<String>,
+        /// Only until then
+        #[arg(long, value_name = "WHEN")]
+        until: Option<String>,
+        /// Where the page begins, as the page before said
+        #[arg(long, value_name = "CURSOR")]
+        cursor: Option<String>,
+        /// How many
+        #[arg(long, value_name = "N", default_value_t = 100)]
+        limit: u32,
+    },
+    /// Check that no event was changed, removed or put in
+    Verify,
+    /// Write every event, oldest first, a line of JSON each
+    Export {
+        /// Write to this file instead of the output; it must not exist
+        #[arg(short, long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+        output: Option<PathBuf>,
+    },
+}

@@ -1,0 +1,427 @@
+//! From options to definitions: what each option means, and whether they fit together.
+
+use std::collections::BTreeMap;
+
+use serde::de::DeserializeOwned;
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+use super::job;
+use super::raw::{RawAgent, RawConnection, RawFiles, RawPostgresDump, RawRepository, RawService, TOP};
+use super::section::{Place, Problems, SourceFile, read, suggestion};
+use crate::domain::id::{RepositoryName, ServiceName, SourceName, is_valid_name};
+use crate::domain::job::{Definitions, Job, Limits, RepositoryDefinition};
+use crate::domain::objective::{Objective, Service};
+use crate::domain::source::{FilesSource, PostgresConnection, PostgresSource, Source, SourceKind, TlsMode};
+use crate::domain::units::{Bytes, Millis};
+
+/// The recovery point objective of a service that names none: the strictest of the usual classes.
+const DEFAULT_RPO: Millis = Millis::from_secs(3600);
+/// The recovery time objective of a service that names none.
+const DEFAULT_RTO: Millis = Millis::from_secs(4 * 3600);
+/// The smallest pipeline that still has room for one full pack in every stage.
+const SMALLEST_BUDGET: Bytes = Bytes(16 << 20);
+
+/// What the files say.
+#[derive(Debug, Default)]
+pub(super) struct Built {
+    pub(super) site: Option<String>,
+    pub(super) environment: Option<String>,
+    pub(super) agent: RawAgent,
+    pub(super) limits: Limits,
+    pub(super) repositories: BTreeMap<RepositoryName, RepositoryDefinition>,
+    pub(super) sources: BTreeMap<SourceName, Source>,
+    pub(super) jobs: BTreeMap<crate::domain::id::JobName, Job>,
+    pub(super) services: BTreeMap<ServiceName, Service>,
+}
+
+impl Built {
+    /// The definitions, with a name for a site that has none.
+    pub(super) fn definitions(&self, host: &str) -> Definitions {
+        Definitions {
+            site: self.site.clone().unwrap_or_else(|| host.to_owned()),
+            // What nobody called a test is treated as the real thing.
+            environment: self.environment.clone().unwrap_or_else(|| "PROD".to_owned()),
+            repositories: self.repositories.clone(),
+            sources: self.sources.clone(),
+            jobs: self.jobs.clone(),
+            services: self.services.clone(),
+            limits: self.limits,
+        }
+    }
+}
+
+type Value<'t> = Spanned<DeValue<'t>>;
+
+/// One `[kind.name]`, before it is read.
+struct Named<'t> {
+    place: Place<'t>,
+    name: String,
+    value: Value<'t>,
+}
+
+/// The named sections of one kind, over all files.
+pub(super) struct Sections<'t>(Vec<Named<'t>>);
+
+impl Sections<'_> {
+    /// All names, also of sections that turn out to be wrong: a reference to such a one is not a second problem.
+    pub(super) fn names(&self) -> Vec<String> {
+        self.0.iter().map(|named| named.name.clone()).collect()
+    }
+}
+
+/// Reads all files, the main one first; every problem goes to `problems`.
+pub(super) fn build(files: &[SourceFile], problems: &mut Problems) -> Built {
+    let mut built = Built::default();
+    let mut collected: BTreeMap<&str, Sections<'_>> = BTreeMap::new();
+    let tables = parse(files, problems);
+    // What a garbled file defines is not known, so nothing can be said yet about who refers to it.
+    if !problems.0.is_empty() {
+        return built;
+    }
+    for (index, (file, table)) in files.iter().zip(tables).enumerate() {
+        for (key, value) in table {
+            let offset = key.span().start;
+            let name = key.into_inner();
+            match (TOP.iter().find(|top| **top == name), index == 0) {
+                (Some(kind @ (&"repository" | &"source" | &"job" | &"service")), _) => {
+                    let sections = collected.entry(kind).or_insert_with(|| Sections(Vec::new()));
+                    collect(sections, kind, file, offset, value, problems);
+                }
+                (Some(top), true) => top_level(&mut built, file, offset, top, value, problems),
+                (Some(top), false) => {
+                    let hint = Some(format!("move it to {}", files[0].path.display()));
+                    problems.add(file, offset, *top, "this belongs in the main file", hint);
+                }
+                (None, _) => {
+                    let hint = suggestion(&name, TOP.into_iter());
+                    problems.add(file, offset, name, "there is no such option", hint);
+                }
+            }
+        }
+    }
+    let mut of = |kind| collected.remove(kind).unwrap_or_else(|| Sections(Vec::new()));
+    let (repositories, sources, jobs, services) = (of("repository"), of("source"), of("job"), of("service"));
+    let (repository_names, source_names) = (repositories.names(), sources.names());
+    each(repositories, problems, |place, raw, name, problems| {
+        built
+            .repositories
+            .insert(name.into(), repository(place, raw, name, problems));
+    });
+    read_sources(sources, &mut built, problems);
+    each(services, problems, |place, raw, name, problems| {
+        built
+            .services
+            .insert(name.into(), service(place, raw, name, &source_names, problems));
+    });
+    let kinds: BTreeMap<String, &'static str> = built
+        .sources
+        .iter()
+        .map(|(name, source)| (name.0.clone(), source.kind.word()))
+        .collect();
+    each(jobs, problems, |place, raw, name, problems| {
+        job::check_reference(place, "source", &raw, &source_names, problems);
+        job::check_reference(place, "repository", &raw, &repository_names, problems);
+        let kind = kinds.get(raw.source.get_ref()).copied();
+        built
+            .jobs
+            .insert(name.into(), job::build(place, raw, name, kind, problems));
+    });
+    built
+}
+
+fn parse<'t>(files: &'t [SourceFile], problems: &mut Problems) -> Vec<DeTable<'t>> {
+    let mut tables = Vec::new();
+    for file in files {
+        let (table, errors) = DeTable::parse_recoverable(&file.text);
+        for error in &errors {
+            let offset = error.span().map_or(0, |span| span.start);
+            problems.add(file, offset, "", format!("this is not TOML: {}", error.message()), None);
+        }
+        tables.push(table.into_inner());
+    }
+    tables
+}
+
+fn collect<'t>(
+    sections: &mut Sections<'t>,
+    kind: &str,
+    file: &'t SourceFile,
+    offset: usize,
+    value: Value<'t>,
+    problems: &mut Problems,
+) {
+    let DeValue::Table(table) = value.into_inner() else {
+        let hint = Some(format!("write [{kind}.NAME]"));
+        problems.add(file, offset, kind, "it needs a name", hint);
+        return;
+    };
+    for (key, value) in table {
+        let place = Place {
+            file,
+            key: format!("{kind}.{}", key.get_ref()),
+            offset: key.span().start,
+        };
+        let name = key.get_ref().to_string();
+        if !is_valid_name(&name) {
+            let message = format!("\"{name}\" cannot be a name");
+            let hint = "use letters, digits, - _ and ., at most 64, beginning with a letter, a digit or _";
+            problems.add(file, place.offset, place.key, message, Some(hint.to_owned()));
+            continue;
+        }
+        if let Some(other) = sections.0.iter().find(|other| other.name == name) {
+            let message = format!(
+                "it is defined twice: also in {}:{}",
+                other.place.file.path.display(),
+                other.place.file.line(other.place.offset)
+            );
+            problems.add(
+                file,
+                place.offset,
+                place.key,
+                message,
+                Some("keep one of them".to_owned()),
+            );
+            continue;
+        }
+        sections.0.push(Named { place, name, value });
+    }
+}
+
+fn each<'t, T: DeserializeOwned>(
+    sections: Sections<'t>,
+    problems: &mut Problems,
+    mut use_it: impl FnMut(&Place<'t>, T, &str, &mut Problems),
+) {
+    for Named { place, name, value } in sections.0 {
+        if let Some(raw) = read::<T>(&place, value, problems) {
+            use_it(&place, raw, &name, problems);
+        }
+    }
+}
+
+fn top_level(
+    built: &mut Built,
+    file: &SourceFile,
+    offset: usize,
+    key: &str,
+    value: Value<'_>,
+    problems: &mut Problems,
+) {
+    if key == "agent" {
+        let place = Place {
+            file,
+            key: key.to_owned(),
+            offset,
+        };
+        if let Some(agent) = read::<RawAgent>(&place, value, problems) {
+            built.limits = limits(&place, &agent, problems);
+            built.agent = agent;
+        }
+        return;
+    }
+    let text = match value.get_ref().as_str() {
+        Some(text) if !text.trim().is_empty() => text.to_owned(),
+        _ => return problems.add(file, value.span().start, key, "a text was expected here", None),
+    };
+    if key == "site" {
+        built.site = Some(text);
+    } else {
+        built.environment = Some(text);
+    }
+}
+
+fn limits(place: &Place<'_>, agent: &RawAgent, problems: &mut Problems) -> Limits {
+    let default = Limits::default();
+    let mut count = |key, value: &Option<Spanned<usize>>, default| match value {
+        Some(number) if !(1..=64).contains(number.get_ref()) => {
+            let message = format!("{} is out of range; write 1 to 64", number.get_ref());
+            place.problem(problems, number.span().start, key, message, None);
+            default
+        }
+        Some(number) => *number.get_ref(),
+        None => default,
+    };
+    let concurrent_runs = count("concurrent_runs", &agent.concurrent_runs, default.concurrent_runs);
+    let concurrent_recoveries = count(
+        "concurrent_recoveries",
+        &agent.concurrent_recoveries,
+        default.concurrent_recoveries,
+    );
+    let budget = agent.memory_budget.as_ref();
+    if let Some(small) = budget.filter(|budget| budget.get_ref().0 < SMALLEST_BUDGET) {
+        let message = format!(
+            "{} is too little to work with; write at least {SMALLEST_BUDGET}",
+            small.get_ref().0
+        );
+        place.problem(problems, small.span().start, "memory_budget", message, None);
+    }
+    Limits {
+        concurrent_runs,
+        concurrent_recoveries,
+        memory_budget: budget.map_or(default.memory_budget, |budget| budget.get_ref().0),
+    }
+}
+
+fn repository(place: &Place<'_>, raw: RawRepository, name: &str, problems: &mut Problems) -> RepositoryDefinition {
+    let url = raw.url.get_ref();
+    // A relative path would mean another place whenever the agent is started elsewhere.
+    let path = url
+        .strip_prefix("file://")
+        .or_else(|| url.strip_prefix("local:"))
+        .unwrap_or(url);
+    if !path.starts_with('/') {
+        let message = format!("\"{url}\" is not a place this version can write to");
+        let hint = Some("write the absolute path of a directory, such as /srv/backup".to_owned());
+        place.problem(problems, raw.url.span().start, "url", message, hint);
+    }
+    RepositoryDefinition {
+        name: name.into(),
+        url: raw.url.into_inner(),
+        password: raw.password.0,
+    }
+}
+
+fn read_sources(sections: Sections<'_>, built: &mut Built, problems: &mut Problems) {
+    for Named { place, name, value } in sections.0 {
+        let found = value
+            .get_ref()
+            .get("kind")
+            .map(|kind| (kind.span().start, kind.get_ref().as_str()));
+        let kind = match found {
+            Some((_, Some("files"))) => {
+                read::<RawFiles>(&place, value, problems).map(|raw| SourceKind::Files(files(&place, raw, problems)))
+            }
+            Some((_, Some("postgres-dump"))) => read::<RawPostgresDump>(&place, value, problems)
+                .map(|raw| SourceKind::PostgresDump(postgres(&place, raw, problems))),
+            other => {
+                let (offset, message) = match other {
+                    Some((offset, Some(word))) => (offset, format!("there is no kind of source \"{word}\"")),
+                    Some((offset, None)) => (offset, "a text was expected here".to_owned()),
+                    None => (place.offset, "it is missing".to_owned()),
+                };
+                let hint = Some("write kind = \"files\" or kind = \"postgres-dump\"".to_owned());
+                place.problem(problems, offset, "kind", message, hint);
+                None
+            }
+        };
+        if let Some(kind) = kind {
+            let name = SourceName(name);
+            built.sources.insert(name.clone(), Source { name, kind });
+        }
+    }
+}
+
+fn files(place: &Place<'_>, raw: RawFiles, problems: &mut Problems) -> FilesSource {
+    if raw.paths.get_ref().is_empty() {
+        let hint = Some("write at least one, such as paths = [\"/srv/documents\"]".to_owned());
+        place.problem(problems, raw.paths.span().start, "paths", "there are none", hint);
+    }
+    for pattern in &raw.exclude {
+        let added = ignore::gitignore::GitignoreBuilder::new("/")
+            .add_line(None, pattern.get_ref())
+            .err();
+        if let Some(error) = added {
+            let hint = Some("patterns are written as in .gitignore".to_owned());
+            place.problem(problems, pattern.span().start, "exclude", error.to_string(), hint);
+        }
+    }
+    FilesSource {
+        paths: raw.paths.into_inner().into_iter().map(|path| path.0).collect(),
+        exclude: raw.exclude.into_iter().map(Spanned::into_inner).collect(),
+        one_file_system: raw.one_file_system,
+    }
+}
+
+fn postgres(place: &Place<'_>, raw: RawPostgresDump, problems: &mut Problems) -> PostgresSource {
+    let text = [("host", &raw.host), ("user", &raw.user), ("database", &raw.database)];
+    for (key, _) in text.into_iter().filter(|(_, text)| text.trim().is_empty()) {
+        place.problem(problems, place.offset, key, "it is empty", None);
+    }
+    let connection = PostgresConnection {
+        host: raw.host,
+        port: port(place, "port", raw.port, 5432, problems),
+        user: raw.user,
+        password: raw.password.map(|secret| secret.0),
+        tls: raw.tls.unwrap_or_default(),
+        bin_dir: raw.bin_dir.map(|path| path.0),
+    };
+    if connection.host.starts_with('/') && matches!(connection.tls, TlsMode::Require | TlsMode::VerifyFull) {
+        let hint = Some("a Unix socket is not encrypted; write tls = \"disable\" or a host name".to_owned());
+        place.problem(
+            problems,
+            place.offset,
+            "tls",
+            "this host is the directory of a Unix socket",
+            hint,
+        );
+    }
+    PostgresSource {
+        scratch: raw
+            .scratch
+            .map(|scratch| scratch_server(place, scratch, &connection, problems)),
+        connection,
+        database: raw.database,
+    }
+}
+
+fn scratch_server(
+    place: &Place<'_>,
+    raw: RawConnection,
+    source: &PostgresConnection,
+    problems: &mut Problems,
+) -> PostgresConnection {
+    PostgresConnection {
+        host: raw.host.unwrap_or_else(|| source.host.clone()),
+        port: port(place, "scratch.port", raw.port, source.port, problems),
+        user: raw.user.unwrap_or_else(|| source.user.clone()),
+        password: raw.password.map(|secret| secret.0).or_else(|| source.password.clone()),
+        tls: raw.tls.unwrap_or(source.tls),
+        bin_dir: raw.bin_dir.map(|path| path.0).or_else(|| source.bin_dir.clone()),
+    }
+}
+
+fn port(place: &Place<'_>, key: &str, raw: Option<Spanned<u16>>, default: u16, problems: &mut Problems) -> u16 {
+    match raw {
+        Some(zero) if *zero.get_ref() == 0 => {
+            place.problem(problems, zero.span().start, key, "0 is no port; write 1 to 65535", None);
+            default
+        }
+        Some(port) => port.into_inner(),
+        None => default,
+    }
+}
+
+fn service(place: &Place<'_>, raw: RawService, name: &str, known: &[String], problems: &mut Problems) -> Service {
+    if raw.sources.get_ref().is_empty() {
+        place.problem(problems, raw.sources.span().start, "sources", "there are none", None);
+    }
+    for source in raw.sources.get_ref() {
+        if !known.contains(source.get_ref()) {
+            let message = format!("there is no source \"{}\"", source.get_ref());
+            let hint = suggestion(source.get_ref(), known.iter().map(String::as_str));
+            place.problem(problems, source.span().start, "sources", message, hint);
+        }
+    }
+    let mut promise = |key, value: Option<Spanned<super::raw::Duration>>, default| match value {
+        Some(zero) if zero.get_ref().0 == Millis(0) => {
+            place.problem(problems, zero.span().start, key, "nobody can promise zero", None);
+            default
+        }
+        Some(length) => length.get_ref().0,
+        None => default,
+    };
+    Service {
+        objective: Objective {
+            rpo: promise("rpo", raw.rpo, DEFAULT_RPO),
+            rto: promise("rto", raw.rto, DEFAULT_RTO),
+        },
+        name: name.into(),
+        sources: raw
+            .sources
+            .into_inner()
+            .into_iter()
+            .map(|source| SourceName(source.into_inner()))
+            .collect(),
+    }
+}

@@ -1,0 +1,149 @@
+//! Alerts: keyed conditions that are opened, acknowledged and resolved.
+
+use serde::{Deserialize, Serialize};
+
+use super::id::{AlertKey, JobName, ServiceName, SnapshotId};
+use super::units::Timestamp;
+
+/// How bad it is. The order is of urgency.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Severity {
+    /// Look at it today.
+    Warning,
+    /// Look at it now.
+    Critical,
+}
+
+impl Severity {
+    /// The word used on screens.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Warning => "warning",
+            Self::Critical => "critical",
+        }
+    }
+}
+
+/// The conditions that are watched.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum AlertKind {
+    /// The last run of a job failed.
+    BackupFailed,
+    /// The last two or more did.
+    BackupFailedTwice,
+    /// The last run of a job could not read everything.
+    BackupPartial,
+    /// A scheduled job has had no success for 24 hours.
+    NoRecentSuccess,
+    /// A due run did not begin.
+    ScheduleMissed,
+    /// Less than a quarter of a service's RPO is left.
+    RpoAtRisk,
+    /// A service would lose more than promised.
+    RpoBreached,
+    /// The measured recovery time is over what was promised.
+    RtoOverObjective,
+    /// A snapshot could not be proved.
+    VerificationFailed,
+    /// A repository could not be opened or listed.
+    RepositoryUnreachable,
+}
+
+impl AlertKind {
+    /// The word used in keys, filters and `--json`.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::BackupFailed => "backup-failed",
+            Self::BackupFailedTwice => "backup-failed-twice",
+            Self::BackupPartial => "backup-partial",
+            Self::NoRecentSuccess => "no-recent-success",
+            Self::ScheduleMissed => "schedule-missed",
+            Self::RpoAtRisk => "rpo-at-risk",
+            Self::RpoBreached => "rpo-breached",
+            Self::RtoOverObjective => "rto-over-objective",
+            Self::VerificationFailed => "verification-failed",
+            Self::RepositoryUnreachable => "repository-unreachable",
+        }
+    }
+
+    /// How bad it is.
+    pub const fn severity(self) -> Severity {
+        match self {
+            Self::BackupFailedTwice
+            | Self::NoRecentSuccess
+            | Self::RpoBreached
+            | Self::VerificationFailed
+            | Self::RepositoryUnreachable => Severity::Critical,
+            Self::BackupFailed
+            | Self::BackupPartial
+            | Self::ScheduleMissed
+            | Self::RpoAtRisk
+            | Self::RtoOverObjective => Severity::Warning,
+        }
+    }
+
+    /// The key of this condition on that thing.
+    pub fn key(self, subject: &str) -> AlertKey {
+        AlertKey(format!("{}/{subject}", self.word()))
+    }
+}
+
+/// What a condition is about.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct AlertSubject {
+    /// The service.
+    pub service: Option<ServiceName>,
+    /// The job.
+    pub job: Option<JobName>,
+    /// The snapshot.
+    pub snapshot: Option<SnapshotId>,
+}
+
+/// An open condition.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Alert {
+    /// What it is about, uniquely.
+    pub key: AlertKey,
+    /// The kind of condition.
+    pub kind: AlertKind,
+    /// How bad it is.
+    pub severity: Severity,
+    /// What it is about.
+    pub subject: AlertSubject,
+    /// What is wrong, in one line.
+    pub message: String,
+    /// What to do next, in one line.
+    pub next_step: String,
+    /// Since when.
+    pub opened_at: Timestamp,
+    /// Who has taken it, when, and what they said.
+    pub acknowledged: Option<Acknowledgement>,
+}
+
+/// Who has taken an alert.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Acknowledgement {
+    /// Who.
+    pub by: String,
+    /// When.
+    pub at: Timestamp,
+    /// What they said.
+    pub note: Option<String>,
+}
+
+/// An alert as history keeps it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AlertRecord {
+    /// What it was.
+    #[serde(flatten)]
+    pub alert: Alert,
+    /// When it ended; none while it is open.
+    pub resolved_at: Option<Timestamp>,
+    /// Why it ended.
+    pub resolution: Option<String>,
+}
+
+/// How the reason of a resolution begins when a person closed the alert; such a condition stays closed until it has been over once.
+pub const BY_HAND: &str = "closed by ";

@@ -1,0 +1,235 @@
+//! Events: what has happened, in the past tense. The journal is these, in order, each chained to the one before.
+//!
+//! Events are only ever added to. A field that comes later has a default; a change of meaning is a new variant.
+
+use serde::{Deserialize, Serialize};
+
+use super::alert::Alert;
+use super::command::Actor;
+use super::id::{AlertKey, JobName, RecoveryId, RepositoryName, RunId, SnapshotId};
+use super::recovery::{Recovery, RecoveryPhase, RecoveryRecord};
+use super::run::{Failure, RunRecord, Trigger};
+use super::snapshot::{EvidenceFailure, EvidenceLevel, SnapshotRecord};
+use super::units::Timestamp;
+
+/// The version of the event vocabulary this program writes.
+pub const EVENT_VERSION: u32 = 1;
+
+/// What has happened.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+pub enum Event {
+    /// An agent began.
+    AgentStarted { version: String, host: String, pid: u32 },
+    /// An agent ended in good order.
+    AgentStopped { reason: String },
+    /// A job was first seen in the configuration.
+    JobAppeared { job: JobName },
+    /// A job is no longer in the configuration.
+    JobDisappeared { job: JobName },
+    /// A job's schedule may run it again.
+    JobEnabled { job: JobName },
+    /// A job's schedule no longer runs it.
+    JobDisabled { job: JobName, reason: Option<String> },
+    /// Runs were due while no agent ran.
+    ScheduleMissed {
+        job: JobName,
+        due: Timestamp,
+        count: u64,
+        ran_late: bool,
+    },
+    /// A run was asked for.
+    RunQueued { run: RunId, job: JobName, trigger: Trigger },
+    /// An attempt began.
+    RunStarted { run: RunId, attempt: u32 },
+    /// An attempt failed and another will follow.
+    RunRetryScheduled {
+        run: RunId,
+        attempt: u32,
+        at: Timestamp,
+        error: Failure,
+    },
+    /// Somebody asked a run to stop.
+    RunCancelRequested { run: RunId, by: String },
+    /// A run ended.
+    RunFinished { record: RunRecord },
+    /// A snapshot was committed, or found in a repository.
+    SnapshotRecorded { snapshot: SnapshotRecord },
+    /// A snapshot is no longer in its repository.
+    SnapshotVanished { snapshot: SnapshotId },
+    /// A snapshot was proved up to a level.
+    EvidenceRaised { snapshot: SnapshotId, level: EvidenceLevel },
+    /// A snapshot could not be proved.
+    EvidenceRefuted {
+        snapshot: SnapshotId,
+        failure: EvidenceFailure,
+    },
+    /// A recovery was asked for.
+    RecoveryRequested { recovery: Recovery },
+    /// A recovery began.
+    RecoveryStarted { recovery: RecoveryId },
+    /// A recovery moved on.
+    RecoveryPhaseReached { recovery: RecoveryId, phase: RecoveryPhase },
+    /// Somebody asked a recovery to stop.
+    RecoveryCancelRequested { recovery: RecoveryId, by: String },
+    /// A recovery ended.
+    RecoveryFinished { record: RecoveryRecord },
+    /// A repository answered after it had not, or for the first time.
+    RepositoryReached { repository: RepositoryName },
+    /// A repository did not answer.
+    RepositoryLost {
+        repository: RepositoryName,
+        failure: Failure,
+    },
+    /// A condition began.
+    AlertOpened { alert: Alert },
+    /// Somebody took an alert.
+    AlertAcknowledged {
+        key: AlertKey,
+        by: String,
+        note: Option<String>,
+    },
+    /// A condition ended.
+    AlertResolved { key: AlertKey, reason: String },
+    /// A condition that somebody had closed by hand is over, so the alert may open again.
+    AlertRearmed { key: AlertKey },
+    /// Somebody asked for what may not be.
+    CommandRefused { command: String, reason: String },
+}
+
+impl Event {
+    /// The event's name in the journal, as in its JSON.
+    pub const fn word(&self) -> &'static str {
+        match self {
+            Self::AgentStarted { .. } => "agent_started",
+            Self::AgentStopped { .. } => "agent_stopped",
+            Self::JobAppeared { .. } => "job_appeared",
+            Self::JobDisappeared { .. } => "job_disappeared",
+            Self::JobEnabled { .. } => "job_enabled",
+            Self::JobDisabled { .. } => "job_disabled",
+            Self::ScheduleMissed { .. } => "schedule_missed",
+            Self::RunQueued { .. } => "run_queued",
+            Self::RunStarted { .. } => "run_started",
+            Self::RunRetryScheduled { .. } => "run_retry_scheduled",
+            Self::RunCancelRequested { .. } => "run_cancel_requested",
+            Self::RunFinished { .. } => "run_finished",
+            Self::SnapshotRecorded { .. } => "snapshot_recorded",
+            Self::SnapshotVanished { .. } => "snapshot_vanished",
+            Self::EvidenceRaised { .. } => "evidence_raised",
+            Self::EvidenceRefuted { .. } => "evidence_refuted",
+            Self::RecoveryRequested { .. } => "recovery_requested",
+            Self::RecoveryStarted { .. } => "recovery_started",
+            Self::RecoveryPhaseReached { .. } => "recovery_phase_reached",
+            Self::RecoveryCancelRequested { .. } => "recovery_cancel_requested",
+            Self::RecoveryFinished { .. } => "recovery_finished",
+            Self::RepositoryReached { .. } => "repository_reached",
+            Self::RepositoryLost { .. } => "repository_lost",
+            Self::AlertOpened { .. } => "alert_opened",
+            Self::AlertAcknowledged { .. } => "alert_acknowledged",
+            Self::AlertResolved { .. } => "alert_resolved",
+            Self::AlertRearmed { .. } => "alert_rearmed",
+            Self::CommandRefused { .. } => "command_refused",
+        }
+    }
+
+    /// The event in one line, for the audit screen and `journal tail`.
+    pub fn summary(&self) -> String {
+        match self {
+            Self::AgentStarted { version, host, pid } => format!("agent {version} started on {host}, pid {pid}"),
+            Self::AgentStopped { reason } => format!("agent stopped: {reason}"),
+            Self::JobAppeared { job } => format!("job {job} appeared in the configuration"),
+            Self::JobDisappeared { job } => format!("job {job} left the configuration"),
+            Self::JobEnabled { job } => format!("job {job} enabled"),
+            Self::JobDisabled { job, reason: None } => format!("job {job} disabled"),
+            Self::JobDisabled {
+                job,
+                reason: Some(reason),
+            } => format!("job {job} disabled: {reason}"),
+            Self::ScheduleMissed {
+                job, count, ran_late, ..
+            } => {
+                let then = if *ran_late { "running late" } else { "skipped" };
+                format!("job {job} missed {count} due time(s), {then}")
+            }
+            Self::RunQueued { run, job, .. } => format!("{run} of job {job} queued"),
+            Self::RunStarted { run, attempt } => format!("{run} started, attempt {attempt}"),
+            Self::RunRetryScheduled {
+                run, attempt, error, ..
+            } => {
+                format!("{run} attempt {attempt} failed, will retry: {error}")
+            }
+            Self::RunCancelRequested { run, by } => format!("{run} asked to stop by {by}"),
+            Self::RunFinished { record } => {
+                let why = record
+                    .error
+                    .as_ref()
+                    .map_or(String::new(), |error| format!(": {error}"));
+                format!("{} of job {} {}{why}", record.id, record.job, record.outcome.word())
+            }
+            Self::SnapshotRecorded { snapshot } => {
+                format!("snapshot {} recorded, {}", snapshot.id.short(), snapshot.size)
+            }
+            Self::SnapshotVanished { snapshot } => format!("snapshot {} is gone from its repository", snapshot.short()),
+            Self::EvidenceRaised { snapshot, level } => format!("snapshot {} proved: {level}", snapshot.short()),
+            Self::EvidenceRefuted { snapshot, failure } => {
+                format!(
+                    "snapshot {} NOT {}: {}",
+                    snapshot.short(),
+                    failure.level,
+                    failure.message
+                )
+            }
+            Self::RecoveryRequested { recovery } => {
+                format!(
+                    "{} of snapshot {} to {}",
+                    recovery.id,
+                    recovery.request.snapshot.short(),
+                    recovery.request.target.display()
+                )
+            }
+            Self::RecoveryStarted { recovery } => format!("{recovery} started"),
+            Self::RecoveryPhaseReached { recovery, phase } => format!("{recovery}: {}", phase.word()),
+            Self::RecoveryCancelRequested { recovery, by } => format!("{recovery} asked to stop by {by}"),
+            Self::RecoveryFinished { record } => {
+                let why = record
+                    .error
+                    .as_ref()
+                    .map_or(String::new(), |error| format!(": {error}"));
+                format!(
+                    "{} {} after {}{why}",
+                    record.id,
+                    record.outcome.word(),
+                    record.duration()
+                )
+            }
+            Self::RepositoryReached { repository } => format!("repository {repository} answers"),
+            Self::RepositoryLost { repository, failure } => {
+                format!("repository {repository} does not answer: {failure}")
+            }
+            Self::AlertOpened { alert } => format!("ALERT {} {}: {}", alert.severity.word(), alert.key, alert.message),
+            Self::AlertAcknowledged { key, by, .. } => format!("alert {key} acknowledged by {by}"),
+            Self::AlertResolved { key, reason } => format!("alert {key} resolved: {reason}"),
+            Self::AlertRearmed { key } => format!("alert {key} may open again"),
+            Self::CommandRefused { command, reason } => format!("refused to {command}: {reason}"),
+        }
+    }
+}
+
+/// An event as the journal keeps it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EventRecord {
+    /// Its place in the journal, from one, without gaps.
+    pub seq: u64,
+    /// When it was appended.
+    pub at: Timestamp,
+    /// Who caused it.
+    pub actor: Actor,
+    /// The version of the vocabulary it was written in.
+    pub version: u32,
+    /// What happened.
+    pub event: Event,
+    /// SHA-256 of the record before it, hexadecimal; zeros for the first.
+    pub previous_hash: String,
+    /// SHA-256 of this record, hexadecimal.
+    pub hash: String,
+}

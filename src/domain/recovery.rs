@@ -1,0 +1,257 @@
+//! Recoveries: a restore point and a target, a plan, a result. A verification is a recovery to a scratch target.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use super::id::{JobName, RecoveryId, RepositoryName, SnapshotId, SourceName};
+use super::run::{Failure, Outcome};
+use super::snapshot::EvidenceLevel;
+use super::source::PostgresConnection;
+use super::units::{Bytes, Millis, Timestamp};
+
+/// A restore that somebody asks for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RecoveryRequest {
+    /// The snapshot, by full id.
+    pub snapshot: SnapshotId,
+    /// The repository that holds it.
+    pub repository: RepositoryName,
+    /// Where it goes.
+    pub target: RecoveryTarget,
+    /// Why, for the audit.
+    pub reason: Option<String>,
+    /// The plan this run is bound to: its [`RecoveryPlan::digest`]. Refused when the world no longer matches it.
+    pub plan_digest: Option<String>,
+}
+
+/// Where a recovery goes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "target", rename_all = "snake_case")]
+pub enum RecoveryTarget {
+    /// Files into a directory.
+    Directory {
+        /// The directory; made when missing.
+        path: PathBuf,
+        /// Only what matches; everything when empty.
+        include: Vec<String>,
+        /// The directory of the snapshot that becomes the target's top; the whole snapshot when absent.
+        subpath: Option<String>,
+        /// Whether existing files are compared, and only what differs is written.
+        delta: bool,
+    },
+    /// A dump into a new database.
+    Database {
+        /// The server; the source's own when absent.
+        connection: Option<PostgresConnection>,
+        /// The database to create; refused when it exists.
+        database: String,
+    },
+    /// A scratch place that is removed afterwards, to prove the snapshot up to a level.
+    Scratch {
+        /// The level to reach.
+        level: EvidenceLevel,
+    },
+}
+
+impl RecoveryTarget {
+    /// The target in a few words.
+    pub fn display(&self) -> String {
+        match self {
+            Self::Directory { path, .. } => path.display().to_string(),
+            Self::Database {
+                connection: Some(server),
+                database,
+            } => format!("database {database} on {}", server.display()),
+            Self::Database {
+                connection: None,
+                database,
+            } => format!("database {database}"),
+            Self::Scratch { level } => format!("scratch, up to {level}"),
+        }
+    }
+
+    /// Whether this proves a snapshot instead of handing data over.
+    pub const fn is_verification(&self) -> bool {
+        matches!(self, Self::Scratch { .. })
+    }
+}
+
+/// What a recovery will do, said before it acts.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RecoveryPlan {
+    /// The request it answers.
+    pub request: RecoveryRequest,
+    /// The kind of snapshot: `files`, `postgres-dump`.
+    pub kind: String,
+    /// The source the snapshot protects.
+    pub source: Option<SourceName>,
+    /// The moment whose data comes back.
+    pub recover_to: Timestamp,
+    /// How far the snapshot has been proved.
+    pub evidence: EvidenceLevel,
+    /// Where it comes from, in words: the repository and its location.
+    pub from: String,
+    /// The machine and role it goes to, in words: host, server, role, system identifier.
+    pub target_identity: String,
+    /// Files, or tables.
+    pub items: u64,
+    /// Bytes to read from the repository.
+    pub fetch: Bytes,
+    /// Bytes to write to the target.
+    pub write: Bytes,
+    /// How many existing things get overwritten.
+    pub overwrites: u64,
+    /// The first of them.
+    pub overwrites_sample: Vec<String>,
+    /// What is free at the target, when known.
+    pub target_free: Option<Bytes>,
+    /// How long it should take, by measured rates: median.
+    pub estimate: Option<Millis>,
+    /// The ninetieth percentile.
+    pub estimate_p90: Option<Millis>,
+    /// How many measurements the estimate rests on.
+    pub estimate_samples: usize,
+    /// What stands in the way; a plan with blockers is refused.
+    pub blockers: Vec<String>,
+    /// What should be known.
+    pub warnings: Vec<String>,
+    /// How to undo it, or that there is no undo.
+    pub undo: String,
+    /// The same with our own command line.
+    pub command: String,
+    /// The same with restic alone.
+    pub restic_command: String,
+    /// Identifies what was planned: snapshot, target and what it overwrites.
+    pub digest: String,
+}
+
+/// The phases of a recovery, in order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RecoveryPhase {
+    /// What, from where, to where.
+    Plan,
+    /// Reading the repository and writing the target.
+    Restore,
+    /// Comparing and probing.
+    Verify,
+    /// Removing scratch things.
+    Cleanup,
+}
+
+impl RecoveryPhase {
+    /// The word used on screens.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Plan => "plan",
+            Self::Restore => "restore",
+            Self::Verify => "verify",
+            Self::Cleanup => "clean up",
+        }
+    }
+}
+
+/// Where a live recovery stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RecoveryState {
+    /// Waiting for a place.
+    Queued,
+    /// Working.
+    Running,
+}
+
+/// A recovery that has not ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Recovery {
+    /// Its id.
+    pub id: RecoveryId,
+    /// What was asked for.
+    pub request: RecoveryRequest,
+    /// The source the snapshot protects.
+    pub source: Option<SourceName>,
+    /// The job that made the snapshot.
+    pub job: Option<JobName>,
+    /// The kind of snapshot.
+    pub kind: String,
+    /// Who asked.
+    pub requested_by: String,
+    /// When.
+    pub requested_at: Timestamp,
+    /// When it began.
+    pub started_at: Option<Timestamp>,
+    /// Where it stands.
+    pub state: RecoveryState,
+    /// What it is doing.
+    pub phase: RecoveryPhase,
+    /// How long it should take.
+    pub estimate: Option<Millis>,
+    /// Whether somebody asked it to stop, and who.
+    pub cancel_requested: Option<String>,
+}
+
+/// How long one phase took.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PhaseTime {
+    /// Which.
+    pub phase: RecoveryPhase,
+    /// How long.
+    pub took: Millis,
+}
+
+/// One thing a recovery found to hold, or not.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Finding {
+    /// What was looked at.
+    pub what: String,
+    /// Whether it is as expected.
+    pub ok: bool,
+    /// What was seen, and what was expected.
+    pub detail: String,
+}
+
+/// A recovery that has ended, as history keeps it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RecoveryRecord {
+    /// Its id.
+    pub id: RecoveryId,
+    /// What was asked for.
+    pub request: RecoveryRequest,
+    /// The source the snapshot protects.
+    pub source: Option<SourceName>,
+    /// The job that made the snapshot.
+    pub job: Option<JobName>,
+    /// The kind of snapshot.
+    pub kind: String,
+    /// Who asked.
+    pub requested_by: String,
+    /// When.
+    pub requested_at: Timestamp,
+    /// When it began.
+    pub started_at: Option<Timestamp>,
+    /// When it ended.
+    pub finished_at: Timestamp,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// The highest level of evidence it gave.
+    pub evidence: Option<EvidenceLevel>,
+    /// Bytes written to the target.
+    pub written: Bytes,
+    /// Files or tables brought back.
+    pub items: u64,
+    /// How long each phase took.
+    pub phases: Vec<PhaseTime>,
+    /// What was looked at.
+    pub findings: Vec<Finding>,
+    /// What went wrong.
+    pub error: Option<Failure>,
+}
+
+impl RecoveryRecord {
+    /// The time from the start to the end.
+    pub fn duration(&self) -> Millis {
+        self.started_at
+            .map_or(Millis(0), |start| Millis::between(start, self.finished_at))
+    }
+}

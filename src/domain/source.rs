@@ -1,0 +1,109 @@
+//! What is protected.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use super::id::SourceName;
+
+/// Where a secret is read from; never the secret itself, so it may appear in definitions, on screens and in the journal.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum SecretRef {
+    /// The first line of a file that only its owner can read.
+    File(PathBuf),
+    /// An environment variable of the agent.
+    Env(String),
+    /// The first line a command prints; argument vector, no shell.
+    Command(Vec<String>),
+}
+
+/// A thing that is protected: what it is and how to reach it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Source {
+    /// Its name in the configuration.
+    pub name: SourceName,
+    /// What it is.
+    pub kind: SourceKind,
+}
+
+/// The kinds of source.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum SourceKind {
+    /// Directories and files of this machine.
+    Files(FilesSource),
+    /// One database of a PostgreSQL server, dumped logically.
+    PostgresDump(PostgresSource),
+}
+
+impl SourceKind {
+    /// The word for this kind in listings and tags: `files`, `postgres-dump`.
+    pub const fn word(&self) -> &'static str {
+        match self {
+            Self::Files(_) => "files",
+            Self::PostgresDump(_) => "postgres-dump",
+        }
+    }
+}
+
+/// Directories and files to back up.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct FilesSource {
+    /// Absolute paths.
+    pub paths: Vec<PathBuf>,
+    /// Patterns in gitignore syntax that are left out.
+    pub exclude: Vec<String>,
+    /// Whether to stay on the file system each path is on.
+    pub one_file_system: bool,
+}
+
+/// One database of a PostgreSQL server.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PostgresSource {
+    /// How to reach the server.
+    pub connection: PostgresConnection,
+    /// The database to dump.
+    pub database: String,
+    /// What to do on a failed restore test: where scratch databases are made. The source's own server when absent.
+    pub scratch: Option<PostgresConnection>,
+}
+
+/// How to reach a PostgreSQL server.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PostgresConnection {
+    /// A host name, an address, or the directory of a Unix socket (starting with `/`).
+    pub host: String,
+    /// The port, also part of the socket's name.
+    pub port: u16,
+    /// The role to connect as.
+    pub user: String,
+    /// Where the password comes from, when one is needed.
+    pub password: Option<SecretRef>,
+    /// How the connection is encrypted.
+    pub tls: TlsMode,
+    /// The directory of the client programs (`pg_dump` …); found by version when absent.
+    pub bin_dir: Option<PathBuf>,
+}
+
+impl PostgresConnection {
+    /// The server as people write it: `user@host:port`.
+    pub fn display(&self) -> String {
+        format!("{}@{}:{}", self.user, self.host, self.port)
+    }
+}
+
+/// How a connection to PostgreSQL is encrypted; the words are libpq's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum TlsMode {
+    /// No encryption; what a Unix socket needs.
+    Disable,
+    /// Encrypted when the server offers it.
+    #[default]
+    Prefer,
+    /// Encrypted, any certificate.
+    Require,
+    /// Encrypted, the certificate checked against the system's authorities and the host name.
+    VerifyFull,
+}

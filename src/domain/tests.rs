@@ -1,0 +1,557 @@
+//! Scenarios: a small world whose events are decided, applied and settled as the engine does it, at any time of day.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use super::alert::AlertKind;
+use super::apply::apply;
+use super::command::{Actor, Command, Observation, RunResult, written_evidence};
+use super::decide::{self, Context, LookedUp};
+use super::event::{EVENT_VERSION, Event, EventRecord};
+use super::gauge;
+use super::id::{JobName, RunId, SnapshotId};
+use super::job::{Definitions, Job, Limits, MissedPolicy, RetryPolicy, VerifyPolicy};
+use super::objective::{GaugeLevel, Objective, Service};
+use super::react::{self, Effect};
+use super::recovery::{PhaseTime, RecoveryPhase};
+use super::run::{Failure, Outcome, RunStats};
+use super::schedule::Schedule;
+use super::snapshot::{EvidenceFailure, EvidenceLevel, SnapshotRecord};
+use super::source::{FilesSource, Source, SourceKind};
+use super::state::State;
+use super::units::{Bytes, Millis, Timestamp};
+
+struct World {
+    state: State,
+    definitions: Definitions,
+    now: Timestamp,
+    unique: u32,
+    log: Vec<EventRecord>,
+}
+
+fn definitions(schedule: &str) -> Definitions {
+    let source = Source {
+        name: "docs".into(),
+        kind: SourceKind::Files(FilesSource {
+            paths: vec![PathBuf::from("/srv")],
+            ..FilesSource::default()
+        }),
+    };
+    let job = Job {
+        name: "docs".into(),
+        source: "docs".into(),
+        repository: "near".into(),
+        schedule: Some(Schedule::parse(schedule, "").unwrap()),
+        missed: MissedPolicy::RunOnce,
+        retry: RetryPolicy {
+            attempts: 2,
+            backoff: Millis::from_secs(10),
+        },
+        timeout: None,
+        verify: VerifyPolicy::default(),
+        hooks: super::job::Hooks::default(),
+        tags: Vec::new(),
+    };
+    let objective = Objective {
+        rpo: Millis::from_secs(3600),
+        rto: Millis::from_secs(600),
+    };
+    let service = Service {
+        name: "files".into(),
+        sources: vec!["docs".into()],
+        objective,
+    };
+    Definitions {
+        site: "here".into(),
+        environment: "TEST".into(),
+        repositories: BTreeMap::new(),
+        sources: BTreeMap::from([("docs".into(), source)]),
+        jobs: BTreeMap::from([("docs".into(), job)]),
+        services: BTreeMap::from([("files".into(), service)]),
+        limits: Limits::default(),
+    }
+}
+
+impl World {
+    fn new() -> Self {
+        let mut world = Self {
+            state: State::default(),
+            definitions: definitions("*/15 * * * *"),
+            now: "2026-03-01T00:01:00Z".parse().unwrap(),
+            unique: 0,
+            log: Vec::new(),
+        };
+        world.start();
+        world
+    }
+
+    fn start(&mut self) {
+        self.observe(Observation::AgentStarted {
+            version: "1".into(),
+            host: "h".into(),
+            pid: 1,
+        });
+    }
+
+    fn commit(&mut self, events: Vec<Event>) {
+        for event in events {
+            let record = EventRecord {
+                seq: self.state.seq + 1,
+                at: self.now,
+                actor: Actor::agent("h"),
+                version: EVENT_VERSION,
+                event,
+                previous_hash: String::new(),
+                hash: String::new(),
+            };
+            apply(&mut self.state, &record);
+            self.log.push(record);
+        }
+        let mut replayed = State::default();
+        self.log.iter().for_each(|record| apply(&mut replayed, record));
+        assert_eq!(replayed, self.state, "state is nothing but the events applied in order");
+    }
+
+    fn context<T>(&mut self, ask: impl FnOnce(&Context<'_>) -> T) -> T {
+        self.unique += 257;
+        ask(&Context {
+            state: &self.state,
+            definitions: &self.definitions,
+            now: self.now,
+            unique: self.unique,
+        })
+    }
+
+    fn observe(&mut self, observation: Observation) {
+        let events = self.context(|context| decide::observation(context, observation));
+        self.commit(events);
+        self.settle();
+    }
+
+    fn settle(&mut self) {
+        for _ in 0..10 {
+            let events = self.context(react::settle);
+            if events.is_empty() {
+                return;
+            }
+            self.commit(events);
+        }
+        panic!("the rules do not settle: {:?}", self.log.last());
+    }
+
+    fn command(&mut self, command: &Command) -> Result<(), super::command::Refusal> {
+        let ana = Actor {
+            name: "ana".into(),
+            host: "h".into(),
+            via: "cli".into(),
+        };
+        let events = self.context(|context| decide::command(context, &ana, command, LookedUp::default()))?;
+        self.commit(events);
+        self.settle();
+        Ok(())
+    }
+
+    fn wait(&mut self, seconds: i64) {
+        self.now += chrono::Duration::seconds(seconds);
+        self.settle();
+    }
+
+    fn effects(&self) -> Vec<Effect> {
+        react::effects(&self.state, &self.definitions, self.now)
+    }
+
+    /// Begins what is ready and returns the run.
+    fn begin(&mut self) -> RunId {
+        let Some(Effect::ExecuteRun(run)) = self.effects().first().cloned() else {
+            panic!("nothing to begin")
+        };
+        self.observe(Observation::RunStarting { run: run.clone() });
+        run
+    }
+
+    fn end(&mut self, run: &RunId, outcome: Outcome) {
+        let ok = matches!(outcome, Outcome::Succeeded | Outcome::Partial);
+        let result = RunResult {
+            outcome,
+            stats: RunStats::default(),
+            snapshot: ok.then(|| self.snapshot(outcome == Outcome::Partial)),
+            error: (outcome != Outcome::Succeeded).then(|| Failure::transient("it broke")),
+            item_errors: Vec::new(),
+        };
+        self.observe(Observation::RunEnded {
+            run: run.clone(),
+            result: Box::new(result),
+        });
+    }
+
+    fn snapshot(&self, partial: bool) -> SnapshotRecord {
+        SnapshotRecord {
+            id: SnapshotId(format!("{:064x}", self.state.seq)),
+            repository: "near".into(),
+            source: Some("docs".into()),
+            job: Some("docs".into()),
+            run: None,
+            kind: "files".into(),
+            taken_at: self.now,
+            committed_at: self.now,
+            host: "h".into(),
+            paths: Vec::new(),
+            tags: Vec::new(),
+            comment: None,
+            size: Bytes(1 << 30),
+            added: Bytes(1),
+            files: 1,
+            duration: Millis(1),
+            partial,
+            errors: 0,
+            database: None,
+            evidence: written_evidence(self.now),
+            vanished_at: None,
+        }
+    }
+
+    fn back_up(&mut self, outcome: Outcome) {
+        self.command(&Command::RunJob { job: "docs".into() }).unwrap();
+        let run = self.begin();
+        self.end(&run, outcome);
+    }
+
+    fn open(&self) -> Vec<AlertKind> {
+        self.state.alerts.values().map(|alert| alert.kind).collect()
+    }
+
+    fn job(&self) -> &super::state::JobFacts {
+        &self.state.jobs[&JobName::from("docs")]
+    }
+
+    fn rpo(&self) -> super::objective::RpoGauge {
+        gauge::rpo(
+            &self.state,
+            &self.definitions,
+            self.definitions.services.values().next().unwrap(),
+            self.now,
+        )
+    }
+}
+
+#[test]
+fn a_due_job_runs_once_and_only_once() {
+    let mut world = World::new();
+    assert!(world.effects().is_empty());
+    world.wait(14 * 60);
+    let run = world.begin();
+    assert!(world.effects().is_empty(), "one run per job");
+    world.wait(20);
+    world.end(&run, Outcome::Succeeded);
+    assert!(world.effects().is_empty(), "a due time runs once");
+    assert!(world.open().is_empty());
+    world.wait(15 * 60);
+    assert_eq!(world.effects().len(), 1);
+}
+
+#[test]
+fn a_run_that_overruns_is_followed_by_one_run_and_no_alert() {
+    let mut world = World::new();
+    world.wait(14 * 60);
+    let run = world.begin();
+    world.wait(50 * 60);
+    world.end(&run, Outcome::Succeeded);
+    assert_eq!(world.effects().len(), 1);
+    assert!(!world.open().contains(&AlertKind::ScheduleMissed));
+}
+
+#[test]
+fn what_was_due_while_no_agent_ran_is_made_up_for_or_skipped() {
+    let mut world = World::new();
+    world.now += chrono::Duration::hours(5);
+    world.start();
+    assert!(world.open().contains(&AlertKind::ScheduleMissed));
+    let run = world.begin();
+    world.end(&run, Outcome::Succeeded);
+    assert!(!world.open().contains(&AlertKind::ScheduleMissed));
+
+    world.definitions.jobs.values_mut().next().unwrap().missed = MissedPolicy::Skip;
+    world.now += chrono::Duration::hours(5);
+    world.start();
+    assert!(world.effects().is_empty());
+    assert!(world.open().contains(&AlertKind::ScheduleMissed));
+}
+
+#[test]
+fn failures_are_retried_then_counted_and_a_success_clears_them() {
+    let mut world = World::new();
+    world.command(&Command::RunJob { job: "docs".into() }).unwrap();
+    let run = world.begin();
+    world.end(&run, Outcome::Failed);
+    assert!(
+        world.open().is_empty(),
+        "an attempt that will be repeated is no failure yet"
+    );
+    assert!(world.effects().is_empty(), "not before its time");
+    world.wait(10);
+    assert_eq!(world.begin(), run, "the same run, another attempt");
+    world.end(&run, Outcome::Failed);
+    assert_eq!(world.open(), [AlertKind::BackupFailed]);
+    world.back_up_failing_for_good();
+    assert_eq!(world.open(), [AlertKind::BackupFailedTwice]);
+    world.back_up(Outcome::Succeeded);
+    assert!(world.open().is_empty());
+}
+
+impl World {
+    fn back_up_failing_for_good(&mut self) {
+        self.command(&Command::RunJob { job: "docs".into() }).unwrap();
+        let run = self.begin();
+        let result = RunResult::failed(Outcome::Failed, Failure::permanent("wrong password", "set it right"));
+        self.observe(Observation::RunEnded {
+            run,
+            result: Box::new(result),
+        });
+    }
+}
+
+#[test]
+fn a_partial_backup_is_never_green_and_moves_no_recovery_point() {
+    let mut world = World::new();
+    world.back_up(Outcome::Succeeded);
+    let before = world.rpo().recoverable_to;
+    world.wait(60);
+    world.back_up(Outcome::Partial);
+    assert_eq!(world.open(), [AlertKind::BackupPartial]);
+    assert_eq!(world.rpo().recoverable_to, before);
+}
+
+#[test]
+fn the_last_good_restore_point_is_never_forgotten() {
+    let mut world = World::new();
+    world.back_up(Outcome::Succeeded);
+    let good = world.rpo().snapshot;
+    for _ in 0..30 {
+        world.wait(1);
+        world.back_up(Outcome::Partial);
+    }
+    assert_eq!(world.rpo().snapshot, good);
+}
+
+#[test]
+fn the_recovery_point_alerts_open_and_close_at_different_thresholds() {
+    let mut world = World::new();
+    world.definitions.jobs.values_mut().next().unwrap().schedule = None;
+    assert_eq!(
+        world.rpo().level,
+        GaugeLevel::Unknown,
+        "a new job has its objective's time for its first backup"
+    );
+    world.back_up(Outcome::Succeeded);
+    assert_eq!(world.rpo().level, GaugeLevel::Met);
+    world.wait(2700);
+    assert!(world.open().is_empty());
+    world.wait(1);
+    assert_eq!(world.open(), [AlertKind::RpoAtRisk]);
+    world.wait(900);
+    assert_eq!(world.open(), [AlertKind::RpoBreached]);
+    world.back_up(Outcome::Succeeded);
+    assert!(world.open().is_empty());
+}
+
+#[test]
+fn the_next_moment_a_rule_may_speak_is_known() {
+    let mut world = World::new();
+    world.definitions.jobs.values_mut().next().unwrap().schedule = None;
+    world.back_up(Outcome::Succeeded);
+    let at_risk = react::wake_at(&world.state, &world.definitions, world.now).unwrap();
+    world.now = at_risk;
+    world.settle();
+    assert_eq!(world.open(), [AlertKind::RpoAtRisk]);
+}
+
+#[test]
+fn nothing_restorable_is_a_breach_once_the_first_backup_is_overdue() {
+    let mut world = World::new();
+    world.wait(3601);
+    assert!(world.open().contains(&AlertKind::RpoBreached));
+}
+
+#[test]
+fn an_interrupted_run_is_recorded_and_asked_for_again_but_not_for_ever() {
+    let mut world = World::new();
+    world.command(&Command::RunJob { job: "docs".into() }).unwrap();
+    world.begin();
+    world.start();
+    assert_eq!(world.job().last_outcome(), Some(Outcome::Interrupted));
+    world.begin();
+    world.start();
+    assert!(
+        world.effects().is_empty(),
+        "a backup that kills the agent must not do so for ever"
+    );
+}
+
+#[test]
+fn a_refuted_snapshot_counts_no_longer_and_a_proved_newer_one_ends_the_alert() {
+    let mut world = World::new();
+    world.definitions.jobs.values_mut().next().unwrap().verify.level = EvidenceLevel::Checksummed;
+    world.back_up(Outcome::Succeeded);
+    let Some(Effect::ExecuteRecovery(recovery)) = world.effects().first().cloned() else {
+        panic!("no verification")
+    };
+    let snapshot = world.rpo().snapshot.unwrap();
+    world.observe(Observation::RecoveryStarting {
+        recovery: recovery.clone(),
+    });
+    let failure = EvidenceFailure {
+        level: EvidenceLevel::Checksummed,
+        at: world.now,
+        message: "a blob is damaged".into(),
+    };
+    world.observe(Observation::EvidenceGathered {
+        snapshot,
+        level: EvidenceLevel::Checksummed,
+        failure: Some(failure),
+    });
+    let live = world.state.recoveries[&recovery].clone();
+    let error = Some(Failure::transient("a blob is damaged"));
+    let record = decide::ended_recovery(&live, Outcome::Failed, error, world.now);
+    world.observe(Observation::RecoveryEnded {
+        recovery,
+        record: Box::new(record),
+    });
+    assert_eq!(world.open(), [AlertKind::VerificationFailed]);
+    assert_eq!(world.rpo().recoverable_to, None);
+    assert!(
+        world.effects().is_empty(),
+        "what was refuted is not tried again by itself"
+    );
+
+    world.wait(60);
+    world.back_up(Outcome::Succeeded);
+    assert_eq!(
+        world.open(),
+        [AlertKind::VerificationFailed],
+        "a newer snapshot proves nothing yet"
+    );
+    let snapshot = world.rpo().snapshot.unwrap();
+    world.observe(Observation::EvidenceGathered {
+        snapshot,
+        level: EvidenceLevel::Checksummed,
+        failure: None,
+    });
+    assert!(world.open().is_empty());
+}
+
+#[test]
+fn measured_recoveries_give_the_recovery_time() {
+    let mut world = World::new();
+    world.back_up(Outcome::Succeeded);
+    let snapshot = world.state.sources.values().next().unwrap().restore_points[0].clone();
+    for seconds in [10, 30, 20] {
+        let events = world
+            .context(|context| decide::verify(context, "ana", &snapshot, EvidenceLevel::Restored))
+            .unwrap();
+        world.commit(events);
+        let live = world.state.recoveries.values().next().unwrap().clone();
+        let mut record = decide::ended_recovery(&live, Outcome::Succeeded, None, world.now);
+        record.evidence = Some(EvidenceLevel::Restored);
+        record.written = Bytes(1 << 30);
+        record.phases = vec![
+            PhaseTime {
+                phase: RecoveryPhase::Plan,
+                took: Millis::from_secs(500),
+            },
+            PhaseTime {
+                phase: RecoveryPhase::Restore,
+                took: Millis::from_secs(seconds),
+            },
+        ];
+        world.observe(Observation::RecoveryEnded {
+            recovery: live.id,
+            record: Box::new(record),
+        });
+    }
+    let service = world.definitions.services.values().next().unwrap();
+    let rto = gauge::rto(&world.state, service);
+    assert_eq!(rto.measured, Some(Millis::from_secs(20)));
+    assert_eq!(rto.measured_p90, Some(Millis::from_secs(30)));
+    assert_eq!(rto.level, GaugeLevel::Met);
+    let (median, _, samples) = gauge::estimate(world.state.sources.values().next(), Bytes(2 << 30));
+    assert_eq!((median, samples), (Some(Millis::from_secs(40)), 3));
+}
+
+#[test]
+fn an_alert_closed_by_hand_stays_closed_until_its_condition_has_been_over() {
+    let mut world = World::new();
+    world.back_up_failing_for_good();
+    let key = AlertKind::BackupFailed.key("docs");
+    world
+        .command(&Command::ResolveAlert {
+            key: key.clone(),
+            reason: "known".into(),
+        })
+        .unwrap();
+    assert!(world.open().is_empty());
+    world.wait(60);
+    assert!(world.open().is_empty());
+    world.back_up(Outcome::Succeeded);
+    world.back_up_failing_for_good();
+    assert_eq!(world.open(), [AlertKind::BackupFailed]);
+}
+
+#[test]
+fn commands_that_make_no_sense_are_refused_with_a_reason() {
+    let mut world = World::new();
+    assert!(world.command(&Command::RunJob { job: "nope".into() }).is_err());
+    world.command(&Command::RunJob { job: "docs".into() }).unwrap();
+    assert!(world.command(&Command::RunJob { job: "docs".into() }).is_err());
+    assert!(
+        world
+            .command(&Command::AcknowledgeAlert {
+                key: "x/y".into(),
+                note: None
+            })
+            .is_err()
+    );
+    let run = world.begin();
+    world.command(&Command::CancelRun { run: run.clone() }).unwrap();
+    assert_eq!(world.effects(), [Effect::StopRun(run.clone())]);
+    world.end(&run, Outcome::Cancelled);
+    assert!(world.open().is_empty(), "what somebody asked for is no alert");
+}
+
+#[test]
+fn a_disabled_job_is_left_alone_and_missed_nothing() {
+    let mut world = World::new();
+    world
+        .command(&Command::DisableJob {
+            job: "docs".into(),
+            reason: None,
+        })
+        .unwrap();
+    world.wait(7200);
+    assert!(world.effects().is_empty());
+    world.command(&Command::EnableJob { job: "docs".into() }).unwrap();
+    assert!(world.effects().is_empty());
+    assert!(!world.open().contains(&AlertKind::ScheduleMissed));
+}
+
+#[test]
+fn no_more_runs_at_once_than_the_limit() {
+    let mut world = World::new();
+    let job = world.definitions.jobs.values().next().unwrap().clone();
+    for name in ["b", "c", "d"] {
+        world.definitions.jobs.insert(
+            name.into(),
+            Job {
+                name: name.into(),
+                ..job.clone()
+            },
+        );
+    }
+    world.settle();
+    for name in ["docs", "b", "c", "d"] {
+        world.command(&Command::RunJob { job: name.into() }).unwrap();
+    }
+    assert_eq!(world.effects().len(), 2);
+    world.begin();
+    world.begin();
+    assert!(world.effects().is_empty());
+}

@@ -1,0 +1,287 @@
+//! What people and programs are shown: the live picture, pages of history, requests and answers. Every type here is part of the `--json` contract.
+
+use serde::{Deserialize, Serialize};
+
+use super::alert::Alert;
+use super::command::{Actor, Command};
+use super::event::EventRecord;
+use super::id::{JobName, RecoveryId, RepositoryName, RunId, ServiceName, SourceName};
+use super::objective::{RpoGauge, RtoGauge};
+use super::recovery::Recovery;
+use super::run::{Failure, Outcome, Run};
+use super::snapshot::EvidenceLevel;
+use super::units::{Bytes, Millis, Timestamp};
+
+/// Everything that is live, as one picture: what the Overview shows and `lifeboat status --json` prints.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Overview {
+    /// The number of the last event in it.
+    pub seq: u64,
+    /// When it was drawn.
+    pub at: Timestamp,
+    /// The place.
+    pub site: String,
+    /// What is at stake there.
+    pub environment: String,
+    /// The agent that drew it.
+    pub agent: AgentView,
+    /// Whether this client may change things.
+    pub read_only: bool,
+    /// The services, worst first.
+    pub services: Vec<ServiceView>,
+    /// Open alerts, most urgent first.
+    pub alerts: Vec<Alert>,
+    /// Jobs, by name.
+    pub jobs: Vec<JobView>,
+    /// Runs that have not ended.
+    pub runs: Vec<RunView>,
+    /// Recoveries that have not ended.
+    pub recoveries: Vec<RecoveryView>,
+    /// Repositories, by name.
+    pub repositories: Vec<RepositoryView>,
+    /// Why the configuration on disk could not be loaded; the engine goes on with the one before.
+    pub config_error: Option<String>,
+    /// Words of an operator of the sandbox; only there.
+    pub practice: Option<String>,
+}
+
+/// The agent.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AgentView {
+    /// Its version.
+    pub version: String,
+    /// Its machine.
+    pub host: String,
+    /// Its process.
+    pub pid: u32,
+    /// When it began.
+    pub started_at: Timestamp,
+    /// The configuration it reads.
+    pub config_path: Option<String>,
+    /// Consoles and commands attached now.
+    pub clients: u64,
+}
+
+/// A service and its gauges.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ServiceView {
+    /// Its name.
+    pub name: ServiceName,
+    /// What it is made of.
+    pub sources: Vec<SourceName>,
+    /// What would be lost now.
+    pub rpo: RpoGauge,
+    /// How long it takes to get back.
+    pub rto: RtoGauge,
+}
+
+/// A job and how it fares.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JobView {
+    /// Its name.
+    pub name: JobName,
+    /// What it protects.
+    pub source: SourceName,
+    /// The kind of source: `files`, `postgres-dump`.
+    pub kind: String,
+    /// What it protects, in words: paths, or the server and database.
+    pub subject: String,
+    /// Where snapshots go.
+    pub repository: RepositoryName,
+    /// The schedule's expression.
+    pub schedule: Option<String>,
+    /// The schedule in words.
+    pub schedule_words: Option<String>,
+    /// Whether its schedule runs it.
+    pub enabled: bool,
+    /// Why not.
+    pub disabled_reason: Option<String>,
+    /// When it is due next.
+    pub next_due: Option<Timestamp>,
+    /// Its run, if one has not ended.
+    pub running: Option<RunId>,
+    /// The latest outcomes, oldest first.
+    pub outcomes: Vec<Outcome>,
+    /// Durations of the latest successes, oldest first.
+    pub durations: Vec<Millis>,
+    /// Sizes of the latest snapshots, oldest first.
+    pub sizes: Vec<Bytes>,
+    /// When its last run ended.
+    pub last_finished_at: Option<Timestamp>,
+    /// When its last complete success ended.
+    pub last_success_at: Option<Timestamp>,
+    /// Failures since.
+    pub failures_in_a_row: u32,
+    /// Why the last one failed.
+    pub last_error: Option<Failure>,
+    /// How far each new snapshot is proved.
+    pub verify: EvidenceLevel,
+}
+
+/// A live run and its progress.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct RunView {
+    /// The run.
+    #[serde(flatten)]
+    pub run: Run,
+    /// How far it is.
+    pub progress: Option<ProgressView>,
+}
+
+/// A live recovery and its progress.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct RecoveryView {
+    /// The recovery.
+    #[serde(flatten)]
+    pub recovery: Recovery,
+    /// How far it is.
+    pub progress: Option<ProgressView>,
+    /// The objective it is measured against, with the service's name.
+    pub objective: Option<(ServiceName, Millis)>,
+}
+
+/// How far a piece of work is; sampled, never an event.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct ProgressView {
+    /// What it is doing, in one or two words.
+    pub phase: String,
+    /// What it is doing it to.
+    pub current: String,
+    /// Bytes done.
+    pub bytes_done: Bytes,
+    /// Bytes in all, when known; grows while a tree is still being walked.
+    pub bytes_total: Option<Bytes>,
+    /// Files or tables done.
+    pub items_done: u64,
+    /// Files or tables in all, when known.
+    pub items_total: Option<u64>,
+    /// Bytes a second, over the last few seconds.
+    pub rate: Bytes,
+    /// How long it will still take, when that can be said.
+    pub eta: Option<Millis>,
+    /// Things that could not be read so far.
+    pub errors: u64,
+    /// Tries repeated so far.
+    pub retries: u64,
+}
+
+impl ProgressView {
+    /// The part that is done, from 0 to 1, when it can be said.
+    pub fn fraction(&self) -> Option<f64> {
+        let total = self.bytes_total.filter(|total| total.0 > 0)?;
+        Some((self.bytes_done.0 as f64 / total.0 as f64).clamp(0.0, 1.0))
+    }
+}
+
+/// A repository.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RepositoryView {
+    /// Its name.
+    pub name: RepositoryName,
+    /// Where it is.
+    pub url: String,
+    /// Whether it answered when last asked; none when never asked.
+    pub reachable: Option<bool>,
+    /// Why it did not.
+    pub failure: Option<Failure>,
+    /// Restorable snapshots, and all of them, as history knows them.
+    pub snapshots: u64,
+    /// What is used on its file system, in percent, when that can be said.
+    pub used_percent: Option<u8>,
+}
+
+/// One line of the live stream (`GET /v1/stream`, newline-delimited JSON).
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum StreamItem {
+    /// A new picture. The first line always is one; later ones come when something changed, at most four a second.
+    Overview { overview: Box<Overview> },
+    /// An event, as it was appended.
+    Event { record: Box<EventRecord> },
+    /// Nothing changed; comes every ten seconds, so that a dead agent is told from a quiet one.
+    Alive { at: Timestamp },
+}
+
+/// A page of history, newest first, and where the next begins.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Page<T> {
+    /// The rows.
+    pub items: Vec<T>,
+    /// Hand this back for the page after; none at the end.
+    pub next: Option<String>,
+}
+
+/// Which rows of history are wanted. Absent means any.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Query {
+    /// Of this job.
+    pub job: Option<String>,
+    /// Of this source.
+    pub source: Option<String>,
+    /// Not before.
+    pub since: Option<Timestamp>,
+    /// Not after.
+    pub until: Option<Timestamp>,
+    /// With this tag.
+    pub tag: Option<String>,
+    /// Proved at least to this level.
+    pub evidence: Option<EvidenceLevel>,
+    /// Snapshots: begins with these digits. Runs and recoveries: this id. Journal: this event word.
+    pub id: Option<String>,
+    /// Contains this text, anywhere people can see it.
+    pub text: Option<String>,
+    /// Where the page begins.
+    pub cursor: Option<String>,
+    /// How many rows, 1 to 1000; 100 when absent.
+    pub limit: Option<u32>,
+}
+
+/// A command and who gives it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CommandRequest {
+    /// Who.
+    pub actor: Actor,
+    /// What.
+    #[serde(flatten)]
+    pub command: Command,
+}
+
+/// What a command led to.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Receipt {
+    /// The number of the last event it caused.
+    pub seq: u64,
+    /// The run it began.
+    pub run: Option<RunId>,
+    /// The recovery it began.
+    pub recovery: Option<RecoveryId>,
+}
+
+/// One entry of a directory inside a snapshot.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TreeEntryView {
+    /// Its name; bytes that are not UTF-8 are replaced.
+    pub name: String,
+    /// `dir`, `file`, `symlink`, `fifo`, `socket`, `dev`, `chardev`.
+    pub kind: String,
+    /// Its size; zero for what has none.
+    pub size: Bytes,
+    /// Permission bits as `ls -l` shows them.
+    pub mode: String,
+    /// When it was last changed.
+    pub modified: Option<Timestamp>,
+    /// Where a link points.
+    pub link_target: Option<String>,
+}
+
+/// The body of every answer that is not a success.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Problem {
+    /// `not_found`, `conflict`, `interlock`, `invalid`, `read_only`, `failed`, `unavailable`.
+    pub kind: String,
+    /// What failed, on what.
+    pub message: String,
+    /// What to do next.
+    pub hint: Option<String>,
+}

@@ -1,0 +1,525 @@
+//! The one task that owns the state: it takes commands and observations in turn, decides, appends, applies, reacts.
+//!
+//! **Durable before acting.** Events are in the journal before they change the state, and the start of a piece of work is
+//! in the journal before the work begins. **Nothing is lost when the journal cannot be written**: a command is answered
+//! with the error, an observation waits and is tried again.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use tokio::sync::{broadcast, mpsc, oneshot, watch};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::EngineError;
+use super::hands::{Hands, Listing, Practice, Work};
+use super::overview::{Beside, draw};
+use crate::clock::Clock;
+use crate::domain::apply::apply;
+use crate::domain::command::{Actor, Command, Observation};
+use crate::domain::decide::{self, Context, LookedUp};
+use crate::domain::event::{Event, EventRecord};
+use crate::domain::id::{RecoveryId, RepositoryName, RunId};
+use crate::domain::job::Definitions;
+use crate::domain::react::{self, Effect};
+use crate::domain::run::{Failure, Outcome};
+use crate::domain::state::State;
+use crate::domain::units::Timestamp;
+use crate::domain::view::{Overview, Receipt};
+use crate::journal::Journal;
+use crate::repo::rate::Sampler;
+
+/// How often progress is drawn while somebody watches.
+const PROGRESS_EVERY: Duration = Duration::from_millis(250);
+/// How long work may take to end when the agent stops.
+const STOP_WITHIN: Duration = Duration::from_secs(5);
+/// The wait before an observation that could not be journalled is tried again.
+const JOURNAL_RETRY: Duration = Duration::from_secs(1);
+/// How often a repository that answers is listed.
+const LIST_EVERY: chrono::Duration = chrono::Duration::seconds(300);
+/// How often one that does not is tried.
+const LIST_AGAIN: chrono::Duration = chrono::Duration::seconds(60);
+/// How often the state may call for more at one moment; more is a rule that never settles.
+const SETTLE_ROUNDS: usize = 32;
+
+/// What the core is told.
+pub(super) enum Input {
+    Command {
+        actor: Actor,
+        command: Box<Command>,
+        looked_up: Box<LookedUp>,
+        reply: oneshot::Sender<Result<Receipt, EngineError>>,
+    },
+    Observed(Observation),
+    Listed {
+        repository: RepositoryName,
+        result: Result<(Listing, Observation), Failure>,
+    },
+    Definitions(Result<Box<Definitions>, String>),
+    ClientsChanged,
+    Stop {
+        reason: String,
+        reply: oneshot::Sender<()>,
+    },
+}
+
+/// A piece of work that is going on.
+struct Live {
+    cancel: CancellationToken,
+    progress: Arc<std::sync::OnceLock<Sampler>>,
+}
+
+/// What the core is given.
+pub(super) struct Parts {
+    pub journal: Journal,
+    pub hands: Arc<dyn Hands>,
+    pub practice: Option<Arc<dyn Practice>>,
+    pub clock: Clock,
+    pub agent: Actor,
+    pub clients: Arc<AtomicU64>,
+    pub definitions: watch::Sender<Arc<Definitions>>,
+    pub state: watch::Sender<Arc<State>>,
+    pub overview: watch::Sender<Arc<Overview>>,
+    pub events: broadcast::Sender<Arc<EventRecord>>,
+    pub inbox: mpsc::UnboundedReceiver<Input>,
+    pub outbox: mpsc::UnboundedSender<Input>,
+}
+
+/// The owner of the state.
+pub(super) struct Core {
+    parts: Parts,
+    state: State,
+    beside: Beside,
+    unique: u32,
+    runs: BTreeMap<RunId, Live>,
+    recoveries: BTreeMap<RecoveryId, Live>,
+    waiting: VecDeque<Observation>,
+    next_listing: BTreeMap<RepositoryName, Timestamp>,
+    tasks: TaskTracker,
+    stopping: bool,
+}
+
+impl Core {
+    /// Takes over a state that was just read from the journal.
+    pub fn new(parts: Parts, state: State, beside: Beside, unique: u32) -> Self {
+        Self {
+            parts,
+            state,
+            beside,
+            unique,
+            runs: BTreeMap::new(),
+            recoveries: BTreeMap::new(),
+            waiting: VecDeque::new(),
+            next_listing: BTreeMap::new(),
+            tasks: TaskTracker::new(),
+            stopping: false,
+        }
+    }
+
+    /// Records that the agent began, says so, and runs until it is told to stop.
+    pub async fn run(mut self, started: Observation, ready: oneshot::Sender<()>) {
+        let definitions = self.definitions();
+        self.waiting.push_back(started);
+        let reaper = self.parts.hands.clone();
+        self.tasks.spawn(async move { reaper.reap(definitions).await });
+        self.turn().await;
+        let _ = ready.send(());
+        let mut progress = None;
+        loop {
+            let wake = self.next_wake();
+            let watched = self.parts.clients.load(Ordering::Relaxed) > 0;
+            let busy = !self.runs.is_empty() || !self.recoveries.is_empty();
+            if !(watched && busy) {
+                progress = None;
+            } else if progress.is_none() {
+                progress = Some(Box::pin(self.parts.clock.clone().sleep_owned(PROGRESS_EVERY)));
+            }
+            let clock = self.parts.clock.clone();
+            tokio::select! {
+                biased;
+                input = self.parts.inbox.recv() => match input {
+                    Some(Input::Stop { reason, reply }) => {
+                        self.stop(reason).await;
+                        let _ = reply.send(());
+                        return;
+                    }
+                    Some(input) => self.take(input).await,
+                    None => return,
+                },
+                () = clock.sleep_until(wake) => {}
+                () = async { match progress.as_mut() { Some(tick) => tick.await, None => std::future::pending().await } } => {
+                    progress = None;
+                    self.publish();
+                    continue;
+                }
+            }
+            self.turn().await;
+        }
+    }
+
+    fn definitions(&self) -> Arc<Definitions> {
+        self.parts.definitions.borrow().clone()
+    }
+
+    /// The next moment at which something is due although nobody says anything.
+    fn next_wake(&self) -> Timestamp {
+        let now = self.parts.clock.now();
+        if !self.waiting.is_empty() {
+            return now + chrono::Duration::from_std(JOURNAL_RETRY).unwrap_or_default();
+        }
+        let due = react::wake_at(&self.state, &self.definitions(), now);
+        let listing = self.next_listing.values().min().copied();
+        due.into_iter()
+            .chain(listing)
+            .min()
+            .unwrap_or(now + LIST_EVERY)
+            .max(now)
+    }
+
+    async fn take(&mut self, input: Input) {
+        match input {
+            Input::Command {
+                actor,
+                command,
+                looked_up,
+                reply,
+            } => {
+                let answer = self.command(&actor, &command, *looked_up).await;
+                let _ = reply.send(answer);
+            }
+            Input::Observed(observation) => self.waiting.push_back(observation),
+            Input::Listed { repository, result } => self.listed(repository, result),
+            Input::Definitions(Ok(definitions)) => {
+                self.parts.definitions.send_replace(Arc::new(*definitions));
+                self.beside.trouble = None;
+            }
+            Input::Definitions(Err(message)) => {
+                self.beside.trouble = Some(format!("the configuration could not be loaded: {message}"));
+            }
+            Input::ClientsChanged => {
+                self.beside.agent.clients = self.parts.clients.load(Ordering::Relaxed);
+            }
+            Input::Stop { .. } => {}
+        }
+    }
+
+    fn context<'a>(&mut self, definitions: &'a Definitions, state: &'a State) -> Context<'a> {
+        // Several ids may be made in one decision; each decision gets a range of its own.
+        self.unique = self.unique.wrapping_add(257);
+        Context {
+            state,
+            definitions,
+            now: self.parts.clock.now(),
+            unique: self.unique,
+        }
+    }
+
+    async fn command(&mut self, actor: &Actor, command: &Command, looked_up: LookedUp) -> Result<Receipt, EngineError> {
+        let (definitions, state) = (self.definitions(), self.state.clone());
+        let context = self.context(&definitions, &state);
+        match decide::command(&context, actor, command, looked_up) {
+            Ok(events) => {
+                let receipt = receipt(&events);
+                self.commit(actor, events).await.map_err(EngineError::Failed)?;
+                Ok(Receipt {
+                    seq: self.state.seq,
+                    ..receipt
+                })
+            }
+            Err(refusal) => {
+                let refused = Event::CommandRefused {
+                    command: command.word().to_owned(),
+                    reason: refusal.reason.clone(),
+                };
+                if let Err(failure) = self.commit(actor, vec![refused]).await {
+                    tracing::warn!("a refusal could not be journalled: {failure}");
+                }
+                Err(EngineError::Refused(refusal))
+            }
+        }
+    }
+
+    /// Appends events and applies them; on failure nothing has happened.
+    async fn commit(&mut self, actor: &Actor, events: Vec<Event>) -> Result<(), Failure> {
+        if events.is_empty() {
+            return Ok(());
+        }
+        let snapshots_changed = events
+            .iter()
+            .any(|event| matches!(event, Event::SnapshotRecorded { .. } | Event::SnapshotVanished { .. }));
+        let records = match self.parts.journal.append(actor, self.parts.clock.now(), events).await {
+            Ok(records) => records,
+            Err(error) => {
+                let failure = super::failure::of_journal(&error);
+                self.beside.trouble = Some(format!("the journal cannot be written: {failure}"));
+                tracing::error!("the journal cannot be written: {failure}");
+                return Err(failure);
+            }
+        };
+        self.beside
+            .trouble
+            .take_if(|trouble| trouble.starts_with("the journal"));
+        for record in &records {
+            tracing::info!(seq = record.seq, "{}", record.event.summary());
+            apply(&mut self.state, record);
+        }
+        if snapshots_changed && let Ok(counts) = self.parts.journal.snapshot_counts().await {
+            self.beside.snapshots = counts;
+        }
+        // The picture comes before the events: who has seen an event and then asks finds it in the picture.
+        self.publish();
+        for record in records {
+            let _ = self.parts.events.send(Arc::new(record));
+        }
+        Ok(())
+    }
+
+    /// Takes in what was observed, lets the state settle, begins the work it calls for, shows the result.
+    async fn turn(&mut self) {
+        let agent = self.parts.agent.clone();
+        while let Some(observation) = self.waiting.pop_front() {
+            let (definitions, state) = (self.definitions(), self.state.clone());
+            let events = decide::observation(&self.context(&definitions, &state), observation.clone());
+            if self.commit(&agent, events).await.is_err() {
+                self.waiting.push_front(observation);
+                break;
+            }
+        }
+        if self.waiting.is_empty() && !self.stopping {
+            self.settle(&agent).await;
+            self.begin_work(&agent).await;
+            self.begin_listings();
+        }
+        self.publish();
+    }
+
+    async fn settle(&mut self, agent: &Actor) {
+        for _ in 0..SETTLE_ROUNDS {
+            let (definitions, state) = (self.definitions(), self.state.clone());
+            let events = react::settle(&self.context(&definitions, &state));
+            if events.is_empty() || self.commit(agent, events).await.is_err() {
+                return;
+            }
+        }
+        tracing::error!("the rules do not settle; looking again at the next change");
+    }
+
+    async fn begin_work(&mut self, agent: &Actor) {
+        let definitions = self.definitions();
+        for effect in react::effects(&self.state, &definitions, self.parts.clock.now()) {
+            match effect {
+                Effect::StopRun(run) => self.runs.get(&run).into_iter().for_each(|live| live.cancel.cancel()),
+                Effect::StopRecovery(id) => self
+                    .recoveries
+                    .get(&id)
+                    .into_iter()
+                    .for_each(|live| live.cancel.cancel()),
+                Effect::ExecuteRun(run) => self.begin_run(agent, &definitions, run).await,
+                Effect::ExecuteRecovery(recovery) => self.begin_recovery(agent, &definitions, recovery).await,
+            }
+        }
+    }
+
+    async fn begin_run(&mut self, agent: &Actor, definitions: &Arc<Definitions>, id: RunId) {
+        let state = self.state.clone();
+        let starting = Observation::RunStarting { run: id.clone() };
+        let events = decide::observation(&self.context(definitions, &state), starting);
+        if self.commit(agent, events).await.is_err() {
+            return;
+        }
+        let Some(run) = self.state.runs.get(&id).cloned() else {
+            return;
+        };
+        let Some(job) = definitions.jobs.get(&run.job).cloned() else {
+            let error = Failure::permanent(
+                format!("job {} is no longer in the configuration", run.job),
+                "add it again, or leave it out for good",
+            );
+            let result = crate::domain::command::RunResult::failed(Outcome::Failed, error);
+            self.waiting.push_back(Observation::RunEnded {
+                run: id,
+                result: Box::new(result),
+            });
+            return;
+        };
+        let work = self.work(definitions);
+        self.runs.insert(
+            id.clone(),
+            Live {
+                cancel: work.cancel.clone(),
+                progress: work.progress.clone(),
+            },
+        );
+        let (hands, outbox) = (self.parts.hands.clone(), self.parts.outbox.clone());
+        self.tasks.spawn(async move {
+            let result = Box::new(hands.back_up(work, job, run).await);
+            let _ = outbox.send(Input::Observed(Observation::RunEnded { run: id, result }));
+        });
+    }
+
+    async fn begin_recovery(&mut self, agent: &Actor, definitions: &Arc<Definitions>, id: RecoveryId) {
+        let state = self.state.clone();
+        let starting = Observation::RecoveryStarting { recovery: id.clone() };
+        let events = decide::observation(&self.context(definitions, &state), starting);
+        if self.commit(agent, events).await.is_err() {
+            return;
+        }
+        let Some(recovery) = self.state.recoveries.get(&id).cloned() else {
+            return;
+        };
+        let work = self.work(definitions);
+        self.recoveries.insert(
+            id.clone(),
+            Live {
+                cancel: work.cancel.clone(),
+                progress: work.progress.clone(),
+            },
+        );
+        let (hands, outbox, journal) = (
+            self.parts.hands.clone(),
+            self.parts.outbox.clone(),
+            self.parts.journal.clone(),
+        );
+        let clock = self.parts.clock.clone();
+        self.tasks.spawn(async move {
+            let record = match journal.snapshot(recovery.request.snapshot.as_str()).await {
+                Ok(snapshot) => hands.recover(work, recovery, snapshot).await,
+                Err(error) => {
+                    let failure = super::failure::of_journal(&error);
+                    decide::ended_recovery(&recovery, Outcome::Failed, Some(failure), clock.now())
+                }
+            };
+            let ended = Observation::RecoveryEnded {
+                recovery: id,
+                record: Box::new(record),
+            };
+            let _ = outbox.send(Input::Observed(ended));
+        });
+    }
+
+    fn work(&self, definitions: &Arc<Definitions>) -> Work {
+        let outbox = self.parts.outbox.clone();
+        Work {
+            definitions: definitions.clone(),
+            cancel: CancellationToken::new(),
+            progress: Arc::default(),
+            observe: Arc::new(move |observation| {
+                let _ = outbox.send(Input::Observed(observation));
+            }),
+        }
+    }
+
+    /// Asks the repositories whose time has come what they hold.
+    fn begin_listings(&mut self) {
+        let now = self.parts.clock.now();
+        let definitions = self.definitions();
+        self.next_listing
+            .retain(|name, _| definitions.repositories.contains_key(name));
+        for (name, repository) in &definitions.repositories {
+            if self.next_listing.get(name).is_some_and(|at| *at > now) {
+                continue;
+            }
+            self.next_listing.insert(name.clone(), now + LIST_EVERY);
+            let (hands, journal, outbox) = (
+                self.parts.hands.clone(),
+                self.parts.journal.clone(),
+                self.parts.outbox.clone(),
+            );
+            let (name, repository) = (name.clone(), repository.clone());
+            self.tasks.spawn(async move {
+                let result = super::listing::look(hands.as_ref(), &journal, &name, repository).await;
+                let _ = outbox.send(Input::Listed {
+                    repository: name,
+                    result,
+                });
+            });
+        }
+    }
+
+    fn listed(&mut self, repository: RepositoryName, result: Result<(Listing, Observation), Failure>) {
+        match result {
+            Ok((listing, observation)) => {
+                if let Some(used) = listing.used_percent {
+                    self.beside.used_percent.insert(repository, used);
+                }
+                self.waiting.push_back(observation);
+            }
+            Err(failure) => {
+                self.next_listing
+                    .insert(repository.clone(), self.parts.clock.now() + LIST_AGAIN);
+                self.waiting
+                    .push_back(Observation::RepositoryUnreachable { repository, failure });
+            }
+        }
+    }
+
+    fn publish(&mut self) {
+        self.runs.retain(|run, _| self.state.runs.contains_key(run));
+        self.recoveries
+            .retain(|recovery, _| self.state.recoveries.contains_key(recovery));
+        let sample = |live: &Live| live.progress.get().map(|sampler| sampler());
+        self.beside.runs = self
+            .runs
+            .iter()
+            .filter_map(|(id, live)| Some((id.clone(), sample(live)?)))
+            .collect();
+        self.beside.recoveries = self
+            .recoveries
+            .iter()
+            .filter_map(|(id, live)| Some((id.clone(), sample(live)?)))
+            .collect();
+        self.beside.practice = self.parts.practice.as_ref().map(|practice| practice.words());
+        self.parts.state.send_replace(Arc::new(self.state.clone()));
+        let picture = draw(&self.state, &self.definitions(), &self.beside, self.parts.clock.now());
+        self.parts.overview.send_replace(picture);
+    }
+
+    /// Ends in good order: work is stopped, what it was is recorded as interrupted, the journal is closed.
+    async fn stop(&mut self, reason: String) {
+        self.stopping = true;
+        for live in self.runs.values().chain(self.recoveries.values()) {
+            live.cancel.cancel();
+        }
+        self.tasks.close();
+        let clock = self.parts.clock.clone();
+        tokio::select! {
+            () = self.tasks.wait() => {}
+            () = clock.sleep(STOP_WITHIN) => tracing::warn!("some work did not end in time"),
+        }
+        self.parts.inbox.close();
+        while let Some(input) = self.parts.inbox.recv().await {
+            // What ended well in the meantime counts; what was cut off is interrupted, not cancelled.
+            if let Input::Observed(observation) = input
+                && !is_cut_off(&observation)
+            {
+                self.waiting.push_back(observation);
+            }
+        }
+        self.waiting.push_back(Observation::AgentStopping { reason });
+        self.turn().await;
+        self.parts.journal.clone().close().await;
+    }
+}
+
+fn is_cut_off(observation: &Observation) -> bool {
+    match observation {
+        Observation::RunEnded { result, .. } => result.outcome == Outcome::Cancelled,
+        Observation::RecoveryEnded { record, .. } => record.outcome == Outcome::Cancelled,
+        _ => false,
+    }
+}
+
+/// What a command led to, by its events.
+fn receipt(events: &[Event]) -> Receipt {
+    let mut receipt = Receipt::default();
+    for event in events {
+        match event {
+            Event::RunQueued { run, .. } => receipt.run = Some(run.clone()),
+            Event::RecoveryRequested { recovery } => receipt.recovery = Some(recovery.id.clone()),
+            _ => {}
+        }
+    }
+    receipt
+}

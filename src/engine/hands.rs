@@ -1,0 +1,107 @@
+//! What the engine acts with. The core decides when; a [`Hands`] knows how.
+//!
+//! The real one is [`super::work::Worker`]; the tests of the core have one that does what they say.
+
+use std::collections::BTreeSet;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use tokio_util::sync::CancellationToken;
+
+use crate::domain::Bytes;
+use crate::domain::command::{Observation, RunResult};
+use crate::domain::id::SnapshotId;
+use crate::domain::job::{Definitions, Job, RepositoryDefinition};
+use crate::domain::recovery::{Recovery, RecoveryPlan, RecoveryRecord, RecoveryRequest};
+use crate::domain::run::{Failure, Run};
+use crate::domain::snapshot::SnapshotRecord;
+use crate::domain::state::SourceFacts;
+use crate::domain::view::TreeEntryView;
+use crate::repo::rate::Sampler;
+
+/// A boxed future, so that hands can be a trait object.
+pub type Doing<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// What a piece of work is given to act with.
+#[derive(Clone)]
+pub struct Work {
+    /// What is configured, as it was when the work began.
+    pub definitions: Arc<Definitions>,
+    /// Cancelled when somebody asks it to stop, or the agent ends.
+    pub cancel: CancellationToken,
+    /// Where the work puts its sampler.
+    pub progress: Arc<std::sync::OnceLock<Sampler>>,
+    /// Takes what is seen on the way; each is durable soon after, in order.
+    pub observe: Arc<dyn Fn(Observation) + Send + Sync>,
+}
+
+impl std::fmt::Debug for Work {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Work").finish_non_exhaustive()
+    }
+}
+
+/// What a repository was found to hold.
+#[derive(Debug, Clone, Default)]
+pub struct Listing {
+    /// All its snapshots.
+    pub held: BTreeSet<SnapshotId>,
+    /// Those of them that were not known.
+    pub appeared: Vec<SnapshotRecord>,
+    /// What is used of the file system it is on, in percent.
+    pub used_percent: Option<u8>,
+}
+
+/// What the engine acts with.
+pub trait Hands: Send + Sync + 'static {
+    /// Makes one attempt at a run.
+    fn back_up(&self, work: Work, job: Job, run: Run) -> Doing<'_, RunResult>;
+
+    /// Says what a recovery would do.
+    fn plan(
+        &self,
+        definitions: Arc<Definitions>,
+        request: RecoveryRequest,
+        snapshot: SnapshotRecord,
+        facts: Option<SourceFacts>,
+    ) -> Doing<'_, Result<RecoveryPlan, Failure>>;
+
+    /// Restores or verifies.
+    fn recover(&self, work: Work, recovery: Recovery, snapshot: SnapshotRecord) -> Doing<'_, RecoveryRecord>;
+
+    /// Lists what a repository holds, and looks at what is not among the known.
+    fn list(
+        &self,
+        repository: RepositoryDefinition,
+        known: BTreeSet<SnapshotId>,
+    ) -> Doing<'_, Result<Listing, Failure>>;
+
+    /// Lists one directory of a snapshot.
+    fn tree(
+        &self,
+        repository: RepositoryDefinition,
+        snapshot: String,
+        path: String,
+    ) -> Doing<'_, Result<Vec<TreeEntryView>, Failure>>;
+
+    /// Reads the first bytes of a file in a snapshot.
+    fn content(
+        &self,
+        repository: RepositoryDefinition,
+        snapshot: String,
+        path: String,
+        limit: Bytes,
+    ) -> Doing<'_, Result<Vec<u8>, Failure>>;
+
+    /// Removes what an agent that died left lying about: scratch databases and directories.
+    fn reap(&self, definitions: Arc<Definitions>) -> Doing<'_, ()>;
+}
+
+/// Breaks things on purpose; only the sandbox has one.
+pub trait Practice: Send + Sync + 'static {
+    /// What can be broken, and what there is to know.
+    fn words(&self) -> String;
+
+    /// Breaks it, and says what was broken.
+    fn act(&self, incident: String) -> Doing<'_, Result<String, Failure>>;
+}

@@ -1,0 +1,175 @@
+//! The live picture, drawn from the state, the definitions and what is beside the journal.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use crate::domain::gauge;
+use crate::domain::id::{RecoveryId, RepositoryName, RunId};
+use crate::domain::job::{Definitions, Job};
+use crate::domain::objective::Service;
+use crate::domain::source::{Source, SourceKind};
+use crate::domain::state::{JobFacts, State};
+use crate::domain::units::Timestamp;
+use crate::domain::view::{
+    AgentView, JobView, Overview, ProgressView, RecoveryView, RepositoryView, RunView, ServiceView,
+};
+use crate::domain::{decide, id};
+
+/// What the picture shows that is neither state nor definition.
+#[derive(Debug, Clone)]
+pub struct Beside {
+    /// The agent.
+    pub agent: AgentView,
+    /// What goes wrong with the engine itself.
+    pub trouble: Option<String>,
+    /// What the sandbox says.
+    pub practice: Option<String>,
+    /// Snapshots per repository.
+    pub snapshots: BTreeMap<RepositoryName, u64>,
+    /// What is used of the file systems repositories are on.
+    pub used_percent: BTreeMap<RepositoryName, u8>,
+    /// Progress of runs.
+    pub runs: BTreeMap<RunId, ProgressView>,
+    /// Progress of recoveries.
+    pub recoveries: BTreeMap<RecoveryId, ProgressView>,
+}
+
+impl Beside {
+    /// What is beside the journal when an agent begins.
+    pub fn new(agent: AgentView, snapshots: BTreeMap<RepositoryName, u64>) -> Self {
+        Self {
+            agent,
+            trouble: None,
+            practice: None,
+            snapshots,
+            used_percent: BTreeMap::new(),
+            runs: BTreeMap::new(),
+            recoveries: BTreeMap::new(),
+        }
+    }
+}
+
+/// Draws the picture.
+pub fn draw(state: &State, definitions: &Definitions, beside: &Beside, now: Timestamp) -> Arc<Overview> {
+    let mut services: Vec<ServiceView> = definitions
+        .services
+        .values()
+        .map(|service| service_view(state, definitions, service, now))
+        .collect();
+    services.sort_by_key(|service| {
+        let worst = std::cmp::Reverse(service.rpo.level.max(service.rto.level));
+        (worst, service.name.clone())
+    });
+    let mut alerts: Vec<_> = state.alerts.values().cloned().collect();
+    alerts.sort_by_key(|alert| (std::cmp::Reverse(alert.severity), alert.opened_at));
+    let runs = state.runs.values().map(|run| RunView {
+        run: run.clone(),
+        progress: beside.runs.get(&run.id).cloned(),
+    });
+    let recoveries = state.recoveries.values().map(|recovery| RecoveryView {
+        recovery: recovery.clone(),
+        progress: beside.recoveries.get(&recovery.id).cloned(),
+        objective: recovery
+            .source
+            .as_ref()
+            .and_then(|source| gauge::objective_of(definitions, source)),
+    });
+    let agent = AgentView {
+        started_at: state
+            .agent
+            .as_ref()
+            .map_or(beside.agent.started_at, |agent| agent.started_at),
+        ..beside.agent.clone()
+    };
+    Arc::new(Overview {
+        seq: state.seq,
+        at: now,
+        site: definitions.site.clone(),
+        environment: definitions.environment.clone(),
+        agent,
+        read_only: false,
+        services,
+        alerts,
+        jobs: definitions
+            .jobs
+            .values()
+            .map(|job| job_view(state, definitions, job, now))
+            .collect(),
+        runs: runs.collect(),
+        recoveries: recoveries.collect(),
+        repositories: repository_views(state, definitions, beside),
+        config_error: beside.trouble.clone(),
+        practice: beside.practice.clone(),
+    })
+}
+
+fn service_view(state: &State, definitions: &Definitions, service: &Service, now: Timestamp) -> ServiceView {
+    ServiceView {
+        name: service.name.clone(),
+        sources: service.sources.clone(),
+        rpo: gauge::rpo(state, definitions, service, now),
+        rto: gauge::rto(state, service),
+    }
+}
+
+fn job_view(state: &State, definitions: &Definitions, job: &Job, now: Timestamp) -> JobView {
+    let source = definitions.sources.get(&job.source);
+    let facts = state
+        .jobs
+        .get(&job.name)
+        .cloned()
+        .unwrap_or_else(|| JobFacts::appeared(now));
+    JobView {
+        name: job.name.clone(),
+        source: job.source.clone(),
+        kind: source.map_or_else(String::new, |source| source.kind.word().to_owned()),
+        subject: source.map_or_else(String::new, subject),
+        repository: job.repository.clone(),
+        schedule: job.schedule.as_ref().map(|schedule| schedule.expression().to_owned()),
+        schedule_words: job.schedule.as_ref().map(crate::domain::schedule::Schedule::in_words),
+        enabled: facts.enabled,
+        disabled_reason: facts.disabled_reason,
+        next_due: job
+            .schedule
+            .as_ref()
+            .filter(|_| facts.enabled)
+            .and_then(|schedule| schedule.next_after(now)),
+        running: decide::live_run(state, &job.name).map(|run| run.id.clone()),
+        outcomes: facts.outcomes.into(),
+        durations: facts.durations.into(),
+        sizes: facts.sizes.into(),
+        last_finished_at: facts.last_finished_at,
+        last_success_at: facts.last_success_at,
+        failures_in_a_row: facts.failures_in_a_row,
+        last_error: facts.last_error,
+        verify: job.verify.level,
+    }
+}
+
+fn subject(source: &Source) -> String {
+    match &source.kind {
+        SourceKind::Files(files) => files
+            .paths
+            .iter()
+            .map(|path| path.display().to_string())
+            .collect::<Vec<_>>()
+            .join(", "),
+        SourceKind::PostgresDump(database) => format!("{} on {}", database.database, database.connection.display()),
+    }
+}
+
+fn repository_views(state: &State, definitions: &Definitions, beside: &Beside) -> Vec<RepositoryView> {
+    let view = |repository: &crate::domain::job::RepositoryDefinition| {
+        let name: &id::RepositoryName = &repository.name;
+        let facts = state.repositories.get(name);
+        RepositoryView {
+            name: name.clone(),
+            url: repository.url.clone(),
+            reachable: facts.map(|facts| facts.failure.is_none()),
+            failure: facts.and_then(|facts| facts.failure.clone()),
+            snapshots: beside.snapshots.get(name).copied().unwrap_or(0),
+            used_percent: beside.used_percent.get(name).copied(),
+        }
+    };
+    definitions.repositories.values().map(view).collect()
+}

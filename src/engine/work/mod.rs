@@ -1,0 +1,119 @@
+//! The real hands: sources, repositories, hooks and secrets, put to work for the core.
+//!
+//! Nothing here decides when something happens, and nothing touches the state: what is learned goes back as results and
+//! observations. Every piece of work ends within a second of its cancellation.
+
+mod backup;
+mod browse;
+mod failure;
+mod found;
+mod hooks;
+mod recover;
+mod repositories;
+mod secrets;
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::hands::{Doing, Hands, Listing, Work};
+use crate::clock::Clock;
+use crate::domain::command::RunResult;
+use crate::domain::id::SnapshotId;
+use crate::domain::job::{Definitions, Job, RepositoryDefinition};
+use crate::domain::recovery::{Recovery, RecoveryPlan, RecoveryRecord, RecoveryRequest};
+use crate::domain::run::{Failure, Run};
+use crate::domain::snapshot::SnapshotRecord;
+use crate::domain::state::SourceFacts;
+use crate::domain::units::Bytes;
+use crate::domain::view::TreeEntryView;
+use repositories::Repositories;
+
+/// The real hands.
+pub(super) struct Worker {
+    state_dir: PathBuf,
+    clock: Clock,
+    host: String,
+    repositories: Repositories,
+}
+
+impl Worker {
+    /// Hands that keep their logs and scratch directories in `state_dir`.
+    pub fn boxed(state_dir: &Path, clock: Clock, host: &str) -> Arc<dyn Hands> {
+        let (state_dir, host) = (state_dir.to_owned(), host.to_owned());
+        Arc::new(Self {
+            state_dir,
+            clock,
+            host,
+            repositories: Repositories::default(),
+        })
+    }
+
+    fn scratch_dir(&self) -> PathBuf {
+        self.state_dir.join("scratch")
+    }
+}
+
+impl Hands for Worker {
+    fn back_up(&self, work: Work, job: Job, run: Run) -> Doing<'_, RunResult> {
+        Box::pin(backup::attempt(self, work, job, run))
+    }
+
+    fn plan(
+        &self,
+        definitions: Arc<Definitions>,
+        request: RecoveryRequest,
+        snapshot: SnapshotRecord,
+        facts: Option<SourceFacts>,
+    ) -> Doing<'_, Result<RecoveryPlan, Failure>> {
+        Box::pin(async move { recover::plan(self, &definitions, request, snapshot, facts.as_ref()).await })
+    }
+
+    fn recover(&self, work: Work, recovery: Recovery, snapshot: SnapshotRecord) -> Doing<'_, RecoveryRecord> {
+        Box::pin(recover::recover(self, work, recovery, snapshot))
+    }
+
+    fn list(
+        &self,
+        repository: RepositoryDefinition,
+        known: BTreeSet<SnapshotId>,
+    ) -> Doing<'_, Result<Listing, Failure>> {
+        Box::pin(async move {
+            let repo = self.repositories.get(&repository, &self.clock).await?;
+            browse::list(&repository.name, &repo, &repository.url, &known).await
+        })
+    }
+
+    fn tree(
+        &self,
+        repository: RepositoryDefinition,
+        snapshot: String,
+        path: String,
+    ) -> Doing<'_, Result<Vec<TreeEntryView>, Failure>> {
+        Box::pin(async move {
+            let repo = self.repositories.get(&repository, &self.clock).await?;
+            let entries = repo
+                .ls(&snapshot, &path)
+                .await
+                .map_err(|error| failure::of_repo(&error))?;
+            Ok(entries.into_iter().map(browse::view).collect())
+        })
+    }
+
+    fn content(
+        &self,
+        repository: RepositoryDefinition,
+        snapshot: String,
+        path: String,
+        limit: Bytes,
+    ) -> Doing<'_, Result<Vec<u8>, Failure>> {
+        Box::pin(async move {
+            let repo = self.repositories.get(&repository, &self.clock).await?;
+            browse::content(&repo, &snapshot, &path, limit).await
+        })
+    }
+
+    fn reap(&self, definitions: Arc<Definitions>) -> Doing<'_, ()> {
+        Box::pin(recover::reap(self, definitions))
+    }
+}

@@ -1,0 +1,174 @@
+//! `lifeboat.json`: what a snapshot says of itself, readable by anybody with restic.
+//!
+//! It lies at the top of every snapshot a job makes. A database's row counts and fingerprints in it were taken in the
+//! very transaction the dump was taken in, so a restored copy can be held against them.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::SourceError;
+use crate::domain::id::{JobName, RunId, SnapshotId, SourceName};
+use crate::domain::snapshot::DatabaseFacts;
+use crate::domain::units::{Bytes, Timestamp};
+use crate::repo::{RepoError, Repository};
+
+/// The name of the file.
+pub const MANIFEST_NAME: &str = "lifeboat.json";
+/// The version of its format this program writes.
+const FORMAT: u32 = 1;
+/// A manifest of a hundred thousand tables is about ten megabytes.
+const LIMIT: u64 = 64 << 20;
+
+/// What a snapshot says of itself.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Manifest {
+    /// The version of the format.
+    pub format: u32,
+    /// The program that wrote it, with its version.
+    pub program: String,
+    /// The kind of source: `files`, `postgres-dump`.
+    pub kind: String,
+    /// The source.
+    pub source: SourceName,
+    /// The job.
+    pub job: JobName,
+    /// The run.
+    pub run: RunId,
+    /// The machine it was made on.
+    pub host: String,
+    /// The moment whose data it holds.
+    pub taken_at: Timestamp,
+    /// What was read: paths, or the server and database.
+    pub subject: Vec<String>,
+    /// The files in it that this program made.
+    #[serde(default)]
+    pub artifacts: Vec<Artifact>,
+    /// The database, when it holds one.
+    #[serde(default)]
+    pub database: Option<DatabaseManifest>,
+    /// What a reader should know.
+    #[serde(default)]
+    pub notes: Vec<String>,
+}
+
+/// A file this program made.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Artifact {
+    /// Its name at the top of the snapshot.
+    pub name: String,
+    /// Its length.
+    pub bytes: u64,
+    /// Its SHA-256, hexadecimal.
+    pub sha256: String,
+}
+
+/// What was recorded of a database, in the transaction of the dump.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct DatabaseManifest {
+    /// What history keeps.
+    #[serde(flatten)]
+    pub facts: DatabaseFacts,
+    /// The name of the dump among the artifacts.
+    pub dump: String,
+    /// Its size on the server.
+    pub size: Bytes,
+    /// Whether it was dumped from a standby.
+    pub standby: bool,
+    /// Its encoding.
+    pub encoding: String,
+    /// Its collation.
+    pub collate: String,
+    /// Its character classes.
+    pub ctype: String,
+    /// The letter of its locale provider: `c` libc, `i` ICU, `b` built in.
+    #[serde(default)]
+    pub locale_provider: Option<String>,
+    /// The locale of that provider, when it is not libc.
+    #[serde(default)]
+    pub locale: Option<String>,
+    /// Roles that own something in it or were granted something.
+    #[serde(default)]
+    pub roles: Vec<String>,
+    /// Extensions it uses.
+    #[serde(default)]
+    pub extensions: Vec<String>,
+    /// An order-free checksum of a table's rows by `schema.table`, for tables as long as they are small in all.
+    #[serde(default)]
+    pub fingerprints: BTreeMap<String, String>,
+}
+
+impl Manifest {
+    /// A manifest with nothing in it yet.
+    pub(super) fn new(source: &crate::domain::source::Source, job: &super::BackupJob, taken_at: Timestamp) -> Self {
+        Self {
+            format: FORMAT,
+            program: concat!("lifeboat ", env!("CARGO_PKG_VERSION")).to_owned(),
+            kind: source.kind.word().to_owned(),
+            source: source.name.clone(),
+            job: job.job.clone(),
+            run: job.run.clone(),
+            host: job.host.clone(),
+            taken_at,
+            subject: Vec::new(),
+            artifacts: Vec::new(),
+            database: None,
+            notes: Vec::new(),
+        }
+    }
+
+    /// The bytes of the file.
+    pub(super) fn to_bytes(&self) -> Vec<u8> {
+        let mut bytes = serde_json::to_vec_pretty(self).unwrap_or_default();
+        bytes.push(b'\n');
+        bytes
+    }
+
+    /// Reads it from a snapshot; none when the snapshot has none, because somebody else made it.
+    pub async fn read(repo: &Repository, snapshot: &SnapshotId) -> Result<Option<Self>, SourceError> {
+        let path = format!("/{MANIFEST_NAME}");
+        let bytes = match repo.read_file(snapshot.as_str(), &path, LIMIT).await {
+            Ok(bytes) => bytes,
+            Err(RepoError::NoSuchPath { .. }) => return Ok(None),
+            Err(error) => return Err(error.into()),
+        };
+        let manifest: Self = serde_json::from_slice(&bytes).map_err(|error| SourceError::Snapshot {
+            snapshot: snapshot.short().to_owned(),
+            why: format!("has a {MANIFEST_NAME} that cannot be understood: {error}"),
+        })?;
+        if manifest.format > FORMAT {
+            return Err(SourceError::Snapshot {
+                snapshot: snapshot.short().to_owned(),
+                why: format!("was written by a newer program (manifest format {})", manifest.format),
+            });
+        }
+        Ok(Some(manifest))
+    }
+
+    /// The database and the dump of it, which a snapshot of a database must have.
+    pub(super) fn dump(&self, snapshot: &SnapshotId) -> Result<(&DatabaseManifest, &Artifact), SourceError> {
+        let lacks = |what: &str| SourceError::Snapshot {
+            snapshot: snapshot.short().to_owned(),
+            why: format!("holds no {what}"),
+        };
+        let database = self.database.as_ref().ok_or_else(|| lacks("database"))?;
+        let artifact = self.artifacts.iter().find(|artifact| artifact.name == database.dump);
+        Ok((database, artifact.ok_or_else(|| lacks(&database.dump))?))
+    }
+}
+
+/// The labels of a snapshot a job makes, before the job's own.
+pub fn labels(source: &crate::domain::source::Source, job: &JobName, run: &RunId) -> Vec<String> {
+    vec![
+        "lifeboat".to_owned(),
+        format!("kind={}", source.kind.word()),
+        format!("source={}", source.name),
+        format!("job={job}"),
+        format!("run={run}"),
+    ]
+}
+
+/// The value of a label such as `job=…`.
+pub fn label<'a>(tags: &'a [String], key: &str) -> Option<&'a str> {
+    tags.iter().find_map(|tag| tag.strip_prefix(key)?.strip_prefix('='))
+}

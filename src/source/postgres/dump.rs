@@ -1,0 +1,283 @@
+//! A database into a snapshot: one exported snapshot, `pg_dump` streamed, rows counted beside it.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::Ordering;
+
+use tokio::io::AsyncReadExt;
+
+use super::DatabaseManifest;
+use super::child::Program;
+use super::connect::{Login, ServerFacts, Session};
+use super::probe::{self, TableContent};
+use super::tools::Tools;
+use crate::domain::snapshot::DatabaseFacts;
+use crate::domain::source::{PostgresSource, Source};
+use crate::repo::{Phase, StreamOptions, StreamSnapshot};
+use crate::source::backup::Finished;
+use crate::source::manifest::{Artifact, MANIFEST_NAME, Manifest, labels};
+use crate::source::{BackupJob, SourceError, Work};
+
+/// Tables are fingerprinted as long as they take no more than this together; a second or two of one core of the server.
+const FINGERPRINT_BUDGET: u64 = 256 << 20;
+/// Roles and tablespaces of the largest servers known take a few megabytes.
+const GLOBALS_LIMIT: u64 = 64 << 20;
+/// The name of the roles and tablespaces in the snapshot.
+const GLOBALS_NAME: &str = "globals.sql";
+
+/// Dumps a database into a new snapshot.
+pub(in crate::source) async fn back_up(
+    source: &Source,
+    database: &PostgresSource,
+    login: &Login,
+    job: &BackupJob,
+    work: &Work<'_>,
+) -> Result<Finished, SourceError> {
+    work.progress.set_phase(Phase::Preparing);
+    work.progress
+        .set_current(&format!("connecting to {}", login.connection.display()));
+    let opened = work.cancellable(open(login, database, work)).await?;
+    let result = work
+        .cancellable(Box::pin(write(source, database, login, job, &opened, work)))
+        .await;
+    if result.is_err() {
+        // The server may still be counting rows for us; closing the connection alone would not stop it.
+        opened.session.interrupt(work.clock).await;
+    }
+    result
+}
+
+/// What is known before the first byte is dumped.
+struct Opened {
+    session: Session,
+    facts: ServerFacts,
+    tools: Tools,
+    exported: String,
+    taken_at: crate::domain::Timestamp,
+    described: DatabaseManifest,
+}
+
+async fn open(login: &Login, database: &PostgresSource, work: &Work<'_>) -> Result<Opened, SourceError> {
+    let session = login.open(&database.database, work.clock).await?;
+    let facts = session.facts().await?;
+    let tools = Tools::find(
+        "pg_dump",
+        login.connection.bin_dir.as_deref(),
+        facts.major,
+        0,
+        work.clock,
+    )
+    .await?;
+    session.execute("prepare to read", probe::STEADY_SETTINGS).await?;
+    // Before the snapshot, so that what is promised is never newer than what is held.
+    let taken_at = work.clock.now();
+    session
+        .execute("begin reading", "begin isolation level repeatable read read only")
+        .await?;
+    let rows = session
+        .rows("export a snapshot", "select pg_catalog.pg_export_snapshot()", &[])
+        .await?;
+    let exported = rows.first().map(|row| row.get::<_, String>(0)).unwrap_or_default();
+    let described = probe::describe(&session, facts.major, &database.database).await?;
+    Ok(Opened {
+        session,
+        facts,
+        tools,
+        exported,
+        taken_at,
+        described,
+    })
+}
+
+async fn write(
+    source: &Source,
+    database: &PostgresSource,
+    login: &Login,
+    job: &BackupJob,
+    opened: &Opened,
+    work: &Work<'_>,
+) -> Result<Finished, SourceError> {
+    let dump_name = dump_name(&database.database);
+    let options = StreamOptions {
+        tags: labels(source, &job.job, &job.run)
+            .into_iter()
+            .chain(job.tags.iter().cloned())
+            .collect(),
+        comment: job.comment.clone(),
+        hostname: Some(job.host.clone()),
+        paths: vec![format!("/{dump_name}")],
+        memory_budget_bytes: job.memory_budget.0,
+        ..StreamOptions::default()
+    };
+    let mut writer = work
+        .repo
+        .begin_stream_snapshot(options, work.progress.clone(), work.cancel.clone())
+        .await?;
+    let mut errors = Vec::new();
+    let mut manifest = Manifest::new(source, job, opened.taken_at);
+    manifest.subject = vec![format!("{} on {}", database.database, login.connection.display())];
+
+    // The roles come first: they take no time, and should one be created meanwhile, the dump may name it but needs it too.
+    match globals(login, database, opened).await {
+        Ok((bytes, note)) => {
+            manifest.notes.extend(note);
+            manifest.artifacts.push(put(&mut writer, GLOBALS_NAME, &bytes).await?);
+        }
+        Err(error @ SourceError::Child { .. }) => errors.push(error.to_string()),
+        Err(error) => return Err(error),
+    }
+    work.progress.set_phase(Phase::Copying);
+    work.progress.set_current(&format!("dumping {}", database.database));
+    let (artifact, contents) = stream(&mut writer, database, login, opened, &dump_name, work).await?;
+    manifest.artifacts.push(artifact);
+    let facts = facts_of(database, opened, &contents);
+    manifest.database = Some(DatabaseManifest {
+        facts: facts.clone(),
+        dump: dump_name,
+        standby: opened.facts.standby,
+        fingerprints: contents
+            .into_iter()
+            .filter_map(|(table, content)| Some((table, content.fingerprint?)))
+            .collect(),
+        ..opened.described.clone()
+    });
+    work.progress.set_phase(Phase::Finishing);
+    put(&mut writer, MANIFEST_NAME, &manifest.to_bytes()).await?;
+    let result = writer.commit().await?;
+    work.progress.set_phase(Phase::Done);
+    Ok(Finished {
+        result,
+        taken_at: opened.taken_at,
+        database: Some(facts),
+        errors,
+    })
+}
+
+/// Streams `pg_dump` into the repository while the rows are counted; its end decides whether what came was all.
+async fn stream(
+    writer: &mut StreamSnapshot,
+    database: &PostgresSource,
+    login: &Login,
+    opened: &Opened,
+    dump_name: &str,
+    work: &Work<'_>,
+) -> Result<(Artifact, BTreeMap<String, TableContent>), SourceError> {
+    let subject = format!("database {:?} on {}", database.database, login.connection.display());
+    let mut dump = Program::new("pg_dump", &opened.tools.program("pg_dump"), subject)
+        .arg("--format=custom")
+        .arg("--compress=0")
+        .arg("--lock-wait-timeout=60s")
+        .arg(format!("--snapshot={}", opened.exported))
+        .connect(login, Some(&database.database))
+        .start(Some(login))?;
+    drop(dump.take_stdin());
+    let Some(output) = dump.take_stdout() else {
+        return Err(SourceError::Cancelled);
+    };
+    let tables = probe::tables(&opened.session).await?;
+    work.progress
+        .files_total
+        .fetch_add(tables.len() as u64, Ordering::Relaxed);
+    let affordable = probe::affordable(&tables, FINGERPRINT_BUDGET);
+    let counting = probe::contents(&opened.session, &tables, |index, _| affordable[index], &work.progress);
+    let storing = async { writer.put_stream(dump_name, output).await.map_err(SourceError::from) };
+    let both = work.cancellable(async { tokio::try_join!(storing, counting) }).await;
+    match both {
+        Ok((stats, contents)) => {
+            dump.finish().await?;
+            let artifact = Artifact {
+                name: dump_name.to_owned(),
+                bytes: stats.bytes,
+                sha256: stats.sha256,
+            };
+            Ok((artifact, contents))
+        }
+        Err(error) => {
+            dump.kill().await;
+            Err(error)
+        }
+    }
+}
+
+async fn put(writer: &mut StreamSnapshot, name: &str, bytes: &[u8]) -> Result<Artifact, SourceError> {
+    let stats = writer.put_bytes(name, bytes).await?;
+    Ok(Artifact {
+        name: name.to_owned(),
+        bytes: stats.bytes,
+        sha256: stats.sha256,
+    })
+}
+
+/// Reads roles and tablespaces; without passwords when the role may not read those, and says so.
+async fn globals(
+    login: &Login,
+    database: &PostgresSource,
+    opened: &Opened,
+) -> Result<(Vec<u8>, Option<String>), SourceError> {
+    let with_passwords = opened.facts.superuser;
+    let mut program = Program::new(
+        "pg_dumpall",
+        &opened.tools.program("pg_dumpall"),
+        format!("roles of {}", login.connection.display()),
+    )
+    .arg("--globals-only")
+    .arg_if(!with_passwords, "--no-role-passwords")
+    .connect(login, None);
+    // The one database we are known to be let into; a name that reads as a connection string must be left out.
+    let name = &database.database;
+    if !name.contains('=') && !name.contains("://") {
+        program = program.arg(format!("--database={name}"));
+    }
+    let mut running = program.start(Some(login))?;
+    drop(running.take_stdin());
+    let mut bytes = Vec::new();
+    if let Some(output) = running.take_stdout() {
+        let mut limited = output.take(GLOBALS_LIMIT);
+        limited
+            .read_to_end(&mut bytes)
+            .await
+            .map_err(|error| SourceError::local("read from", std::path::Path::new("pg_dumpall"), &error))?;
+    }
+    running.finish().await?;
+    let note = "roles were dumped without their passwords, because the role that dumped is no superuser";
+    Ok((bytes, (!with_passwords).then(|| note.to_owned())))
+}
+
+fn facts_of(database: &PostgresSource, opened: &Opened, contents: &BTreeMap<String, TableContent>) -> DatabaseFacts {
+    DatabaseFacts {
+        name: database.database.clone(),
+        server_version: opened.facts.version.clone(),
+        tool_version: opened.tools.version.clone(),
+        system_identifier: opened.facts.system_identifier.clone(),
+        row_counts: contents
+            .iter()
+            .map(|(table, content)| (table.clone(), content.rows))
+            .collect(),
+        tables: contents.len() as u64,
+    }
+}
+
+/// The name of a dump in its snapshot: the database's, with what a file name cannot hold written as `%2F`.
+pub(super) fn dump_name(database: &str) -> String {
+    let mut name = String::with_capacity(database.len() + 5);
+    for c in database.chars() {
+        if c == '/' || c == '%' || c == '\\' || c.is_control() {
+            let mut buffer = [0; 4];
+            name.extend(c.encode_utf8(&mut buffer).bytes().map(|byte| format!("%{byte:02X}")));
+        } else {
+            name.push(c);
+        }
+    }
+    name + ".dump"
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn any_database_name_makes_a_file_name() {
+        assert_eq!(dump_name("shop"), "shop.dump");
+        assert_eq!(dump_name("a/b \"c\"%\n"), "a%2Fb \"c\"%25%0A.dump");
+        assert_eq!(dump_name(".."), "...dump");
+    }
+}

@@ -1,0 +1,83 @@
+//! PostgreSQL: one database dumped logically, restored into a new one, and proved in a scratch one.
+//!
+//! **Consistency.** One transaction (repeatable read, read only) exports its snapshot; `pg_dump` reads that snapshot, and the
+//! rows of every table are counted in the transaction itself. What `lifeboat.json` says is therefore true of the dump, however
+//! busy the server is. Roles and tablespaces (`globals.sql`) are not part of any database and are read beside it.
+//!
+//! **No temporary file.** The dump goes from the pipe into the repository and back from the repository into the pipe. Only the
+//! table of contents, the first few kilobytes of a dump, is ever written to disk: that is all `pg_restore -j` needs to build
+//! indexes and constraints in parallel after the rows have been streamed.
+//!
+//! **Whole or nothing.** A `pg_dump` that does not end well commits no snapshot. A restore that does not end well leaves no
+//! database: see [`scratch`].
+//!
+//! **Cancellation.** Within a second: children are killed and waited for, statements are interrupted on the server.
+//!
+//! | file | what it does |
+//! | --- | --- |
+//! | `connect`, `tls` | who we are to which server, encrypted how; errors told apart |
+//! | `tools`, `child` | the client programs: found, matched by version, run without a shell, killed |
+//! | `dump` | a database into a snapshot |
+//! | `plan`, `restore`, `feed` | a snapshot into a new database: planned, streamed, renamed when it is complete |
+//! | `verify` | the proof of a snapshot, step by step |
+//! | `scratch` | databases that are renamed or dropped, whatever happens; the reaper |
+//! | `probe` | tables, row counts, fingerprints, questions with an expected answer |
+
+mod child;
+mod connect;
+mod dump;
+mod feed;
+mod plan;
+mod probe;
+mod restore;
+mod scratch;
+mod tls;
+mod tools;
+mod verify;
+
+use std::collections::BTreeMap;
+
+pub use connect::{Login, ServerFacts};
+pub(super) use dump::back_up;
+pub(super) use plan::plan;
+pub use probe::TableContent;
+pub(super) use restore::restore;
+pub(crate) use scratch::Mark;
+pub use scratch::SCRATCH_PREFIX;
+pub(crate) use tools::{parse_version, usual_places};
+pub(super) use verify::Proof;
+
+use super::SourceError;
+use super::manifest::DatabaseManifest;
+use crate::clock::Clock;
+use crate::repo::Progress;
+
+/// Counts and fingerprints every table of a database, in one transaction.
+pub async fn contents(
+    login: &Login,
+    database: &str,
+    clock: &Clock,
+) -> Result<BTreeMap<String, TableContent>, SourceError> {
+    let session = login.open(database, clock).await?;
+    session.execute("prepare to read", probe::STEADY_SETTINGS).await?;
+    session
+        .execute("begin reading", "begin isolation level repeatable read read only")
+        .await?;
+    let tables = probe::tables(&session).await?;
+    probe::contents(&session, &tables, |_, _| true, &Progress::default()).await
+}
+
+/// Asks a server what it is.
+pub async fn identify(login: &Login, database: &str, clock: &Clock) -> Result<ServerFacts, SourceError> {
+    login.open(database, clock).await?.facts().await
+}
+
+/// Runs statements in a database; for the sandbox, whose databases are its own.
+pub async fn execute(login: &Login, database: &str, sql: &str, clock: &Clock) -> Result<(), SourceError> {
+    login.open(database, clock).await?.execute("run statements", sql).await
+}
+
+/// Drops scratch databases on a server whose makers are gone; returns their names.
+pub async fn reap(login: &Login, host: &str, clock: &Clock) -> Result<Vec<String>, SourceError> {
+    scratch::reap(login, host, clock).await
+}

@@ -1,0 +1,261 @@
+//! Looking into a database: its tables, what is in them, and questions with an expected answer.
+//!
+//! A fingerprint is the sum of a 64-bit hash of every row's text. It does not depend on the order of rows, needs no memory
+//! on the server and one pass; it tells an accident, not an adversary, which is what a restore test is for.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use tokio_postgres::SimpleQueryMessage;
+
+use super::connect::{Session, literal, quoted, within};
+use crate::clock::Clock;
+use crate::domain::job::SqlProbe;
+use crate::domain::recovery::Finding;
+use crate::repo::Progress;
+use crate::source::SourceError;
+
+/// How long a probe may take.
+const PROBE_TIMEOUT: Duration = Duration::from_mins(2);
+
+/// The schemas that are the user's.
+const USER_SCHEMAS: &str = "select u.oid from pg_catalog.pg_namespace u
+                          where u.nspname !~ '^pg_' and u.nspname <> 'information_schema'";
+
+/// Rows print the same on every server with these; a role's or database's own settings do not get in the way.
+pub(super) const STEADY_SETTINGS: &str = "set search_path = ''; set datestyle = ISO; set intervalstyle = postgres; \
+     set timezone = 'UTC'; set extra_float_digits = 3; set bytea_output = hex; set lc_monetary = 'C'; \
+     set xmlbinary = base64; set row_security = off; set statement_timeout = 0; set lock_timeout = '60s'; \
+     set idle_in_transaction_session_timeout = 0; set default_transaction_isolation = 'read committed'";
+
+/// A table with rows of its own.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Table {
+    schema: String,
+    name: String,
+    /// What it takes on disk.
+    pub(super) bytes: u64,
+}
+
+/// What is in a table.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TableContent {
+    /// How many rows.
+    pub rows: u64,
+    /// The order-free checksum of them, when it was asked for.
+    pub fingerprint: Option<String>,
+}
+
+impl Table {
+    /// How manifests, findings and history name it: `schema.table`, each quoted where it must be.
+    pub(super) fn key(&self) -> String {
+        format!("{}.{}", plain_or_quoted(&self.schema), plain_or_quoted(&self.name))
+    }
+}
+
+fn plain_or_quoted(name: &str) -> String {
+    let plain = name.starts_with(|c: char| c.is_ascii_lowercase() || c == '_')
+        && name
+            .chars()
+            .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_');
+    if plain { name.to_owned() } else { quoted(name) }
+}
+
+/// Every table of the user's with rows of its own; those of extensions and temporary ones are not dumped either.
+pub(super) async fn tables(session: &Session) -> Result<Vec<Table>, SourceError> {
+    let rows = session
+        .rows(
+            "list the tables",
+            "select n.nspname::text, c.relname::text, pg_catalog.pg_table_size(c.oid)
+               from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace
+              where c.relkind = 'r' and c.relpersistence <> 't'
+                and n.nspname <> 'information_schema' and n.nspname !~ '^pg_'
+                and not exists (select 1 from pg_catalog.pg_depend d
+                                 where d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass
+                                   and d.objid = c.oid and d.deptype = 'e')
+              order by 1, 2",
+            &[],
+        )
+        .await?;
+    let table = |row: &tokio_postgres::Row| Table {
+        schema: row.get(0),
+        name: row.get(1),
+        bytes: u64::try_from(row.get::<_, i64>(2)).unwrap_or(0),
+    };
+    Ok(rows.iter().map(table).collect())
+}
+
+/// Chooses the tables whose rows are fingerprinted: the smallest first, as long as they fit in `budget` bytes together.
+pub(super) fn affordable(tables: &[Table], budget: u64) -> Vec<bool> {
+    let mut order: Vec<usize> = (0..tables.len()).collect();
+    order.sort_by_key(|&index| tables[index].bytes);
+    let mut chosen = vec![false; tables.len()];
+    let mut spent = 0_u64;
+    for index in order {
+        spent = spent.saturating_add(tables[index].bytes);
+        if spent > budget {
+            break;
+        }
+        chosen[index] = true;
+    }
+    chosen
+}
+
+/// Counts the rows of a table, and fingerprints them when asked to.
+pub(super) async fn content(session: &Session, table: &Table, fingerprint: bool) -> Result<TableContent, SourceError> {
+    let doing = format!("count the rows of {}", table.key());
+    let name = format!("{}.{}", quoted(&table.schema), quoted(&table.name));
+    if !fingerprint {
+        let sql = format!("select count(*) from only {name}");
+        let rows = session.rows(&doing, &sql, &[]).await?;
+        return Ok(TableContent {
+            rows: rows
+                .first()
+                .map_or(0, |row| u64::try_from(row.get::<_, i64>(0)).unwrap_or(0)),
+            fingerprint: None,
+        });
+    }
+    let sql = format!(
+        "select count(*), coalesce(sum(hashtextextended(lifeboat_row::text, 0)::numeric), 0)::text \
+         from only {name} as lifeboat_row"
+    );
+    let rows = session.rows(&doing, &sql, &[]).await?;
+    Ok(TableContent {
+        rows: rows
+            .first()
+            .map_or(0, |row| u64::try_from(row.get::<_, i64>(0)).unwrap_or(0)),
+        fingerprint: rows.first().map(|row| row.get(1)),
+    })
+}
+
+/// Looks into every table; fingerprints those `wanted` says.
+pub(super) async fn contents(
+    session: &Session,
+    tables: &[Table],
+    wanted: impl Fn(usize, &str) -> bool,
+    progress: &Progress,
+) -> Result<BTreeMap<String, TableContent>, SourceError> {
+    let mut all = BTreeMap::new();
+    for (index, table) in tables.iter().enumerate() {
+        let key = table.key();
+        let content = content(session, table, wanted(index, &key)).await?;
+        all.insert(key, content);
+        Progress::add(&progress.files_done, 1);
+    }
+    Ok(all)
+}
+
+/// Puts a question to the database, in a transaction that cannot write, and says whether the answer is as expected.
+pub(super) async fn ask(session: &Session, probe: &SqlProbe, clock: &Clock) -> Result<Finding, SourceError> {
+    session.execute("begin a probe", "begin transaction read only").await?;
+    let answer = within(clock, PROBE_TIMEOUT, session.client.simple_query(&probe.sql)).await;
+    let finding = |ok, detail| Finding {
+        what: probe.name.clone(),
+        ok,
+        detail,
+    };
+    let result = match answer {
+        None => {
+            session.interrupt(clock).await;
+            finding(false, format!("no answer within {} s", PROBE_TIMEOUT.as_secs()))
+        }
+        Some(Err(error)) if error.as_db_error().is_some() => finding(
+            false,
+            format!(
+                "the query failed: {}",
+                error.as_db_error().map_or("", |said| said.message())
+            ),
+        ),
+        Some(Err(error)) => return Err(session.explain("put a probe to the database", &error)),
+        Some(Ok(messages)) => {
+            let value = messages.iter().find_map(|message| match message {
+                SimpleQueryMessage::Row(row) => Some(row.try_get(0).ok().flatten().map(str::to_owned)),
+                _ => None,
+            });
+            let value = value.flatten();
+            let seen = value.as_deref().unwrap_or("nothing");
+            let detail = format!("{seen}, expected {}", probe.expect);
+            finding(probe.expect.holds(value.as_deref()), detail)
+        }
+    };
+    // The transaction is gone with the connection when it cannot be rolled back.
+    let _ = session.client.batch_execute("rollback").await;
+    Ok(result)
+}
+
+/// Facts about the database itself that are needed to create one like it.
+pub(super) async fn describe(
+    session: &Session,
+    major: u32,
+    name: &str,
+) -> Result<super::DatabaseManifest, SourceError> {
+    let (provider, locale) = match major {
+        ..=14 => ("null::text", "null::text"),
+        15 | 16 => ("d.datlocprovider::text", "d.daticulocale"),
+        17.. => ("d.datlocprovider::text", "d.datlocale"),
+    };
+    let sql = format!(
+        "select pg_catalog.pg_encoding_to_char(d.encoding)::text, d.datcollate::text, d.datctype::text, {provider},
+                {locale}, pg_catalog.pg_database_size(d.oid),
+                array(select extname::text from pg_catalog.pg_extension where extname <> 'plpgsql' order by 1),
+                array(select r.rolname::text from pg_catalog.pg_roles r
+                       where r.rolname !~ '^pg_' and r.oid in (
+                    select s.refobjid from pg_catalog.pg_shdepend s
+                     where s.refclassid = 'pg_catalog.pg_authid'::pg_catalog.regclass and s.dbid = d.oid
+                    union select c.relowner from pg_catalog.pg_class c where c.relnamespace in ({USER_SCHEMAS})
+                    union select p.proowner from pg_catalog.pg_proc p where p.pronamespace in ({USER_SCHEMAS})
+                    union select n.nspowner from pg_catalog.pg_namespace n where n.oid in ({USER_SCHEMAS}))
+                  order by 1)
+           from pg_catalog.pg_database d where d.datname = {}",
+        literal(name)
+    );
+    let rows = session.rows("read the settings of the database", &sql, &[]).await?;
+    let Some(row) = rows.first() else {
+        return Err(SourceError::NoSuchDatabase {
+            server: session.server.clone(),
+            database: name.to_owned(),
+        });
+    };
+    Ok(super::DatabaseManifest {
+        encoding: row.get(0),
+        collate: row.get(1),
+        ctype: row.get(2),
+        locale_provider: row.get(3),
+        locale: row.get(4),
+        size: crate::domain::Bytes(u64::try_from(row.get::<_, i64>(5)).unwrap_or(0)),
+        extensions: row.get(6),
+        roles: row.get(7),
+        ..Default::default()
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn table(schema: &str, name: &str, bytes: u64) -> Table {
+        Table {
+            schema: schema.to_owned(),
+            name: name.to_owned(),
+            bytes,
+        }
+    }
+
+    #[test]
+    fn odd_names_stay_apart() {
+        assert_eq!(table("public", "orders", 0).key(), "public.orders");
+        assert_eq!(table("public", "My.Table", 0).key(), "public.\"My.Table\"");
+        assert_ne!(table("a.b", "c", 0).key(), table("a", "b.c", 0).key());
+    }
+
+    #[test]
+    fn small_tables_are_fingerprinted_first() {
+        let tables = [
+            table("s", "big", 900),
+            table("s", "small", 10),
+            table("s", "middle", 60),
+        ];
+        assert_eq!(affordable(&tables, 100), [false, true, true]);
+        assert_eq!(affordable(&tables, 5), [false, false, false]);
+    }
+}

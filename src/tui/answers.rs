@@ -1,0 +1,173 @@
+//! Answers: each finds the place its question came from.
+
+use crate::domain::command::Command;
+use crate::domain::recovery::RecoveryRequest;
+use crate::domain::snapshot::SnapshotRecord;
+use crate::domain::view::{Page, Query, Receipt};
+
+use super::app::App;
+use super::link::{Answer, Question, Trouble};
+use super::message::Effect;
+use super::navigation;
+use super::overlays::Overlay;
+use super::overlays::pager::Pager;
+use super::place::{Pane, Place};
+use super::screens::recoveries::RecoveryRow;
+use super::screens::restore::PlanState;
+use super::screens::tree::{Preview, TreeRow};
+use super::table::{Item, Table};
+
+/// Takes in an answer, or why there is none.
+pub fn answered(app: &mut App, question: Question, result: Result<Answer, Trouble>) -> Vec<Effect> {
+    match result {
+        Ok(answer) => good(app, question, answer),
+        Err(trouble) => {
+            bad(app, &question, trouble);
+            Vec::new()
+        }
+    }
+}
+
+fn good(app: &mut App, question: Question, answer: Answer) -> Vec<Effect> {
+    let now = app.now;
+    match (question, answer) {
+        (Question::Runs(query), Answer::Runs(page)) => {
+            if app.runs_of.as_ref().map(|job| job.as_str()) == query.job.as_deref() {
+                place(&mut app.runs, &query, page, now);
+            }
+        }
+        (Question::Snapshots(query), Answer::Snapshots(page)) => snapshots(app, &query, page),
+        (Question::Recoveries(query), Answer::Recoveries(page)) => {
+            let items = page
+                .items
+                .into_iter()
+                .map(|record| RecoveryRow::Done(Box::new(record)))
+                .collect();
+            place(&mut app.recoveries, &query, Page { items, next: page.next }, now);
+        }
+        (Question::Alerts(query), Answer::Alerts(page)) => place(&mut app.alerts, &query, page, now),
+        (Question::Journal(query), Answer::Journal(page)) => place(&mut app.audit, &query, page, now),
+        (Question::Tree(snapshot, path), Answer::Tree(entries)) => {
+            if app
+                .tree_of
+                .as_ref()
+                .is_some_and(|(id, at)| id.0 == snapshot && *at == path)
+            {
+                app.tree.loading = false;
+                app.tree
+                    .set(entries.into_iter().map(|entry| TreeRow { entry }).collect(), now);
+                if let Some(child) = app.tree_child.take() {
+                    app.tree.select_key(&child);
+                }
+            }
+        }
+        (Question::Content(snapshot, path, _), Answer::Content(bytes)) => {
+            app.preview = Some(Preview::new(snapshot, path, &bytes));
+        }
+        (Question::Log(run), Answer::Text(text)) => {
+            app.overlay = Some(Overlay::Pager(Pager::new(format!("Log of {run}"), &text)));
+        }
+        (Question::Plan(request), Answer::Plan(plan)) => planned(app, &request, *plan),
+        (Question::Command(command), Answer::Receipt(receipt)) => return done(app, command, receipt),
+        (Question::Practice(_), Answer::Text(text)) => app.say(text),
+        (question, _) => app.complain(format!("the agent answered something else to: {}", words(&question))),
+    }
+    Vec::new()
+}
+
+/// Puts a page where it belongs: a first page without conditions begins a list anew, others add to it.
+fn place<T: Item>(table: &mut Table<T>, query: &Query, page: Page<T>, now: crate::domain::Timestamp) {
+    let narrowed = query.text.is_some() || query.evidence.is_some() || query.since.is_some() || query.id.is_some();
+    table.merge(page.items, now);
+    if !narrowed {
+        table.loading = false;
+        table.next = page.next;
+    }
+}
+
+fn snapshots(app: &mut App, query: &Query, page: Page<SnapshotRecord>) {
+    let now = app.now;
+    place(&mut app.snapshots, query, page, now);
+}
+
+fn planned(app: &mut App, request: &RecoveryRequest, plan: crate::domain::recovery::RecoveryPlan) {
+    if let Some(Overlay::Restore(form)) = &mut app.overlay {
+        if form.plan == PlanState::Asked && form.request().as_ref() == Ok(request) {
+            form.plan = PlanState::Here(Box::new(plan));
+            return;
+        }
+    }
+    let same = |row: &&RecoveryRow| row.request() == request;
+    if let Some(id) = app.recoveries.all().find(same).map(|row| row.id().clone()) {
+        app.plans.insert(id, plan);
+    }
+}
+
+/// A command was carried out: says so, and goes where its effect can be watched.
+fn done(app: &mut App, command: Command, receipt: Receipt) -> Vec<Effect> {
+    match command {
+        Command::StartRecovery { .. } => {
+            let Some(id) = receipt.recovery else { return Vec::new() };
+            app.say(format!("{id} has begun; it goes on if this console closes"));
+            let effects = navigation::go(app, Place::Recoveries);
+            if !app.recoveries.select_key(id.as_str()) {
+                app.awaited = Some(id);
+            }
+            app.pane = Pane::Detail;
+            effects
+        }
+        Command::RunJob { job } => {
+            app.say(format!("job {job} has been started"));
+            Vec::new()
+        }
+        Command::VerifySnapshot { snapshot, level } => {
+            app.say(format!(
+                "verifying {} up to {level}; screen 4 shows it",
+                snapshot.short()
+            ));
+            Vec::new()
+        }
+        other => {
+            app.say(format!("done: {}", other.word()));
+            Vec::new()
+        }
+    }
+}
+
+fn bad(app: &mut App, question: &Question, trouble: Trouble) {
+    match question {
+        Question::Plan(request) => {
+            if let Some(Overlay::Restore(form)) = &mut app.overlay {
+                if form.plan == PlanState::Asked && form.request().as_ref() == Ok(&**request) {
+                    form.plan = PlanState::Failed(trouble);
+                }
+            }
+            // A plan asked for only to show a command is not worth a complaint.
+            return;
+        }
+        Question::Runs(_) => app.runs.loading = false,
+        Question::Snapshots(_) => app.snapshots.loading = false,
+        Question::Recoveries(_) => app.recoveries.loading = false,
+        Question::Alerts(_) => app.alerts.loading = false,
+        Question::Journal(_) => app.audit.loading = false,
+        Question::Tree(..) => app.tree.loading = false,
+        _ => {}
+    }
+    let hint = trouble.hint.map_or(String::new(), |hint| format!(" (hint: {hint})"));
+    app.complain(format!("{}: {}{hint}", words(question), trouble.message));
+}
+
+fn words(question: &Question) -> String {
+    match question {
+        Question::Runs(_) => "runs".to_owned(),
+        Question::Snapshots(_) => "snapshots".to_owned(),
+        Question::Recoveries(_) => "recoveries".to_owned(),
+        Question::Alerts(_) => "alerts".to_owned(),
+        Question::Journal(_) => "journal".to_owned(),
+        Question::Tree(_, path) | Question::Content(_, path, _) => path.clone(),
+        Question::Log(run) => format!("log of {run}"),
+        Question::Plan(_) => "plan".to_owned(),
+        Question::Command(command) => command.word().to_owned(),
+        Question::Practice(incident) => incident.clone(),
+    }
+}

@@ -1,0 +1,295 @@
+//! What the console knows and shows: the whole of its memory. It is changed by `update` alone.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use crate::domain::alert::AlertRecord;
+use crate::domain::event::EventRecord;
+use crate::domain::id::{JobName, RecoveryId, SnapshotId};
+use crate::domain::recovery::RecoveryPlan;
+use crate::domain::run::RunRecord;
+use crate::domain::snapshot::SnapshotRecord;
+use crate::domain::view::{JobView, Overview, StreamItem};
+use crate::domain::{Millis, Timestamp};
+
+use super::glyphs::Glyphs;
+use super::keymap::{Key, Keymap};
+use super::overlays::Overlay;
+use super::place::{Pane, Place};
+use super::screens::recoveries::RecoveryRow;
+use super::screens::tree::{Preview, TreeRow};
+use super::subject::Subject;
+use super::table::{Rows, Table};
+use super::theme::Theme;
+
+/// After this long without a word from the agent, what is shown is called STALE.
+pub const STALE_AFTER: Millis = Millis::from_secs(25);
+/// An agent that has nothing to say says so every ten seconds; a little later than that is not worth a byte.
+pub const QUIET_AFTER: Millis = Millis::from_secs(12);
+/// How long a notice stays.
+const NOTICE_STAYS: Millis = Millis::from_secs(8);
+/// From this width on, list and detail stand side by side.
+pub const WIDE: u16 = 100;
+
+/// What does not change while the console runs.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Whether changes are refused on this side already.
+    pub read_only: bool,
+    /// Whether the agent is this same process, so that leaving ends its work.
+    pub embedded: bool,
+    /// What the sandbox can break for practice.
+    pub incidents: Vec<String>,
+    /// How roles look.
+    pub theme: Theme,
+    /// The glyphs the terminal is trusted with.
+    pub glyphs: Glyphs,
+    /// Which keys do what.
+    pub keymap: Keymap,
+}
+
+/// How the console stands with the agent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Contact {
+    /// Not yet heard.
+    Connecting,
+    /// The stream is open.
+    Open,
+    /// The stream is gone: why, and when the next try is.
+    Lost {
+        why: String,
+        hint: Option<String>,
+        retry_at: Millis,
+    },
+}
+
+/// A line that comes and goes by itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Notice {
+    /// What it says.
+    pub text: String,
+    /// Whether something went wrong.
+    pub bad: bool,
+    /// When it was said.
+    pub at: Millis,
+}
+
+/// The memory of the console.
+#[derive(Debug)]
+pub struct App {
+    /// What does not change.
+    pub settings: Settings,
+    /// The agent's wall clock, as near as this side can tell.
+    pub now: Timestamp,
+    /// How far the agent's clock is ahead of this machine's.
+    pub(super) clock_ahead: chrono::Duration,
+    /// Time since the console began.
+    pub uptime: Millis,
+    /// Columns and rows of the terminal.
+    pub size: (u16, u16),
+
+    /// The latest picture.
+    pub overview: Option<Overview>,
+    /// How the console stands with the agent.
+    pub contact: Contact,
+    /// When the agent was last heard.
+    pub heard_at: Option<Millis>,
+    /// What came while the screen was held still; none when it is not.
+    pub held: Option<Vec<Arc<StreamItem>>>,
+
+    /// What the body shows.
+    pub place: Place,
+    /// Places before it, and after it when one has gone back.
+    pub(super) back: Vec<Place>,
+    pub(super) forward: Vec<Place>,
+    /// The view before this one.
+    pub(super) last: Option<Place>,
+    /// Which pane the keys go to.
+    pub pane: Pane,
+    /// Whether one pane has the whole width.
+    pub zoomed: bool,
+    /// The first line shown of the detail.
+    pub scroll: usize,
+    /// What lies over the body.
+    pub overlay: Option<Overlay>,
+    /// What was last said.
+    pub notice: Option<Notice>,
+    /// The first key of a chord.
+    pub pending: Option<Key>,
+
+    /// Whether the console is to stop as soon as the keys that came together have been taken in.
+    pub(super) suspend_asked: bool,
+
+    /// The row of the Overview the cursor is on.
+    pub focus: Option<Subject>,
+    /// The jobs.
+    pub jobs: Table<JobView>,
+    /// The runs of the job that is open.
+    pub runs: Table<RunRecord>,
+    /// Whose runs these are.
+    pub runs_of: Option<JobName>,
+    /// The snapshots.
+    pub snapshots: Table<SnapshotRecord>,
+    /// The directory that is open.
+    pub tree: Table<TreeRow>,
+    /// Which directory of which snapshot that is.
+    pub tree_of: Option<(SnapshotId, String)>,
+    /// The entry the cursor lands on when the directory is here.
+    pub(super) tree_child: Option<String>,
+    /// The file that was last looked into.
+    pub preview: Option<Preview>,
+    /// The recoveries, live ones included.
+    pub recoveries: Table<RecoveryRow>,
+    /// A recovery that was just begun, until it is in the list.
+    pub(super) awaited: Option<RecoveryId>,
+    /// Plans by the recovery they began, as far as this console has asked for them.
+    pub plans: BTreeMap<RecoveryId, RecoveryPlan>,
+    /// The alerts.
+    pub alerts: Table<AlertRecord>,
+    /// The journal.
+    pub audit: Table<EventRecord>,
+}
+
+impl App {
+    /// A console that knows nothing yet.
+    pub fn new(settings: Settings, now: Timestamp, size: (u16, u16)) -> Self {
+        Self {
+            settings,
+            now,
+            clock_ahead: chrono::Duration::zero(),
+            uptime: Millis(0),
+            size,
+            overview: None,
+            contact: Contact::Connecting,
+            heard_at: None,
+            held: None,
+            place: Place::Overview,
+            back: Vec::new(),
+            forward: Vec::new(),
+            last: None,
+            pane: Pane::List,
+            zoomed: false,
+            scroll: 0,
+            overlay: None,
+            notice: None,
+            pending: None,
+            suspend_asked: false,
+            focus: None,
+            jobs: Table::default(),
+            runs: Table::default(),
+            runs_of: None,
+            snapshots: Table::default(),
+            tree: Table::default(),
+            tree_of: None,
+            tree_child: None,
+            preview: None,
+            recoveries: Table::default(),
+            awaited: None,
+            plans: BTreeMap::new(),
+            alerts: Table::default(),
+            audit: Table::default(),
+        }
+    }
+
+    /// Whether list and detail stand side by side.
+    pub fn is_wide(&self) -> bool {
+        self.size.0 >= WIDE
+    }
+
+    /// Whether nothing here may be changed, by this side's settings or by the agent's.
+    pub fn is_read_only(&self) -> bool {
+        self.settings.read_only || self.overview.as_ref().is_some_and(|overview| overview.read_only)
+    }
+
+    /// How long nothing was heard of the agent.
+    pub fn silence(&self) -> Option<Millis> {
+        self.heard_at.map(|at| Millis(self.uptime.0.saturating_sub(at.0)))
+    }
+
+    /// Whether what is shown may no longer be true.
+    pub fn is_stale(&self) -> bool {
+        self.contact != Contact::Open || self.silence().is_none_or(|silence| silence >= STALE_AFTER)
+    }
+
+    /// Why nothing can be changed now; none when it can.
+    pub fn why_locked(&self) -> Option<String> {
+        if self.is_read_only() {
+            Some("this console is read-only".to_owned())
+        } else if self.is_stale() {
+            Some("there is no contact with the agent".to_owned())
+        } else {
+            None
+        }
+    }
+
+    /// Says something for a while.
+    pub fn say(&mut self, text: impl Into<String>) {
+        self.notice = Some(Notice {
+            text: text.into(),
+            bad: false,
+            at: self.uptime,
+        });
+    }
+
+    /// Says for a while that something went wrong.
+    pub fn complain(&mut self, text: impl Into<String>) {
+        self.notice = Some(Notice {
+            text: text.into(),
+            bad: true,
+            at: self.uptime,
+        });
+    }
+
+    /// The notice, while it lasts.
+    pub fn current_notice(&self) -> Option<&Notice> {
+        self.notice
+            .as_ref()
+            .filter(|notice| self.uptime.0 < notice.at.0 + NOTICE_STAYS.0)
+    }
+
+    /// The table the keys go to; none on the Overview.
+    pub fn rows(&self) -> Option<&dyn Rows> {
+        Some(match self.place {
+            Place::Overview => return None,
+            Place::Jobs => &self.jobs,
+            Place::Job(_) => &self.runs,
+            Place::Snapshots => &self.snapshots,
+            Place::Tree(..) => &self.tree,
+            Place::Recoveries => &self.recoveries,
+            Place::Alerts => &self.alerts,
+            Place::Audit => &self.audit,
+        })
+    }
+
+    /// The table the keys go to, to be changed.
+    pub fn rows_mut(&mut self) -> Option<&mut dyn Rows> {
+        Some(match self.place {
+            Place::Overview => return None,
+            Place::Jobs => &mut self.jobs,
+            Place::Job(_) => &mut self.runs,
+            Place::Snapshots => &mut self.snapshots,
+            Place::Tree(..) => &mut self.tree,
+            Place::Recoveries => &mut self.recoveries,
+            Place::Alerts => &mut self.alerts,
+            Place::Audit => &mut self.audit,
+        })
+    }
+
+    /// How many rows of a list fit the body.
+    pub fn page_rows(&self) -> usize {
+        usize::from(self.size.1.saturating_sub(6)).max(1)
+    }
+
+    /// The job of that name.
+    pub fn job(&self, name: &JobName) -> Option<&JobView> {
+        self.overview.as_ref()?.jobs.iter().find(|job| job.name == *name)
+    }
+
+    /// The name people know the agent by.
+    pub fn agent_host(&self) -> String {
+        self.overview.as_ref().map_or_else(
+            || "the agent's machine".to_owned(),
+            |overview| overview.agent.host.clone(),
+        )
+    }
+}

@@ -1,0 +1,129 @@
+//! A note or a reason, asked for before something harmless is done.
+
+use crossterm::event::{KeyCode, KeyEvent};
+use ratatui::layout::Rect;
+
+use super::{Next, centered, closes};
+use crate::domain::command::Command;
+use crate::domain::id::AlertKey;
+use crate::tui::app::App;
+use crate::tui::canvas::{Canvas, wrap};
+use crate::tui::link::Question;
+use crate::tui::message::Effect;
+use crate::tui::theme::Role;
+use crate::tui::widgets::input::Input;
+
+/// What the note is for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum NoteFor {
+    /// Taking alerts; the note may be empty.
+    Acknowledge(Vec<AlertKey>),
+    /// Closing an alert by hand; a reason is needed.
+    Resolve(AlertKey),
+}
+
+/// A note being typed.
+#[derive(Debug, Clone)]
+pub struct Note {
+    /// What it is for.
+    pub purpose: NoteFor,
+    /// What is typed.
+    pub input: Input,
+    complaint: Option<&'static str>,
+}
+
+impl Note {
+    /// An empty note.
+    pub fn new(purpose: NoteFor) -> Self {
+        Self {
+            purpose,
+            input: Input::default(),
+            complaint: None,
+        }
+    }
+
+    /// Takes a key.
+    pub fn press(&mut self, app: &mut App, event: &KeyEvent) -> Next {
+        if closes(event) {
+            return Next::Close;
+        }
+        if event.code != KeyCode::Enter {
+            self.input.press(event);
+            return Next::Stay;
+        }
+        if let Some(why) = app.why_locked() {
+            app.complain(format!("not now: {why}"));
+            return Next::Stay;
+        }
+        let text = self.input.text().trim().to_owned();
+        let commands = match &self.purpose {
+            NoteFor::Acknowledge(keys) => {
+                let note = Some(text).filter(|text| !text.is_empty());
+                keys.iter()
+                    .map(|key| Command::AcknowledgeAlert {
+                        key: key.clone(),
+                        note: note.clone(),
+                    })
+                    .collect()
+            }
+            NoteFor::Resolve(_) if text.is_empty() => {
+                self.complaint = Some("a reason is needed: it goes into the journal");
+                return Next::Stay;
+            }
+            NoteFor::Resolve(key) => vec![Command::ResolveAlert {
+                key: key.clone(),
+                reason: text,
+            }],
+        };
+        Next::Done(
+            commands
+                .into_iter()
+                .map(|command| Effect::Ask(Question::Command(command)))
+                .collect(),
+        )
+    }
+
+    /// Draws the prompt over the body.
+    pub fn draw(&self, canvas: &mut Canvas<'_>, body: Rect) {
+        let (title, words) = match &self.purpose {
+            NoteFor::Acknowledge(keys) if keys.len() > 1 => (
+                "Acknowledge",
+                format!(
+                    "You take {} alerts. They stay open until their conditions end.",
+                    keys.len()
+                ),
+            ),
+            NoteFor::Acknowledge(keys) => {
+                let key = keys.first().map_or("", |key| key.as_str());
+                (
+                    "Acknowledge",
+                    format!("You take {key}. It stays open until its condition ends."),
+                )
+            }
+            NoteFor::Resolve(key) => (
+                "Resolve by hand",
+                format!("{key} is closed. It opens again if its condition is seen again."),
+            ),
+        };
+        let lines = wrap(&words, usize::from(body.width.min(66).saturating_sub(4)));
+        let count = u16::try_from(lines.len()).unwrap_or(u16::MAX);
+        let inner = canvas.boxed(centered(body, 66, count.saturating_add(7)), title, Role::Rule);
+        for (y, line) in (1u16..).zip(&lines) {
+            canvas.text(inner, 0, y, line, Role::Text);
+        }
+        let label = if matches!(self.purpose, NoteFor::Resolve(_)) {
+            "Reason: "
+        } else {
+            "Note (may be empty): "
+        };
+        let x = canvas.text(inner, 0, count + 2, label, Role::Dim);
+        self.input.draw(canvas, inner, x, count + 2, true);
+        let hint = self.complaint.unwrap_or("Enter does it, Esc does not");
+        let role = if self.complaint.is_some() {
+            Role::Warn
+        } else {
+            Role::Dim
+        };
+        canvas.text(inner, 0, count + 4, hint, role);
+    }
+}

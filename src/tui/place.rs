@@ -1,0 +1,165 @@
+//! Places: what the body of the console can show, and how one leads to another.
+
+use crate::domain::id::{JobName, SnapshotId};
+
+use super::keymap::Action;
+
+/// A numbered screen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Screen {
+    /// What would be lost now, and what is going on.
+    Overview,
+    /// What is backed up, when, and how it went.
+    Jobs,
+    /// What can be restored.
+    Snapshots,
+    /// Restores and verifications.
+    Recoveries,
+    /// What is wrong.
+    Alerts,
+    /// Who did what, when.
+    Audit,
+}
+
+impl Screen {
+    /// The screens in the order of their numbers.
+    pub const ALL: [Self; 6] = [
+        Self::Overview,
+        Self::Jobs,
+        Self::Snapshots,
+        Self::Recoveries,
+        Self::Alerts,
+        Self::Audit,
+    ];
+
+    /// The screen's name.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Overview => "Overview",
+            Self::Jobs => "Jobs",
+            Self::Snapshots => "Snapshots",
+            Self::Recoveries => "Recoveries",
+            Self::Alerts => "Alerts",
+            Self::Audit => "Audit",
+        }
+    }
+
+    /// The action that goes there.
+    pub const fn action(self) -> Action {
+        match self {
+            Self::Overview => Action::Overview,
+            Self::Jobs => Action::Jobs,
+            Self::Snapshots => Action::Snapshots,
+            Self::Recoveries => Action::Recoveries,
+            Self::Alerts => Action::Alerts,
+            Self::Audit => Action::Audit,
+        }
+    }
+
+    /// The place the screen begins with.
+    pub const fn place(self) -> Place {
+        match self {
+            Self::Overview => Place::Overview,
+            Self::Jobs => Place::Jobs,
+            Self::Snapshots => Place::Snapshots,
+            Self::Recoveries => Place::Recoveries,
+            Self::Alerts => Place::Alerts,
+            Self::Audit => Place::Audit,
+        }
+    }
+}
+
+/// What the body shows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Place {
+    /// The Overview.
+    Overview,
+    /// All jobs.
+    Jobs,
+    /// The runs of one job.
+    Job(JobName),
+    /// All snapshots.
+    Snapshots,
+    /// One directory of a snapshot, by a path that begins with `/`.
+    Tree(SnapshotId, String),
+    /// All recoveries.
+    Recoveries,
+    /// All alerts.
+    Alerts,
+    /// The journal.
+    Audit,
+}
+
+impl Place {
+    /// The screen it belongs to.
+    pub const fn screen(&self) -> Screen {
+        match self {
+            Self::Overview => Screen::Overview,
+            Self::Jobs | Self::Job(_) => Screen::Jobs,
+            Self::Snapshots | Self::Tree(..) => Screen::Snapshots,
+            Self::Recoveries => Screen::Recoveries,
+            Self::Alerts => Screen::Alerts,
+            Self::Audit => Screen::Audit,
+        }
+    }
+
+    /// Where Esc leads; none at the root of a screen.
+    pub fn parent(&self) -> Option<Self> {
+        match self {
+            Self::Job(_) => Some(Self::Jobs),
+            Self::Tree(_, path) if path == "/" => Some(Self::Snapshots),
+            Self::Tree(snapshot, path) => Some(Self::Tree(snapshot.clone(), parent_path(path).to_owned())),
+            _ => None,
+        }
+    }
+
+    /// What stands after the screen's name: the way down to here.
+    pub fn crumbs(&self) -> Vec<String> {
+        match self {
+            Self::Job(job) => vec![job.0.clone()],
+            Self::Tree(snapshot, path) => vec![snapshot.short().to_owned(), path.clone()],
+            _ => Vec::new(),
+        }
+    }
+}
+
+/// The directory a path is in.
+pub fn parent_path(path: &str) -> &str {
+    match path.trim_end_matches('/').rfind('/') {
+        None | Some(0) => "/",
+        Some(at) => &path[..at],
+    }
+}
+
+/// A name inside a directory.
+pub fn join_path(directory: &str, name: &str) -> String {
+    format!("{}/{name}", directory.trim_end_matches('/'))
+}
+
+/// Which pane the keys go to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Pane {
+    /// The list.
+    List,
+    /// Everything about the selected row.
+    Detail,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_way_out_of_a_tree_ends_at_the_snapshots() {
+        let id = SnapshotId::from("9c41e0a2");
+        let mut place = Place::Tree(id, "/srv/docs".to_owned());
+        let mut steps = Vec::new();
+        while let Some(parent) = place.parent() {
+            steps.push(parent.crumbs().join(" "));
+            place = parent;
+        }
+        assert_eq!(steps, ["9c41e0a2 /srv", "9c41e0a2 /", ""]);
+        assert_eq!(join_path("/", "srv"), "/srv");
+        assert_eq!(join_path("/srv", "docs"), "/srv/docs");
+    }
+}

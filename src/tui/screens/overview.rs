@@ -1,0 +1,539 @@
+//! Overview: what would be lost if it failed now, how long it takes to get back, what is wrong, what is going on.
+//!
+//! ```text
+//!  SERVICES
+//! ▌ orders      lose now  ━━━━━───────────  17m of 1h     met        breach in 43m
+//!               recover   ━━──────────────  4m12s of 4h   met        6 measured
+//!
+//!  ALERTS
+//!   critical  documents would lose 7h12m, 6h promised                        1h12m
+//!
+//!  RUNNING
+//!   backup    orders-db     ━━━━━━━━────────  52%  118.2M/s  0:42 left
+//!
+//!  REPOSITORIES
+//!   vault-a   answers       412 snapshots  61% used      /srv/backup/vault-a
+//! ```
+//!
+//! From 100 columns on, alerts, jobs and repositories stand in a second column.
+
+use ratatui::layout::Rect;
+use ratatui::text::{Line, Span};
+
+use crate::domain::Millis;
+use crate::domain::objective::{GaugeLevel, RpoGauge, RtoGauge};
+use crate::domain::view::{Overview, ProgressView, RecoveryView, RunView, ServiceView};
+use crate::tui::app::App;
+use crate::tui::canvas::{Canvas, Look, split, wrap};
+use crate::tui::subject::Subject;
+use crate::tui::theme::Role;
+use crate::tui::widgets::detail::Detail;
+use crate::tui::widgets::parts;
+use crate::tui::words;
+
+use super::recoveries::percent;
+
+/// A piece of the Overview: the thing it is about, when the cursor can be on it, and its lines.
+type Entry = (Option<Subject>, Vec<Line<'static>>);
+
+/// The things the cursor goes through, in the order they are drawn.
+pub fn subjects(app: &App) -> Vec<Subject> {
+    let Some(overview) = &app.overview else {
+        return Vec::new();
+    };
+    let services = overview
+        .services
+        .iter()
+        .map(|service| Subject::Service(service.name.clone()));
+    let alerts = overview.alerts.iter().map(|alert| Subject::Alert(alert.key.clone()));
+    let runs = overview
+        .runs
+        .iter()
+        .map(|view| Subject::Run(view.run.id.clone(), view.run.job.clone()));
+    let recoveries = overview
+        .recoveries
+        .iter()
+        .map(|view| Subject::Recovery(view.recovery.id.clone()));
+    let jobs = overview.jobs.iter().map(|job| Subject::Job(job.name.clone()));
+    let repositories = overview
+        .repositories
+        .iter()
+        .map(|repository| Subject::Repository(repository.name.clone()));
+    if app.is_wide() {
+        services
+            .chain(runs)
+            .chain(recoveries)
+            .chain(alerts)
+            .chain(jobs)
+            .chain(repositories)
+            .collect()
+    } else {
+        services
+            .chain(alerts)
+            .chain(runs)
+            .chain(recoveries)
+            .chain(repositories)
+            .collect()
+    }
+}
+
+/// Draws the Overview.
+pub fn draw(canvas: &mut Canvas<'_>, area: Rect, app: &App) {
+    let Some(overview) = &app.overview else { return };
+    let look = canvas.look;
+    if app.is_wide() {
+        let (left, right) = split(area, (area.width / 2).max(79).min(area.width.saturating_sub(30)));
+        let inner = Rect {
+            x: right.x + 1,
+            width: right.width.saturating_sub(1),
+            ..right
+        };
+        let width = usize::from(left.width);
+        let mut column = words_first(overview, look, width);
+        section(&mut column, look, "SERVICES", services(overview, look, width));
+        section(&mut column, look, "RUNNING", running(overview, look, width));
+        draw_column(canvas, left, app, &column);
+        canvas.wall(right);
+        let width = usize::from(inner.width);
+        let mut column = Vec::new();
+        section(&mut column, look, "ALERTS", alerts(overview, look, width));
+        section(&mut column, look, "JOBS", jobs(overview, look, width));
+        section(&mut column, look, "REPOSITORIES", repositories(overview, look, width));
+        draw_column(canvas, inner, app, &column);
+    } else {
+        let width = usize::from(area.width);
+        let mut column = words_first(overview, look, width);
+        section(&mut column, look, "SERVICES", services(overview, look, width));
+        section(&mut column, look, "ALERTS", alerts(overview, look, width));
+        section(&mut column, look, "RUNNING", running(overview, look, width));
+        section(&mut column, look, "REPOSITORIES", repositories(overview, look, width));
+        draw_column(canvas, area, app, &column);
+    }
+}
+
+fn section(column: &mut Vec<Entry>, look: Look<'_>, title: &'static str, entries: Vec<Entry>) {
+    if !column.is_empty() {
+        column.push((None, vec![Line::default()]));
+    }
+    column.push((None, vec![look.line(format!(" {title}"), Role::Heading)]));
+    column.extend(entries);
+}
+
+/// Draws entries under each other, moved up so far that the one under the cursor can be seen.
+fn draw_column(canvas: &mut Canvas<'_>, area: Rect, app: &App, column: &[Entry]) {
+    let height = usize::from(area.height);
+    let focused = |entry: &Entry| entry.0.is_some() && entry.0 == app.focus;
+    let mut end = 0;
+    for entry in column {
+        end += entry.1.len();
+        if focused(entry) {
+            break;
+        }
+    }
+    let any = column.iter().any(focused);
+    let skip = if any { end.saturating_sub(height) } else { 0 };
+    let mut y = 0;
+    for entry in column {
+        for (number, line) in entry.1.iter().enumerate() {
+            let row = u16::try_from(y)
+                .unwrap_or(u16::MAX)
+                .saturating_sub(u16::try_from(skip).unwrap_or(0));
+            if y >= skip && row < area.height {
+                canvas.line(area, 0, row, line);
+                if focused(entry) {
+                    if number == 0 {
+                        canvas.row_style(area, row, Role::Select);
+                    }
+                    canvas.text(area, 0, row, canvas.look.glyphs.cursor, Role::Accent);
+                }
+            }
+            y += 1;
+        }
+    }
+    if y > skip + height && area.height > 0 {
+        let more = canvas
+            .look
+            .line(format!(" {} more lines ", y - skip - height), Role::Dim);
+        canvas.right(area, area.height - 1, &more);
+    }
+}
+
+/// What has to be said before anything else.
+fn words_first(overview: &Overview, look: Look<'_>, width: usize) -> Vec<Entry> {
+    let mut lines = Vec::new();
+    let mut say = |text: &str, role| {
+        for part in wrap(text, width.saturating_sub(3)) {
+            lines.push(look.line(format!(" {part}"), role));
+        }
+    };
+    if let Some(error) = &overview.config_error {
+        say(&format!("The configuration on disk is not used: {error}"), Role::Warn);
+    }
+    if let Some(text) = &overview.practice {
+        say(text, Role::Accent);
+    }
+    if lines.is_empty() {
+        Vec::new()
+    } else {
+        vec![(None, lines)]
+    }
+}
+
+fn services(overview: &Overview, look: Look<'_>, width: usize) -> Vec<Entry> {
+    if overview.services.is_empty() {
+        let words = "  no services are configured; a service gives sources a name and an objective";
+        return vec![(None, vec![look.line(words, Role::Dim)])];
+    }
+    let entry = |service: &ServiceView| {
+        let lines = vec![
+            Line::from(loss(service, look, width)),
+            Line::from(recovery(&service.rto, look, width)),
+        ];
+        (Some(Subject::Service(service.name.clone())), lines)
+    };
+    overview.services.iter().map(entry).collect()
+}
+
+/// The verdict on a loss as it is this moment; the picture it comes from may be a little old.
+fn verdict(gauge: &RpoGauge, loss: Option<Millis>) -> GaugeLevel {
+    match loss {
+        _ if gauge.level == GaugeLevel::Unknown => GaugeLevel::Unknown,
+        None => GaugeLevel::Breached,
+        Some(loss) if loss > gauge.objective => GaugeLevel::Breached,
+        Some(loss) if loss.0 > gauge.objective.scaled(3, 4).0 => GaugeLevel::AtRisk.max(gauge.level),
+        Some(_) => gauge.level,
+    }
+}
+
+fn loss(service: &ServiceView, look: Look<'_>, width: usize) -> Vec<Span<'static>> {
+    let gauge = &service.rpo;
+    let loss = gauge
+        .recoverable_to
+        .map(|to| Millis::between(to, look.now))
+        .or(gauge.loss);
+    let level = verdict(gauge, loss);
+    let promise = words::promise(gauge.objective);
+    let text = match loss {
+        Some(loss) => format!("{} of {promise}", words::against(loss, gauge.objective)),
+        None => format!("all, {promise} promised"),
+    };
+    let note = match (level, loss) {
+        (GaugeLevel::Met | GaugeLevel::AtRisk, Some(loss)) => {
+            let left = Millis(gauge.objective.0.saturating_sub(loss.0));
+            format!("breach in {}", words::against(left, gauge.objective))
+        }
+        (_, None) => "no restore point".to_owned(),
+        _ => gauge
+            .worst_source
+            .as_ref()
+            .map_or(String::new(), |source| format!("by {source}")),
+    };
+    let fraction = loss.map_or(1.0, |loss| loss.0 as f64 / gauge.objective.0.max(1) as f64);
+    gauge_line(
+        look,
+        width,
+        &GaugeText {
+            name: &service.name.0,
+            label: "lose now",
+            fraction,
+            text,
+            level,
+            note,
+        },
+    )
+}
+
+fn recovery(gauge: &RtoGauge, look: Look<'_>, width: usize) -> Vec<Span<'static>> {
+    let promise = words::promise(gauge.objective);
+    let (fraction, text) = match gauge.measured {
+        Some(took) => (
+            took.0 as f64 / gauge.objective.0.max(1) as f64,
+            format!("{took} of {promise}"),
+        ),
+        None => (0.0, format!("- of {promise}")),
+    };
+    let note = match gauge.last_at {
+        Some(at) if gauge.samples > 0 => format!("{}x, last {}", gauge.samples, words::age(look.now, at)),
+        _ => "not measured".to_owned(),
+    };
+    gauge_line(
+        look,
+        width,
+        &GaugeText {
+            name: "",
+            label: "recover",
+            fraction,
+            text,
+            level: gauge.level,
+            note,
+        },
+    )
+}
+
+/// What a gauge says.
+struct GaugeText<'a> {
+    name: &'a str,
+    label: &'a str,
+    fraction: f64,
+    text: String,
+    level: GaugeLevel,
+    note: String,
+}
+
+/// A gauge in one line; the bar takes what the words leave.
+fn gauge_line(look: Look<'_>, width: usize, gauge: &GaugeText<'_>) -> Vec<Span<'static>> {
+    let role = parts::gauge_role(gauge.level);
+    let name = 12.min(width / 5);
+    let noted = width >= 76;
+    let room = width.saturating_sub(2 + name + 1 + 9 + 1 + 14 + 1 + 8 + if noted { 17 } else { 0 });
+    let bar = room.saturating_sub(2).min(24);
+    let mut spans = vec![
+        look.span(format!("  {:<name$.name$} ", gauge.name), Role::Text),
+        look.span(format!("{:<9}", gauge.label), Role::Dim),
+    ];
+    if bar >= 4 {
+        spans.extend(parts::bar(look, gauge.fraction, bar, role));
+        spans.push(Span::raw("  "));
+    }
+    spans.push(look.span(format!("{:<15}", gauge.text), Role::Text));
+    spans.push(look.span(format!("{:<9}", gauge.level.word()), role));
+    if noted {
+        spans.push(look.span(gauge.note.clone(), Role::Dim));
+    }
+    spans
+}
+
+fn alerts(overview: &Overview, look: Look<'_>, width: usize) -> Vec<Entry> {
+    if overview.alerts.is_empty() {
+        return vec![(None, vec![look.line("  nothing is wrong", Role::Dim)])];
+    }
+    let entry = |alert: &crate::domain::alert::Alert| {
+        let age = words::age(look.now, alert.opened_at);
+        let taken = alert
+            .acknowledged
+            .as_ref()
+            .map_or(String::new(), |ack| format!("{} has it  ", ack.by));
+        let room = width.saturating_sub(14 + taken.len() + 5);
+        let message = fit(&alert.message, room, look.glyphs.more);
+        let first = Line::from(vec![
+            look.span(
+                format!("  {:<9} ", alert.severity.word()),
+                parts::severity_role(alert.severity),
+            ),
+            look.span(format!("{message:<room$} "), Role::Text),
+            look.span(format!("{taken}{age:>4}"), Role::Dim),
+        ]);
+        (Some(Subject::Alert(alert.key.clone())), vec![first])
+    };
+    overview.alerts.iter().map(entry).collect()
+}
+
+/// Cuts text to a width, with a mark where it was cut.
+pub fn fit(text: &str, width: usize, mark: &str) -> String {
+    if text.chars().count() <= width {
+        return text.to_owned();
+    }
+    let head: String = text.chars().take(width.saturating_sub(1)).collect();
+    format!("{head}{mark}")
+}
+
+fn running(overview: &Overview, look: Look<'_>, width: usize) -> Vec<Entry> {
+    let mut entries: Vec<Entry> = overview.runs.iter().map(|view| run(view, look, width)).collect();
+    entries.extend(overview.recoveries.iter().map(|view| recovery_entry(view, look, width)));
+    if entries.is_empty() {
+        let due = overview
+            .jobs
+            .iter()
+            .filter(|job| job.enabled)
+            .filter_map(|job| Some((job.next_due?, &job.name)));
+        let words = due.min().map_or_else(
+            || "  nothing is running, nothing is scheduled".to_owned(),
+            |(at, name)| format!("  nothing is running; next {name} {}", words::until(look.now, at)),
+        );
+        entries.push((None, vec![look.line(words, Role::Dim)]));
+    }
+    entries
+}
+
+fn run(view: &RunView, look: Look<'_>, width: usize) -> Entry {
+    use crate::domain::run::RunState;
+    let waiting = match &view.run.state {
+        _ if view.run.cancel_requested.is_some() => Some("stopping".to_owned()),
+        RunState::Queued => Some("queued".to_owned()),
+        RunState::Running => None,
+        RunState::WaitingRetry { at } => Some(format!(
+            "attempt {} failed, again {}",
+            view.run.attempt,
+            words::until(look.now, *at)
+        )),
+    };
+    let line = work(
+        "backup",
+        view.run.job.as_str(),
+        waiting,
+        view.progress.as_ref(),
+        look,
+        width,
+    );
+    (
+        Some(Subject::Run(view.run.id.clone(), view.run.job.clone())),
+        vec![line],
+    )
+}
+
+fn recovery_entry(view: &RecoveryView, look: Look<'_>, width: usize) -> Entry {
+    use crate::domain::recovery::RecoveryState;
+    let recovery = &view.recovery;
+    let kind = if recovery.request.target.is_verification() {
+        "verify"
+    } else {
+        "restore"
+    };
+    let waiting = match recovery.state {
+        _ if recovery.cancel_requested.is_some() => Some("stopping".to_owned()),
+        RecoveryState::Queued => Some("queued".to_owned()),
+        RecoveryState::Running => None,
+    };
+    let name = recovery
+        .job
+        .as_ref()
+        .map_or_else(|| recovery.request.snapshot.short(), |job| job.as_str());
+    let line = work(kind, name, waiting, view.progress.as_ref(), look, width);
+    (Some(Subject::Recovery(recovery.id.clone())), vec![line])
+}
+
+/// A piece of running work in one line.
+fn work(
+    kind: &str,
+    name: &str,
+    waiting: Option<String>,
+    progress: Option<&ProgressView>,
+    look: Look<'_>,
+    width: usize,
+) -> Line<'static> {
+    let mut spans = vec![
+        look.span(format!("  {kind:<9} "), Role::Live),
+        look.span(format!("{name:<14.14} "), Role::Text),
+    ];
+    match (waiting, progress) {
+        (Some(waiting), _) => spans.push(look.span(waiting, Role::Warn)),
+        (None, None) => spans.push(look.span("starting", Role::Dim)),
+        (None, Some(progress)) => {
+            let fraction = progress.fraction();
+            if width >= 60 {
+                spans.extend(parts::bar(look, fraction.unwrap_or(0.0), 14, Role::Live));
+                spans.push(Span::raw(" "));
+            }
+            let done = fraction.map_or_else(
+                || words::size(progress.bytes_done),
+                |part| format!("{}%", percent(part)),
+            );
+            let eta = progress
+                .eta
+                .map_or(String::new(), |eta| format!("{} left", words::clock(eta)));
+            spans.push(look.span(
+                format!("{done:>6}  {:<9} {eta:<11}", parts::rate(progress.rate)),
+                Role::Text,
+            ));
+            spans.push(look.span(progress.phase.clone(), Role::Dim));
+        }
+    }
+    Line::from(spans)
+}
+
+fn jobs(overview: &Overview, look: Look<'_>, width: usize) -> Vec<Entry> {
+    let entry = |job: &crate::domain::view::JobView| {
+        let (state, role) = super::jobs::state(job);
+        let durations: Vec<u64> = job.durations.iter().map(|took| took.0).collect();
+        let due = job
+            .next_due
+            .filter(|_| job.enabled)
+            .map_or("-".to_owned(), |at| words::until(look.now, at));
+        let mut spans = vec![
+            look.span(format!("  {:<14.14} ", job.name), Role::Text),
+            look.span(format!("{state:<11} "), role),
+            look.span(format!("{due:<9} "), Role::Text),
+        ];
+        spans.extend(parts::strip(look, &job.outcomes, 12));
+        if width >= 72 {
+            spans.push(look.span(format!("  {}", parts::spark(look, &durations, 14)), Role::Dim));
+        }
+        (Some(Subject::Job(job.name.clone())), vec![Line::from(spans)])
+    };
+    overview.jobs.iter().map(entry).collect()
+}
+
+fn repositories(overview: &Overview, look: Look<'_>, width: usize) -> Vec<Entry> {
+    let entry = |repository: &crate::domain::view::RepositoryView| {
+        let (state, role) = match repository.reachable {
+            Some(true) => ("answers", Role::Ok),
+            Some(false) => ("NO ANSWER", Role::Crit),
+            None => ("not asked", Role::Dim),
+        };
+        let used = repository
+            .used_percent
+            .map_or(String::new(), |percent| format!("{percent}% used"));
+        let used_role = if repository.used_percent.is_some_and(|used| used >= 90) {
+            Role::Warn
+        } else {
+            Role::Text
+        };
+        let mut spans = vec![
+            look.span(format!("  {:<14.14} ", repository.name), Role::Text),
+            look.span(format!("{state:<10} "), role),
+            look.span(
+                format!("{:<16} ", words::plural(repository.snapshots, "snapshot")),
+                Role::Text,
+            ),
+            look.span(format!("{used:<10}"), used_role),
+        ];
+        let why = repository.failure.as_ref().map(|failure| failure.message.clone());
+        let role = if why.is_some() { Role::Crit } else { Role::Dim };
+        let words = why.unwrap_or_else(|| repository.url.clone());
+        spans.push(look.span(fit(&words, width.saturating_sub(56), look.glyphs.more), role));
+        (
+            Some(Subject::Repository(repository.name.clone())),
+            vec![Line::from(spans)],
+        )
+    };
+    overview.repositories.iter().map(entry).collect()
+}
+
+/// Progress in a detail: the bar, the numbers, and what it is at.
+pub fn progress(progress: Option<&ProgressView>, look: Look<'_>, detail: &mut Detail<'_>) {
+    let Some(progress) = progress else {
+        detail.pair("progress", "starting");
+        return;
+    };
+    let fraction = progress.fraction();
+    let mut spans = Vec::from(parts::bar(look, fraction.unwrap_or(0.0), 16, Role::Live));
+    let done = fraction.map_or_else(String::new, |part| format!(" {}%", percent(part)));
+    spans.push(look.span(done, Role::Text));
+    detail.pair_spans("progress", spans);
+    let of = progress
+        .bytes_total
+        .map_or(String::new(), |total| format!(" of {total}"));
+    detail.pair(
+        "bytes",
+        format!("{}{of}  {}", progress.bytes_done, parts::rate(progress.rate)),
+    );
+    if progress.items_done > 0 || progress.items_total.is_some() {
+        let of = progress
+            .items_total
+            .map_or(String::new(), |total| format!(" of {}", words::count(total)));
+        detail.pair("items", format!("{}{of}", words::count(progress.items_done)));
+    }
+    let left = progress
+        .eta
+        .map_or_else(|| "cannot be said yet".to_owned(), words::clock);
+    detail.pair("time left", format!("{left} in phase \"{}\"", progress.phase));
+    if !progress.current.is_empty() {
+        detail.pair("at", &progress.current);
+    }
+    if progress.errors > 0 {
+        detail.pair_as("unreadable", words::count(progress.errors), Role::Warn);
+    }
+    if progress.retries > 0 {
+        detail.pair_as("retries", words::count(progress.retries), Role::Warn);
+    }
+}

@@ -1,0 +1,428 @@
+//! Restore: from a snapshot to a plan, and only from a plan to the restore.
+//!
+//! ```text
+//!  Restore snapshot 9c41e0a2 of orders-db           step 1 of 2: where to
+//!    Into      > a new database      a directory
+//!    Database    orders_restored_1120_1041
+//!    Server      (the source's own)
+//!    Reason      INC-77
+//!                                            Enter shows the plan, nothing starts
+//! ```
+//!
+//! The plan says what is read, written and overwritten, how long it should take and what stands in the way. What starts
+//! is bound to the plan that was shown: when the world has moved on since, the agent refuses.
+
+use std::path::PathBuf;
+
+use ratatui::layout::Rect;
+use ratatui::text::Line;
+
+use crate::domain::id::SnapshotId;
+use crate::domain::recovery::{RecoveryPlan, RecoveryRequest, RecoveryTarget};
+use crate::domain::snapshot::SnapshotRecord;
+use crate::domain::source::{PostgresConnection, TlsMode};
+use crate::tui::app::App;
+use crate::tui::canvas::{Canvas, Look, below};
+use crate::tui::link::Trouble;
+use crate::tui::theme::Role;
+use crate::tui::widgets::detail::{self, Detail};
+use crate::tui::widgets::input::Input;
+use crate::tui::words;
+
+/// A field of the form.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FormField {
+    /// A database or a directory.
+    Into,
+    /// The directory.
+    Directory,
+    /// Whether existing files are compared.
+    Delta,
+    /// The database.
+    Database,
+    /// The server.
+    Server,
+    /// Why.
+    Reason,
+}
+
+/// Where the plan stands.
+#[derive(Debug, Clone, PartialEq)]
+pub enum PlanState {
+    /// The form is being filled in.
+    None,
+    /// Asked for.
+    Asked,
+    /// Here.
+    Here(Box<RecoveryPlan>),
+    /// Could not be made.
+    Failed(Trouble),
+}
+
+/// A restore being prepared.
+#[derive(Debug, Clone)]
+pub struct Restore {
+    /// The snapshot.
+    pub snapshot: SnapshotRecord,
+    /// Paths in it; all of it when empty.
+    pub paths: Vec<String>,
+    /// Whether it goes into a database.
+    pub database: bool,
+    directory: Input,
+    delta: bool,
+    name: Input,
+    server: Input,
+    reason: Input,
+    /// Which field the keys go to.
+    pub at: FormField,
+    /// What is wrong with the form.
+    pub complaint: Option<String>,
+    /// The plan.
+    pub plan: PlanState,
+    /// The first line of the plan that is shown.
+    pub scroll: usize,
+}
+
+impl Restore {
+    /// A form for a snapshot, filled in with a target that does not exist yet.
+    pub fn new(app: &App, snapshot: SnapshotRecord, paths: Vec<String>) -> Self {
+        let stamp = app.now.format("%m%d_%H%M");
+        let database = snapshot.database.as_ref().filter(|_| paths.is_empty());
+        let name = database.map_or(String::new(), |facts| format!("{}_restored_{stamp}", facts.name));
+        Self {
+            database: database.is_some(),
+            directory: Input::with(format!("/var/tmp/restore-{}", snapshot.id.short())),
+            name: Input::with(name),
+            at: FormField::Into,
+            snapshot,
+            paths,
+            delta: false,
+            server: Input::default(),
+            reason: Input::default(),
+            complaint: None,
+            plan: PlanState::None,
+            scroll: 0,
+        }
+        .started()
+    }
+
+    fn started(mut self) -> Self {
+        self.at = self.fields()[usize::from(!self.can_choose())];
+        self
+    }
+
+    fn can_choose(&self) -> bool {
+        self.snapshot.database.is_some() && self.paths.is_empty()
+    }
+
+    /// The fields the form has now, in order.
+    pub fn fields(&self) -> Vec<FormField> {
+        if self.database {
+            vec![
+                FormField::Into,
+                FormField::Database,
+                FormField::Server,
+                FormField::Reason,
+            ]
+        } else {
+            vec![
+                FormField::Into,
+                FormField::Directory,
+                FormField::Delta,
+                FormField::Reason,
+            ]
+        }
+    }
+
+    /// Moves to another field.
+    pub fn step(&mut self, by: isize) {
+        let fields = self.fields();
+        let here = fields.iter().position(|field| *field == self.at).unwrap_or(0);
+        let count = isize::try_from(fields.len()).unwrap_or(1);
+        let next = (isize::try_from(here).unwrap_or(0) + by).rem_euclid(count);
+        self.at = fields[usize::try_from(next).unwrap_or(0)];
+        if self.at == FormField::Into && !self.can_choose() {
+            self.step(by.signum());
+        }
+    }
+
+    /// The text field the keys go to.
+    pub fn input(&mut self) -> Option<&mut Input> {
+        match self.at {
+            FormField::Directory => Some(&mut self.directory),
+            FormField::Database => Some(&mut self.name),
+            FormField::Server => Some(&mut self.server),
+            FormField::Reason => Some(&mut self.reason),
+            FormField::Into | FormField::Delta => None,
+        }
+    }
+
+    /// Turns the switch the keys go to.
+    pub fn toggle(&mut self) {
+        match self.at {
+            FormField::Into if self.can_choose() => self.database = !self.database,
+            FormField::Delta => self.delta = !self.delta,
+            _ => {}
+        }
+    }
+
+    /// What the form asks for.
+    ///
+    /// # Errors
+    /// A sentence that says what is missing or wrong.
+    pub fn request(&self) -> Result<RecoveryRequest, String> {
+        let reason = Some(self.reason.text().trim().to_owned()).filter(|reason| !reason.is_empty());
+        Ok(RecoveryRequest {
+            snapshot: self.snapshot.id.clone(),
+            repository: self.snapshot.repository.clone(),
+            target: self.target()?,
+            reason,
+            plan_digest: None,
+        })
+    }
+
+    fn target(&self) -> Result<RecoveryTarget, String> {
+        if self.database {
+            let database = self.name.text().trim().to_owned();
+            if database.is_empty() {
+                return Err("the new database needs a name".to_owned());
+            }
+            return Ok(RecoveryTarget::Database {
+                connection: server(self.server.text())?,
+                database,
+            });
+        }
+        let path = PathBuf::from(self.directory.text().trim());
+        if !path.is_absolute() {
+            return Err("the directory must be absolute: it is made by the agent, not by this console".to_owned());
+        }
+        Ok(RecoveryTarget::Directory {
+            path,
+            include: self.paths.clone(),
+            subpath: None,
+            delta: self.delta,
+        })
+    }
+}
+
+/// Reads `user@host:port`; empty is the source's own server.
+fn server(text: &str) -> Result<Option<PostgresConnection>, String> {
+    let text = text.trim();
+    if text.is_empty() {
+        return Ok(None);
+    }
+    let expected = || format!("\"{text}\" is not a server; write user@host:port");
+    let (user, place) = text.split_once('@').ok_or_else(expected)?;
+    let (host, port) = place.rsplit_once(':').ok_or_else(expected)?;
+    let port = port.parse().map_err(|_| expected())?;
+    if user.is_empty() || host.is_empty() {
+        return Err(expected());
+    }
+    Ok(Some(PostgresConnection {
+        host: host.to_owned(),
+        port,
+        user: user.to_owned(),
+        password: None,
+        tls: TlsMode::Prefer,
+        bin_dir: None,
+    }))
+}
+
+/// The id in a few words for titles.
+fn title(restore: &Restore) -> String {
+    let job = restore
+        .snapshot
+        .job
+        .as_ref()
+        .map_or(String::new(), |job| format!(" of {job}"));
+    format!("Restore snapshot {}{job}", short(&restore.snapshot.id))
+}
+
+fn short(id: &SnapshotId) -> String {
+    id.short().to_owned()
+}
+
+/// Draws the form or the plan over the whole body.
+pub fn draw(canvas: &mut Canvas<'_>, area: Rect, restore: &Restore, locked: Option<&str>) {
+    canvas.clear(area);
+    let area = Rect {
+        x: area.x + 1,
+        width: area.width.saturating_sub(2),
+        ..area
+    };
+    let step = if restore.plan == PlanState::None {
+        "step 1 of 2: where to"
+    } else {
+        "step 2 of 2: the plan"
+    };
+    let title = canvas.look.line(title(restore), Role::Heading);
+    canvas.line(area, 0, 0, &title);
+    let step = canvas.look.line(step, Role::Dim);
+    if area.width > 70 {
+        canvas.right(area, 0, &step);
+    }
+    let body = below(area, 2);
+    match &restore.plan {
+        PlanState::None => draw_form(canvas, body, restore),
+        PlanState::Asked => {
+            canvas.text(
+                body,
+                0,
+                0,
+                "asking the agent for the plan; nothing has been changed",
+                Role::Dim,
+            );
+        }
+        PlanState::Failed(trouble) => {
+            let mut lines = Detail::new(canvas.look, usize::from(body.width));
+            lines.prose(&trouble.message, Role::Crit);
+            if let Some(hint) = &trouble.hint {
+                lines.prose(&format!("hint: {hint}"), Role::Accent);
+            }
+            let lines = lines.lines;
+            detail::draw(canvas, body, &lines, 0);
+        }
+        PlanState::Here(plan) => {
+            let lines = plan_lines(plan, canvas.look, usize::from(body.width), locked);
+            detail::draw(canvas, body, &lines, restore.scroll);
+        }
+    }
+}
+
+fn draw_form(canvas: &mut Canvas<'_>, area: Rect, restore: &Restore) {
+    let mut y = 0;
+    for field in restore.fields() {
+        let focused = field == restore.at;
+        let (label, input) = match field {
+            FormField::Into => ("into", None),
+            FormField::Directory => ("directory", Some(&restore.directory)),
+            FormField::Delta => ("existing", None),
+            FormField::Database => ("database", Some(&restore.name)),
+            FormField::Server => ("server", Some(&restore.server)),
+            FormField::Reason => ("reason", Some(&restore.reason)),
+        };
+        if focused {
+            canvas.text(area, 0, y, canvas.look.glyphs.cursor, Role::Accent);
+        }
+        canvas.text(area, 2, y, label, if focused { Role::Accent } else { Role::Dim });
+        match input {
+            Some(input) => {
+                if input.text().is_empty() && field == FormField::Server {
+                    canvas.text(area, 14, y, "  the source's own; else user@host:port", Role::Dim);
+                }
+                if input.text().is_empty() && field == FormField::Reason {
+                    canvas.text(area, 14, y, "  for the audit, for example INC-77", Role::Dim);
+                }
+                input.draw(canvas, area, 14, y, focused);
+            }
+            None => {
+                let text = switch_words(restore, field);
+                canvas.text(area, 14, y, text, Role::Text);
+            }
+        }
+        y += 2;
+    }
+    let note = match &restore.complaint {
+        Some(complaint) => canvas.look.line(complaint.clone(), Role::Crit),
+        None => canvas.look.line(
+            "Enter asks for the plan. Nothing is changed before it was shown and confirmed.",
+            Role::Dim,
+        ),
+    };
+    canvas.line(area, 2, y, &note);
+    if !restore.paths.is_empty() {
+        canvas.text(area, 2, y + 2, "Only these:", Role::Dim);
+        for (row, path) in (y + 3..).zip(&restore.paths) {
+            canvas.text(area, 4, row, path, Role::Text);
+        }
+    }
+}
+
+fn switch_words(restore: &Restore, field: FormField) -> &'static str {
+    match (field, restore.database, restore.can_choose(), restore.delta) {
+        (FormField::Into, true, ..) => "[a new database]   a directory      (space changes)",
+        (FormField::Into, false, true, _) => " a new database   [a directory]     (space changes)",
+        (FormField::Into, false, false, _) => "a directory",
+        (_, _, _, true) => "compare, and write only what differs   (space changes)",
+        _ => "refuse to overwrite unless planned   (space changes)",
+    }
+}
+
+/// The plan, what stands in the way first.
+fn plan_lines(plan: &RecoveryPlan, look: Look<'_>, width: usize, locked: Option<&str>) -> Vec<Line<'static>> {
+    let mut detail = Detail::new(look, width);
+    if !plan.blockers.is_empty() {
+        detail.prose("This cannot start:", Role::Crit);
+        detail.list("[!!]", &plan.blockers, Role::Crit);
+        detail.lines.push(Line::default());
+    } else if let Some(why) = locked {
+        detail.prose(&format!("This cannot start from here: {why}."), Role::Warn);
+        detail.lines.push(Line::default());
+    }
+    detail.pair("to", plan.request.target.display());
+    detail.pair("machine", &plan.target_identity);
+    detail.pair(
+        "brings back",
+        format!(
+            "the data of {}, {} ago",
+            words::full(plan.recover_to),
+            words::age(look.now, plan.recover_to)
+        ),
+    );
+    detail.pair("evidence", format!("{} {}/5", plan.evidence, plan.evidence.rank()));
+    detail.pair("from", &plan.from);
+    let free = plan
+        .target_free
+        .map_or(String::new(), |free| format!(", {free} free there"));
+    let items = words::plural(plan.items, "item");
+    detail.pair(
+        "reads, writes",
+        format!("{} and {} in {items}{free}", plan.fetch, plan.write),
+    );
+    match plan.overwrites {
+        0 => detail.pair_as("overwrites", "nothing", Role::Ok),
+        many => {
+            detail.pair_as("OVERWRITES", words::plural(many, "existing thing"), Role::Crit);
+            detail.list("  -", &plan.overwrites_sample, Role::Warn);
+        }
+    }
+    let estimate = match (plan.estimate, plan.estimate_p90) {
+        (Some(median), Some(slow)) => {
+            format!(
+                "{median}, at worst about {slow}; from {}",
+                words::plural(plan.estimate_samples as u64, "measurement")
+            )
+        }
+        (Some(median), None) => median.to_string(),
+        (None, _) => "not known: nothing like it has been measured yet".to_owned(),
+    };
+    detail.pair("takes", estimate);
+    detail.pair("undo", &plan.undo);
+    if !plan.warnings.is_empty() {
+        detail.head("Should be known");
+        detail.list("[!]", &plan.warnings, Role::Warn);
+    }
+    detail.head("The same by command");
+    detail.prose(&plan.command, Role::Text);
+    detail.head("Without this program");
+    detail.prose(&plan.restic_command, Role::Text);
+    detail.lines
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_is_read_or_refused_with_a_sentence() {
+        assert_eq!(server("").unwrap(), None);
+        let read = server("ana@db1.internal:5433").unwrap().unwrap();
+        assert_eq!(
+            (read.user.as_str(), read.host.as_str(), read.port),
+            ("ana", "db1.internal", 5433)
+        );
+        for bad in ["db1", "ana@db1", "@db1:1", "ana@:1", "ana@db1:x"] {
+            assert!(server(bad).unwrap_err().contains("user@host:port"), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,189 @@
+//! `view`: from the console's memory to a picture. It changes nothing but where lists are scrolled to.
+//!
+//! ```text
+//!  PROD eu-west  RW   1 critical  2 warnings                     live  10:41 UTC    status
+//!  1 Overview  2 Jobs  3 Snapshots  4 Recoveries  5 Alerts  6 Audit                 tabs, from 14 rows on
+//!  ...                                                                              body, with what lies over it
+//!  j down  enter open  a act  / filter  : palette  ? help                           footer
+//! ```
+//!
+//! Below 60 columns or 16 rows there is one line: how bad it is, and how true it still is.
+
+use ratatui::buffer::Buffer;
+use ratatui::layout::{Position, Rect};
+use ratatui::text::Line;
+
+use super::app::App;
+use super::canvas::{Canvas, Look};
+use super::keymap::Action;
+use super::overlays::{self, Overlay};
+use super::place::{Pane, Place};
+use super::screens;
+use super::theme::Role;
+use super::widgets::header;
+
+/// The smallest terminal that gets whole screens.
+pub const SMALLEST: (u16, u16) = (60, 16);
+
+/// Draws the console.
+pub fn view(app: &App) -> (Buffer, Option<Position>) {
+    let area = Rect::new(0, 0, app.size.0, app.size.1);
+    let mut buffer = Buffer::empty(area);
+    let mut canvas = Canvas {
+        buffer: &mut buffer,
+        look: app.look(),
+        cursor: None,
+    };
+    if area.width < SMALLEST.0 || area.height < SMALLEST.1 {
+        header::small(&mut canvas, area, app);
+    } else {
+        let row = |y: u16| Rect { y, height: 1, ..area };
+        header::status(&mut canvas, row(0), app);
+        header::tabs(&mut canvas, row(1), app);
+        let last = row(area.height - 1);
+        let body = Rect {
+            y: 3,
+            height: area.height - 4,
+            ..area
+        };
+        canvas.rule(row(2), 0);
+        screens::draw(&mut canvas, body, app);
+        footer(&mut canvas, last, app);
+        overlays::draw(&mut canvas, body, last, app);
+        notice(&mut canvas, last, app);
+    }
+    let cursor = canvas.cursor;
+    (buffer, cursor)
+}
+
+impl App {
+    /// How things look now.
+    pub fn look(&self) -> Look<'_> {
+        Look {
+            theme: &self.settings.theme,
+            glyphs: &self.settings.glyphs,
+            now: self.now,
+        }
+    }
+
+    /// How many lines the detail has.
+    pub fn detail_length(&self, width: usize) -> usize {
+        let width = if self.is_wide() && !self.zoomed {
+            width - (width * 9 / 16).max(78)
+        } else {
+            width
+        };
+        screens::detail_lines(self, self.look(), width.saturating_sub(3)).len()
+    }
+}
+
+/// The notice, in the place of the footer while it lasts; a filter being typed keeps its place.
+fn notice(canvas: &mut Canvas<'_>, area: Rect, app: &App) {
+    if matches!(app.overlay, Some(Overlay::Filter(_))) {
+        return;
+    }
+    if let Some(notice) = app.current_notice() {
+        canvas.clear(area);
+        let role = if notice.bad { Role::Crit } else { Role::Accent };
+        canvas.text(area, 1, 0, &notice.text, role);
+    }
+}
+
+/// The keys that work here, as many as fit.
+fn footer(canvas: &mut Canvas<'_>, area: Rect, app: &App) {
+    let keymap = &app.settings.keymap;
+    let mut spans = vec![canvas.look.span(" ", Role::Dim)];
+    let mut width = 1;
+    for (action, words) in hints(app) {
+        let Some(key) = keymap.key(action) else { continue };
+        let words = words.unwrap_or(action.short());
+        let taken = key.chars().count() + 1 + words.len() + 2;
+        if width + taken > usize::from(area.width) + 2 {
+            break;
+        }
+        width += taken;
+        spans.push(canvas.look.span(key, Role::Accent));
+        spans.push(canvas.look.span(format!(" {words}  "), Role::Dim));
+    }
+    canvas.line(area, 0, 0, &Line::from(spans));
+}
+
+/// The actions worth naming, the most useful first, with a better word where there is one.
+fn hints(app: &App) -> Vec<(Action, Option<&'static str>)> {
+    let mut hints = Vec::new();
+    match &app.overlay {
+        Some(Overlay::Restore(form)) => return form_hints(form.plan != screens::restore::PlanState::None),
+        Some(Overlay::Help(_)) => {
+            return vec![
+                (Action::Down, None),
+                (Action::HalfDown, None),
+                (Action::Back, Some("close")),
+            ];
+        }
+        Some(Overlay::Pager(_)) => {
+            return vec![
+                (Action::Down, None),
+                (Action::HalfDown, None),
+                (Action::Filter, Some("search")),
+                (Action::NextMatch, None),
+                (Action::Copy, None),
+                (Action::Back, Some("close")),
+            ];
+        }
+        _ => {}
+    }
+    let detail = app.pane == Pane::Detail;
+    if detail {
+        hints.push((Action::Back, Some("list")));
+        hints.push((Action::Down, Some("scroll")));
+    } else {
+        match app.place {
+            Place::Overview => hints.push((Action::NextPane, Some("section"))),
+            Place::Jobs => hints.push((Action::Open, Some("runs"))),
+            Place::Snapshots => hints.push((Action::Open, Some("files"))),
+            _ => {}
+        }
+        if !matches!(app.place, Place::Jobs | Place::Snapshots) {
+            hints.push((Action::Open, None));
+        }
+    }
+    hints.push((Action::Act, None));
+    if matches!(app.place, Place::Job(_)) {
+        hints.push((Action::Log, None));
+    }
+    if app.place != Place::Overview && !detail {
+        hints.extend([
+            (Action::Filter, None),
+            (Action::Sort, None),
+            (Action::Mark, None),
+            (Action::Describe, None),
+        ]);
+    }
+    if app.place != Place::Overview && !detail {
+        hints.push((Action::Back, None));
+    }
+    hints.extend([
+        (Action::Palette, None),
+        (Action::Help, None),
+        (Action::Copy, None),
+        (Action::Raw, None),
+    ]);
+    hints
+}
+
+fn form_hints(planned: bool) -> Vec<(Action, Option<&'static str>)> {
+    if planned {
+        vec![
+            (Action::Open, Some("confirm")),
+            (Action::Down, Some("scroll")),
+            (Action::Copy, Some("copy restic command")),
+            (Action::Back, Some("change the target")),
+        ]
+    } else {
+        vec![
+            (Action::Open, Some("show the plan")),
+            (Action::NextPane, Some("field")),
+            (Action::Back, Some("leave")),
+        ]
+    }
+}

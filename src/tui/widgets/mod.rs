@@ -1,0 +1,7 @@
+//! Pieces that several screens draw with: one file each, none with a memory of its own.
+
+pub mod detail;
+pub mod header;
+pub mod input;
+pub mod list;
+pub mod parts;

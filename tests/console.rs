@@ -1,0 +1,14 @@
+//! The console: its rules without a terminal, every screen as it looks, and its manners in a real terminal.
+
+#[path = "console/fixture.rs"]
+mod fixture;
+#[path = "console/process.rs"]
+mod process;
+#[path = "console/rules.rs"]
+mod rules;
+#[path = "console/runner.rs"]
+mod runner;
+#[path = "console/screens.rs"]
+mod screens;
+#[path = "console/script.rs"]
+mod script;

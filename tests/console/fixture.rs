@@ -1,0 +1,739 @@
+//! A night with something of everything: what the screens are looked at and tested with. Nothing in it moves.
+
+use std::collections::BTreeMap;
+
+use lifeboat::domain::alert::{Acknowledgement, Alert, AlertKind, AlertRecord, AlertSubject};
+use lifeboat::domain::command::Actor;
+use lifeboat::domain::event::{Event, EventRecord};
+use lifeboat::domain::id::{JobName, SnapshotId};
+use lifeboat::domain::objective::{GaugeLevel, RpoGauge, RtoGauge};
+use lifeboat::domain::recovery::{
+    Finding, PhaseTime, Recovery, RecoveryPhase, RecoveryPlan, RecoveryRecord, RecoveryRequest, RecoveryState,
+    RecoveryTarget,
+};
+use lifeboat::domain::run::{Failure, Outcome, Run, RunRecord, RunState, RunStats, Trigger};
+use lifeboat::domain::snapshot::{DatabaseFacts, Evidence, EvidenceFailure, EvidenceLevel, SnapshotRecord};
+use lifeboat::domain::view::{
+    AgentView, JobView, Overview, ProgressView, RecoveryView, RepositoryView, RunView, ServiceView, TreeEntryView,
+};
+use lifeboat::domain::{Bytes, Millis, Timestamp};
+
+/// The moment everything is seen from.
+pub fn now() -> Timestamp {
+    "2026-11-20T03:12:07Z".parse().unwrap()
+}
+
+/// Some minutes ago.
+pub fn ago(minutes: i64) -> Timestamp {
+    now() - chrono::Duration::minutes(minutes)
+}
+
+const MINUTE: u64 = 60;
+const HOUR: u64 = 3600;
+
+fn snapshot_id(number: u64) -> SnapshotId {
+    let mut digits = String::new();
+    let mut state = number.wrapping_mul(0x9e37_79b9_7f4a_7c15).wrapping_add(0x1234_5678);
+    while digits.len() < 64 {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        digits.push_str(&format!("{state:016x}"));
+    }
+    SnapshotId(digits[..64].to_owned())
+}
+
+/// The picture of the night.
+pub fn overview() -> Overview {
+    Overview {
+        seq: 1207,
+        at: now(),
+        site: "eu-west".to_owned(),
+        environment: "prod".to_owned(),
+        agent: AgentView {
+            version: "0.1.0".to_owned(),
+            host: "vault-1".to_owned(),
+            pid: 4711,
+            started_at: ago(60 * 24 * 12),
+            config_path: Some("/etc/lifeboat/lifeboat.toml".to_owned()),
+            clients: 2,
+        },
+        read_only: false,
+        services: services(),
+        alerts: alerts()
+            .into_iter()
+            .filter(|record| record.resolved_at.is_none())
+            .map(|record| record.alert)
+            .collect(),
+        jobs: jobs(),
+        runs: runs_live(),
+        recoveries: vec![recovery_live()],
+        repositories: vec![
+            repository("offsite-b", "/mnt/offsite/lifeboat", Some(false), 388, None),
+            repository("vault-a", "/srv/backup/vault-a", Some(true), 412, Some(61)),
+        ],
+        config_error: None,
+        practice: None,
+    }
+}
+
+fn repository(name: &str, url: &str, reachable: Option<bool>, snapshots: u64, used: Option<u8>) -> RepositoryView {
+    let failure = (reachable == Some(false)).then(|| {
+        Failure::permanent(
+            "mount point /mnt/offsite is empty",
+            "mount it, then: lifeboat repo check offsite-b",
+        )
+    });
+    RepositoryView {
+        name: name.into(),
+        url: url.to_owned(),
+        reachable,
+        failure,
+        snapshots,
+        used_percent: used,
+    }
+}
+
+fn services() -> Vec<ServiceView> {
+    let gauge = |loss_minutes: i64, objective: u64, level, evidence, source: &str, number| RpoGauge {
+        objective: Millis::from_secs(objective),
+        loss: Some(Millis::from_secs(u64::try_from(loss_minutes).unwrap() * MINUTE)),
+        recoverable_to: Some(ago(loss_minutes)),
+        worst_source: Some(source.into()),
+        snapshot: Some(snapshot_id(number)),
+        evidence: Some(Evidence {
+            level: evidence,
+            at: ago(loss_minutes),
+            failure: None,
+        }),
+        breach_in: Some(Millis::from_secs(
+            objective.saturating_sub(u64::try_from(loss_minutes).unwrap() * MINUTE),
+        )),
+        level,
+    };
+    let rto = |measured: Option<u64>, objective: u64, samples, level| RtoGauge {
+        objective: Millis::from_secs(objective),
+        measured: measured.map(Millis::from_secs),
+        measured_p90: measured.map(|seconds| Millis::from_secs(seconds * 3 / 2)),
+        samples,
+        last_at: measured.map(|_| ago(60 * 49)),
+        last_recovery: measured.map(|_| "rec-01hd3k5t9x2m4".into()),
+        level,
+    };
+    vec![
+        ServiceView {
+            name: "documents".into(),
+            sources: vec!["documents".into()],
+            rpo: gauge(
+                432,
+                6 * HOUR,
+                GaugeLevel::Breached,
+                EvidenceLevel::Written,
+                "documents",
+                40,
+            ),
+            rto: rto(None, 4 * HOUR, 0, GaugeLevel::Unknown),
+        },
+        ServiceView {
+            name: "orders".into(),
+            sources: vec!["orders-db".into(), "orders-uploads".into()],
+            rpo: gauge(17, HOUR, GaugeLevel::Met, EvidenceLevel::Probed, "orders-db", 1),
+            rto: rto(Some(252), 30 * MINUTE, 6, GaugeLevel::Met),
+        },
+        ServiceView {
+            name: "catalog".into(),
+            sources: vec!["catalog-db".into()],
+            rpo: gauge(
+                310,
+                6 * HOUR,
+                GaugeLevel::AtRisk,
+                EvidenceLevel::Decoded,
+                "catalog-db",
+                3,
+            ),
+            rto: rto(Some(3312), HOUR, 2, GaugeLevel::AtRisk),
+        },
+    ]
+}
+
+fn job(name: &str, kind: &str, subject: &str, schedule: &str, next: Option<i64>) -> JobView {
+    JobView {
+        name: name.into(),
+        source: name.into(),
+        kind: kind.to_owned(),
+        subject: subject.to_owned(),
+        repository: "vault-a".into(),
+        schedule: Some("*/15 * * * *".to_owned()),
+        schedule_words: Some(schedule.to_owned()),
+        enabled: true,
+        disabled_reason: None,
+        next_due: next.map(|minutes| ago(-minutes)),
+        running: None,
+        outcomes: vec![Outcome::Succeeded; 20],
+        durations: (0..20u64)
+            .map(|n| Millis(40_000 + n * n % 7 * 1500 + n * 300))
+            .collect(),
+        sizes: (0..20u64).map(|n| Bytes((1 << 30) + n * n * (1 << 20))).collect(),
+        last_finished_at: Some(ago(17)),
+        last_success_at: Some(ago(17)),
+        failures_in_a_row: 0,
+        last_error: None,
+        verify: EvidenceLevel::Probed,
+    }
+}
+
+/// The jobs.
+pub fn jobs() -> Vec<JobView> {
+    let mut orders = job(
+        "orders-db",
+        "postgres-dump",
+        "orders on backup@db1:5432",
+        "every 15 min",
+        Some(3),
+    );
+    orders.running = Some("run-01hd3k9v2q8r4".into());
+    orders.outcomes[12] = Outcome::Failed;
+    let mut documents = job(
+        "documents",
+        "files",
+        "/srv/documents",
+        "daily at 20:00 UTC",
+        Some(60 * 16 + 48),
+    );
+    documents.outcomes[18] = Outcome::Failed;
+    documents.outcomes[19] = Outcome::Failed;
+    documents.failures_in_a_row = 2;
+    documents.last_error = Some(Failure::permanent(
+        "/srv/documents: Input/output error (os error 5) after 18,204 files",
+        "look at the disk: dmesg | tail; then run the job again",
+    ));
+    documents.last_finished_at = Some(ago(432 - 60));
+    documents.last_success_at = Some(ago(60 * 31));
+    let mut uploads = job(
+        "orders-uploads",
+        "files",
+        "/srv/orders/uploads",
+        "every 30 min",
+        Some(18),
+    );
+    uploads.outcomes[19] = Outcome::Partial;
+    uploads.outcomes[4] = Outcome::Interrupted;
+    let mut catalog = job(
+        "catalog-db",
+        "postgres-dump",
+        "catalog on backup@db2:5432",
+        "every 6 h",
+        Some(170),
+    );
+    catalog.last_finished_at = Some(ago(310));
+    let mut archive = job("archive-2019", "files", "/srv/archive/2019", "monthly", None);
+    archive.enabled = false;
+    archive.disabled_reason = Some("moved to cold storage, INC-41".to_owned());
+    archive.last_finished_at = Some(ago(60 * 24 * 40));
+    vec![archive, catalog, documents, orders, uploads]
+}
+
+fn runs_live() -> Vec<RunView> {
+    let run = |id: &str, job: &str, state, started| Run {
+        id: id.into(),
+        job: job.into(),
+        trigger: Trigger::Schedule { due: ago(1) },
+        queued_at: ago(1),
+        started_at: started,
+        attempt: 1,
+        state,
+        cancel_requested: None,
+        last_error: None,
+    };
+    vec![
+        RunView {
+            run: run("run-01hd3k9v2q8r4", "orders-db", RunState::Running, Some(ago(1))),
+            progress: Some(ProgressView {
+                phase: "dump".to_owned(),
+                current: "public.order_lines".to_owned(),
+                bytes_done: Bytes(640 << 20),
+                bytes_total: Some(Bytes(1230 << 20)),
+                items_done: 7,
+                items_total: Some(23),
+                rate: Bytes(118 << 20),
+                eta: Some(Millis(42_000)),
+                errors: 0,
+                retries: 0,
+            }),
+        },
+        RunView {
+            run: run(
+                "run-01hd3k9v31c7e",
+                "orders-uploads",
+                RunState::WaitingRetry { at: ago(-2) },
+                None,
+            ),
+            progress: None,
+        },
+    ]
+}
+
+fn request(target: RecoveryTarget, snapshot: u64) -> RecoveryRequest {
+    RecoveryRequest {
+        snapshot: snapshot_id(snapshot),
+        repository: "vault-a".into(),
+        target,
+        reason: Some("INC-77".to_owned()),
+        plan_digest: Some("5f1c0a9e".to_owned()),
+    }
+}
+
+fn database_target() -> RecoveryTarget {
+    RecoveryTarget::Database {
+        connection: None,
+        database: "orders_restored_1120_0309".to_owned(),
+    }
+}
+
+fn recovery_live() -> RecoveryView {
+    RecoveryView {
+        recovery: Recovery {
+            id: "rec-01hd3k9x7a0b2".into(),
+            request: request(database_target(), 1),
+            source: Some("orders-db".into()),
+            job: Some("orders-db".into()),
+            kind: "postgres-dump".to_owned(),
+            requested_by: "ana".to_owned(),
+            requested_at: ago(2),
+            started_at: Some(ago(2)),
+            state: RecoveryState::Running,
+            phase: RecoveryPhase::Restore,
+            estimate: Some(Millis::from_secs(250)),
+            cancel_requested: None,
+        },
+        progress: Some(ProgressView {
+            phase: "load".to_owned(),
+            current: "public.customers".to_owned(),
+            bytes_done: Bytes(402 << 20),
+            bytes_total: Some(Bytes(1230 << 20)),
+            items_done: 5,
+            items_total: Some(23),
+            rate: Bytes(9 << 20),
+            eta: Some(Millis(92_000)),
+            errors: 0,
+            retries: 1,
+        }),
+        objective: Some(("orders".into(), Millis::from_secs(30 * MINUTE))),
+    }
+}
+
+/// The alerts, resolved ones too.
+pub fn alerts() -> Vec<AlertRecord> {
+    let alert = |kind: AlertKind, about: &str, message: &str, next: &str, minutes| Alert {
+        key: kind.key(about),
+        kind,
+        severity: kind.severity(),
+        subject: AlertSubject {
+            service: None,
+            job: Some(about.into()),
+            snapshot: None,
+        },
+        message: message.to_owned(),
+        next_step: next.to_owned(),
+        opened_at: ago(minutes),
+        acknowledged: None,
+    };
+    let open = |alert| AlertRecord {
+        alert,
+        resolved_at: None,
+        resolution: None,
+    };
+    let mut uploads = alert(
+        AlertKind::BackupPartial,
+        "orders-uploads",
+        "3 files of orders-uploads could not be read",
+        "look at the run's list of files, fix their permissions, run the job again",
+        12,
+    );
+    uploads.acknowledged = Some(Acknowledgement {
+        by: "ana".to_owned(),
+        at: ago(9),
+        note: Some("permissions, on it".to_owned()),
+    });
+    vec![
+        open(alert(
+            AlertKind::RpoBreached,
+            "documents",
+            "documents would lose 7h12m, 6h are promised",
+            "run job documents now; if it fails again, restore the disk first: dmesg shows I/O errors",
+            72,
+        )),
+        open(alert(
+            AlertKind::BackupFailedTwice,
+            "documents",
+            "job documents failed twice: Input/output error (os error 5) after 18,204 files",
+            "look at the disk: dmesg | tail; then run the job again",
+            132,
+        )),
+        open(uploads),
+        open(alert(
+            AlertKind::RpoAtRisk,
+            "catalog",
+            "catalog would lose 5h10m, 6h are promised",
+            "run job catalog-db now",
+            21,
+        )),
+        AlertRecord {
+            alert: alert(
+                AlertKind::BackupFailed,
+                "orders-db",
+                "connection refused",
+                "is the server up?",
+                60 * 20,
+            ),
+            resolved_at: Some(ago(60 * 19)),
+            resolution: Some("the next run succeeded".to_owned()),
+        },
+        AlertRecord {
+            alert: alert(
+                AlertKind::RepositoryUnreachable,
+                "vault-a",
+                "vault-a does not answer",
+                "mount it",
+                60 * 50,
+            ),
+            resolved_at: Some(ago(60 * 48)),
+            resolution: Some("vault-a answers".to_owned()),
+        },
+    ]
+}
+
+fn database_facts() -> DatabaseFacts {
+    let tables = [
+        ("public.customers", 48_210),
+        ("public.order_lines", 1_204_881),
+        ("public.orders", 310_402),
+    ];
+    DatabaseFacts {
+        name: "orders".to_owned(),
+        server_version: "15.14".to_owned(),
+        tool_version: "15.14".to_owned(),
+        system_identifier: Some("7412098812345678901".to_owned()),
+        row_counts: tables
+            .into_iter()
+            .map(|(name, rows)| (name.to_owned(), rows))
+            .collect::<BTreeMap<_, _>>(),
+        tables: 23,
+    }
+}
+
+/// One snapshot of many; the number decides everything about it.
+pub fn snapshot(number: u64) -> SnapshotRecord {
+    let minutes = i64::try_from(number * 15 + 2).unwrap();
+    let (job, kind) = match number % 4 {
+        0 => ("documents", "files"),
+        1 => ("orders-db", "postgres-dump"),
+        2 => ("orders-uploads", "files"),
+        _ => ("catalog-db", "postgres-dump"),
+    };
+    let level = match number % 7 {
+        0 => EvidenceLevel::Written,
+        1 => EvidenceLevel::Probed,
+        2 => EvidenceLevel::Checksummed,
+        3 => EvidenceLevel::Decoded,
+        _ => EvidenceLevel::Restored,
+    };
+    let failure = (number % 11 == 4).then(|| EvidenceFailure {
+        level: EvidenceLevel::Decoded,
+        at: ago(minutes - 1),
+        message: "blob 3f2a91c0 has another hash than its name; pack a81e4420 is damaged".to_owned(),
+    });
+    let level = if failure.is_some() {
+        EvidenceLevel::Written
+    } else {
+        level
+    };
+    let partial = number % 13 == 6;
+    SnapshotRecord {
+        id: snapshot_id(number),
+        repository: "vault-a".into(),
+        source: Some(job.into()),
+        job: Some(job.into()),
+        run: Some("run-01hd3k9v2q8r4".into()),
+        kind: kind.to_owned(),
+        taken_at: ago(minutes),
+        committed_at: ago(minutes - 1),
+        host: "db1".to_owned(),
+        paths: vec![if kind == "files" {
+            format!("/srv/{job}")
+        } else {
+            "/orders".to_owned()
+        }],
+        tags: vec!["nightly".to_owned()],
+        comment: (number == 1).then(|| "before the migration of INC-77".to_owned()),
+        size: Bytes((1 << 30) + number * 37 * (1 << 20)),
+        added: Bytes(if number == 5 {
+            700 << 20
+        } else {
+            (3 << 20) + number * 111_111
+        }),
+        files: 1204 + number,
+        duration: Millis(42_000 + number * 97),
+        partial,
+        errors: if partial { 3 } else { 0 },
+        database: (kind == "postgres-dump").then(database_facts),
+        evidence: Evidence {
+            level,
+            at: ago((minutes - 3).max(1)),
+            failure,
+        },
+        vanished_at: (number == 9).then(|| ago(60)),
+    }
+}
+
+/// The runs of a job, newest first.
+pub fn runs(job: &JobName) -> Vec<RunRecord> {
+    let run = |number: u64| {
+        let outcome = match number {
+            1 if job.0 == "documents" => Outcome::Failed,
+            5 => Outcome::Partial,
+            9 => Outcome::Cancelled,
+            _ => Outcome::Succeeded,
+        };
+        let end = ago(i64::try_from(number * 15 + 2).unwrap());
+        RunRecord {
+            id: format!("run-01hd3k{number:07}").into(),
+            job: job.clone(),
+            trigger: if number == 3 {
+                Trigger::Manual { by: "ana".to_owned() }
+            } else {
+                Trigger::Schedule { due: end }
+            },
+            queued_at: end,
+            started_at: Some(end),
+            finished_at: end,
+            outcome,
+            attempts: if number == 4 { 2 } else { 1 },
+            duration: Millis(42_100 + number * 310),
+            stats: RunStats {
+                files: 1204 + number,
+                files_changed: 17,
+                size: Bytes(1230 << 20),
+                read: Bytes(40 << 20),
+                added: Bytes(3 << 20),
+                errors: u64::from(outcome == Outcome::Partial) * 3,
+            },
+            snapshot: (outcome == Outcome::Succeeded).then(|| snapshot_id(number)),
+            error: (outcome == Outcome::Failed)
+                .then(|| Failure::permanent("/srv/documents: Input/output error (os error 5)", "look at the disk")),
+            item_errors: if outcome == Outcome::Partial {
+                vec!["/srv/orders/uploads/a.pdf: Permission denied".to_owned()]
+            } else {
+                Vec::new()
+            },
+        }
+    };
+    (1..40).map(run).collect()
+}
+
+/// The recoveries that have ended.
+pub fn recoveries() -> Vec<RecoveryRecord> {
+    let record = |number: u64| {
+        let verification = number != 2;
+        let target = if verification {
+            RecoveryTarget::Scratch {
+                level: EvidenceLevel::Probed,
+            }
+        } else {
+            RecoveryTarget::Directory {
+                path: "/var/tmp/restore-docs".into(),
+                include: Vec::new(),
+                subpath: None,
+                delta: false,
+            }
+        };
+        let failed = number == 3;
+        let start = ago(i64::try_from(number * 95).unwrap());
+        RecoveryRecord {
+            id: format!("rec-01hd3k{number:07}").into(),
+            request: request(target, number),
+            source: Some("orders-db".into()),
+            job: Some(if verification { "orders-db" } else { "documents" }.into()),
+            kind: "postgres-dump".to_owned(),
+            requested_by: if verification { "agent" } else { "luis" }.to_owned(),
+            requested_at: start,
+            started_at: Some(start),
+            finished_at: start + chrono::Duration::seconds(252),
+            outcome: if failed { Outcome::Failed } else { Outcome::Succeeded },
+            evidence: Some(if failed {
+                EvidenceLevel::Restored
+            } else {
+                EvidenceLevel::Probed
+            }),
+            written: Bytes(1230 << 20),
+            items: 23,
+            phases: vec![
+                PhaseTime {
+                    phase: RecoveryPhase::Plan,
+                    took: Millis(1_200),
+                },
+                PhaseTime {
+                    phase: RecoveryPhase::Restore,
+                    took: Millis(198_000),
+                },
+                PhaseTime {
+                    phase: RecoveryPhase::Verify,
+                    took: Millis(48_000),
+                },
+                PhaseTime {
+                    phase: RecoveryPhase::Cleanup,
+                    took: Millis(4_800),
+                },
+            ],
+            findings: vec![
+                Finding {
+                    what: "rows of public.orders".to_owned(),
+                    ok: true,
+                    detail: "310,402, as recorded with the dump".to_owned(),
+                },
+                Finding {
+                    what: "probe: newest order".to_owned(),
+                    ok: !failed,
+                    detail: "expected at most 1 h before the dump, found 3 h 12 min".to_owned(),
+                },
+            ],
+            error: failed
+                .then(|| Failure::permanent("the probe \"newest order\" did not hold", "look at the source's clock")),
+        }
+    };
+    (1..12).map(record).collect()
+}
+
+/// The newest events, newest first.
+pub fn journal() -> Vec<EventRecord> {
+    let event = |number: u64| match number % 8 {
+        0 => Event::RunQueued {
+            run: "run-01hd3k9v2q8r4".into(),
+            job: "orders-db".into(),
+            trigger: Trigger::Schedule { due: ago(1) },
+        },
+        1 => Event::RunStarted {
+            run: "run-01hd3k9v2q8r4".into(),
+            attempt: 1,
+        },
+        2 => Event::SnapshotRecorded {
+            snapshot: snapshot(number),
+        },
+        3 => Event::EvidenceRaised {
+            snapshot: snapshot_id(number),
+            level: EvidenceLevel::Probed,
+        },
+        4 => Event::AlertAcknowledged {
+            key: AlertKind::BackupPartial.key("orders-uploads"),
+            by: "ana".to_owned(),
+            note: Some("permissions, on it".to_owned()),
+        },
+        5 => Event::RunFinished {
+            record: runs(&"documents".into())[0].clone(),
+        },
+        6 => Event::AlertOpened {
+            alert: alerts()[0].alert.clone(),
+        },
+        _ => Event::CommandRefused {
+            command: "start recovery".to_owned(),
+            reason: "database orders exists on backup@db1:5432".to_owned(),
+        },
+    };
+    let record = |number: u64| EventRecord {
+        seq: 1207 - number,
+        at: ago(i64::try_from(number * 3).unwrap()),
+        actor: match number % 8 {
+            4 | 7 => Actor {
+                name: "ana".to_owned(),
+                host: "laptop-7".to_owned(),
+                via: "console".to_owned(),
+            },
+            _ => Actor::agent("vault-1"),
+        },
+        version: 1,
+        event: event(number),
+        previous_hash: snapshot_id(5000 + number).0,
+        hash: snapshot_id(4999 + number).0,
+    };
+    (0..120).map(record).collect()
+}
+
+/// A directory of any snapshot.
+pub fn tree(path: &str) -> Vec<TreeEntryView> {
+    let entry = |name: &str, kind: &str, size: u64, mode: &str| TreeEntryView {
+        name: name.to_owned(),
+        kind: kind.to_owned(),
+        size: Bytes(size),
+        mode: mode.to_owned(),
+        modified: Some(ago(60 * 10)),
+        link_target: (kind == "symlink").then(|| "contracts/2026".to_owned()),
+    };
+    match path {
+        "/" => vec![entry("srv", "dir", 0, "drwxr-xr-x")],
+        "/srv" => vec![entry("documents", "dir", 0, "drwxr-x---")],
+        _ => vec![
+            entry("contracts", "dir", 0, "drwxr-x---"),
+            entry("invoices", "dir", 0, "drwxr-x---"),
+            entry("current", "symlink", 0, "lrwxrwxrwx"),
+            entry("inventory.csv", "file", 48_211, "-rw-r-----"),
+            entry("logo.png", "file", 7_400_112, "-rw-r--r--"),
+            entry("readme.md", "file", 4_204, "-rw-r--r--"),
+        ],
+    }
+}
+
+/// The beginning of any file.
+pub fn content(path: &str) -> Vec<u8> {
+    if path.ends_with(".png") {
+        (0..=255).cycle().take(600).collect()
+    } else {
+        b"# Documents\n\nContracts and invoices of all customers.\nAsk luis before moving anything.\n".to_vec()
+    }
+}
+
+/// The plan of any request.
+pub fn plan(request: &RecoveryRequest) -> RecoveryPlan {
+    let overwrites = match &request.target {
+        RecoveryTarget::Directory { delta: true, .. } => 214,
+        _ => 0,
+    };
+    let short = request.snapshot.short();
+    RecoveryPlan {
+        request: request.clone(),
+        kind: "postgres-dump".to_owned(),
+        source: Some("orders-db".into()),
+        recover_to: ago(17),
+        evidence: EvidenceLevel::Probed,
+        from: "vault-a, /srv/backup/vault-a".to_owned(),
+        target_identity: "db1, PostgreSQL 15.14, primary, system identifier 7412098812345678901".to_owned(),
+        items: 23,
+        fetch: Bytes(310 << 20),
+        write: Bytes(1230 << 20),
+        overwrites,
+        overwrites_sample: if overwrites > 0 {
+            vec![
+                "/var/tmp/restore/readme.md".to_owned(),
+                "/var/tmp/restore/inventory.csv".to_owned(),
+            ]
+        } else {
+            Vec::new()
+        },
+        target_free: Some(Bytes(84 << 30)),
+        estimate: Some(Millis::from_secs(252)),
+        estimate_p90: Some(Millis::from_secs(380)),
+        estimate_samples: 6,
+        blockers: match &request.target {
+            RecoveryTarget::Database { database, .. } if database == "orders" => {
+                vec!["database orders exists on db1; a restore never writes into an existing database".to_owned()]
+            }
+            _ => Vec::new(),
+        },
+        warnings: vec!["orders-db is being written to; what came after 02:55 is not in this snapshot".to_owned()],
+        undo: "drop database orders_restored_1120_0312".to_owned(),
+        command: format!("lifeboat restore {short} --target {}", request.target.display()),
+        restic_command: format!(
+            "restic -r /srv/backup/vault-a dump {short} /orders/orders.dump | pg_restore -d orders_restored"
+        ),
+        digest: "5f1c0a9e".to_owned(),
+    }
+}

@@ -1,0 +1,49 @@
+//! The private server that tests and the demo share.
+
+use lifeboat::clock::Clock;
+use lifeboat::sandbox::server::{ServerOptions, reap};
+
+use crate::world::server;
+
+#[tokio::test]
+async fn it_is_never_root_listens_nowhere_and_goes_with_its_handle() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = server(dir.path(), ServerOptions::default()).await;
+    let pid = server.pid().unwrap();
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let uid = status.lines().find(|line| line.starts_with("Uid:")).unwrap();
+    assert!(!uid.split_whitespace().any(|word| word == "0"), "{uid}");
+    let words = std::fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap();
+    assert!(words.contains("listen_addresses=\0"), "{words}");
+    drop(server);
+    assert!(!std::path::Path::new(&format!("/proc/{pid}")).exists());
+}
+
+#[tokio::test]
+async fn a_server_whose_parent_was_killed_is_found_by_its_pid_file() {
+    let dir = tempfile::tempdir().unwrap();
+    let clock = Clock::system();
+    let server = server(dir.path(), ServerOptions::default()).await;
+    let pid = server.pid().unwrap();
+    std::mem::forget(server);
+    // A number that now belongs to somebody else must be left alone.
+    std::fs::write(dir.path().join("server.pid"), "1").unwrap();
+    reap(dir.path(), &clock);
+    std::fs::write(dir.path().join("server.pid"), pid.to_string()).unwrap();
+    reap(dir.path(), &clock);
+    let state = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    // Its parent, this test, lives on, so what is left of it is a zombie at most.
+    assert!(state.is_empty() || state.contains(" Z "), "{state}");
+}
+
+#[tokio::test]
+async fn a_directory_with_a_long_path_gets_its_socket_elsewhere() {
+    let dir = tempfile::tempdir().unwrap();
+    let long = dir.path().join("x".repeat(90));
+    std::fs::create_dir(&long).unwrap();
+    let server = server(&long, ServerOptions::default()).await;
+    let sockets = std::path::PathBuf::from(server.connection().host);
+    assert!(!sockets.starts_with(&long) && sockets.exists());
+    drop(server);
+    assert!(!sockets.exists());
+}
