@@ -3,6 +3,7 @@
 //! Needs `restic` (`apt-get install restic`); a missing one is a failure, never a skip.
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::fs::{self, File};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt, symlink};
@@ -135,19 +136,25 @@ fn fingerprint(root: &Path) -> BTreeMap<Vec<u8>, String> {
             meta.mtime_nsec()
         );
         if meta.is_file() {
-            line += &format!(" {} {}", meta.len(), lifeboat::repo::Id::of(&fs::read(&path).unwrap()));
+            write!(
+                line,
+                " {} {}",
+                meta.len(),
+                lifeboat::repo::Id::of(&fs::read(&path).unwrap())
+            )
+            .unwrap();
         }
         if meta.is_symlink() {
-            line += &format!(" -> {:?}", fs::read_link(&path).unwrap());
+            write!(line, " -> {}", fs::read_link(&path).unwrap().display()).unwrap();
         }
         let mut names: Vec<_> = xattr::list(&path).unwrap().collect();
         names.sort();
         for name in names {
-            line += &format!(" {name:?}={:?}", xattr::get(&path, &name).unwrap());
+            write!(line, " {}={:?}", name.display(), xattr::get(&path, &name).unwrap()).unwrap();
         }
         if meta.is_file() && meta.nlink() > 1 {
             let others = inodes.entry(meta.ino()).or_insert_with(|| b"linked".to_vec());
-            line += &format!(" {}", String::from_utf8_lossy(others));
+            write!(line, " {}", String::from_utf8_lossy(others)).unwrap();
         }
         if meta.is_dir() {
             todo.extend(fs::read_dir(&path).unwrap().map(|entry| entry.unwrap().path()));

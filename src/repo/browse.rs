@@ -225,19 +225,18 @@ impl Repository {
             path: path.to_owned(),
         };
         let mut tree = snapshot.snapshot.tree;
-        // Collected before the first await, so that the future can be spawned: an iterator over borrowed parts cannot.
+        // A list, because the iterator with its closure could not move between threads.
         let parts: Vec<&str> = path
             .split('/')
             .filter(|part| !part.is_empty() && *part != ".")
             .collect();
-        let mut parts = parts.into_iter().peekable();
-        while let Some(part) = parts.next() {
+        for (position, part) in parts.iter().enumerate() {
             let nodes = self.load_tree(index, &tree).await?;
-            let matches = |node: &Node| node.name == part.as_bytes() || node.display_name() == part;
+            let matches = |node: &Node| node.name == part.as_bytes() || node.display_name() == *part;
             let node = nodes.into_iter().find(matches).ok_or_else(missing)?;
             match node.subtree {
                 Some(subtree) => tree = subtree,
-                None if parts.peek().is_none() => return Ok(Found::Node(Box::new(node))),
+                None if position + 1 == parts.len() => return Ok(Found::Node(Box::new(node))),
                 None => return Err(missing()),
             }
         }

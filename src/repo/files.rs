@@ -1,5 +1,6 @@
 //! Whole files of a repository on a store: snapshots, index files, locks; and the one place that repeats requests.
 
+use std::cell::RefCell;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
@@ -174,6 +175,20 @@ fn pause(attempt: u32) -> Duration {
     Duration::from_millis(base + getrandom::u64().unwrap_or(0) % base)
 }
 
+thread_local! {
+    /// Making a context costs more than unpacking a small blob with it.
+    static CONTEXT: RefCell<Option<zstd::bulk::Decompressor<'static>>> = const { RefCell::new(None) };
+}
+
+fn decompress(packed: &[u8], length: usize) -> std::io::Result<Vec<u8>> {
+    CONTEXT.with_borrow_mut(|context| match context {
+        Some(context) => context.decompress(packed, length),
+        None => context
+            .insert(zstd::bulk::Decompressor::new()?)
+            .decompress(packed, length),
+    })
+}
+
 /// Opens, decompresses and verifies one blob.
 pub(crate) fn decode_blob(
     key: &crypto::CipherKey,
@@ -186,9 +201,7 @@ pub(crate) fn decode_blob(
         .open_in_place(sealed)
         .map_err(|_| damaged("it does not authenticate"))?;
     let plain = match plain_length {
-        Some(length) => {
-            zstd::bulk::decompress(plain, length as usize).map_err(|_| damaged("it does not decompress"))?
-        }
+        Some(length) => decompress(plain, length as usize).map_err(|_| damaged("it does not decompress"))?,
         None => plain.to_vec(),
     };
     if Id::of(&plain) == *id {

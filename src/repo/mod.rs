@@ -327,6 +327,7 @@ impl Repository {
             *loaded = LoadedIndex::default();
         }
         let missing: Vec<String> = names.into_iter().filter(|name| !loaded.files.contains(name)).collect();
+        // Owned names, so that the future can move between threads.
         let loads = missing
             .clone()
             .into_iter()

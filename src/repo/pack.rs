@@ -118,9 +118,10 @@ impl PackBuilder {
         }
     }
 
-    /// How many bytes of blobs it holds.
-    pub fn len(&self) -> usize {
-        self.data.len()
+    /// Whether a blob of `length` bytes, and the header, still fit into the memory the pack began with.
+    pub fn has_room(&self, length: usize) -> bool {
+        let header = (self.blobs.len() + 1) * COMPRESSED_ENTRY + OVERHEAD + 4;
+        self.data.len() + length + header <= self.data.capacity()
     }
 
     /// Whether it holds no blob.

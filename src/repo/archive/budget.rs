@@ -10,7 +10,7 @@ const LOOK: Duration = Duration::from_millis(100);
 
 /// A number of bytes to share.
 #[derive(Debug)]
-pub(super) struct Budget {
+pub(in crate::repo) struct Budget {
     total: u64,
     free: Mutex<u64>,
     returned: Condvar,

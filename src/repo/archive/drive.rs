@@ -16,7 +16,7 @@ use super::exclude::Excludes;
 use super::read::FileJob;
 use super::scan::{Base, Entry, Known, Scanner, Slot, item};
 use super::ticket::Ticket;
-use super::{BackupOptions, meta};
+use super::{BackupOptions, ItemError, meta};
 use crate::repo::DESCRIPTION_NAME;
 use crate::repo::error::{RepoError, plain};
 use crate::repo::id::Id;
@@ -31,9 +31,15 @@ pub(super) struct Targets {
 }
 
 impl Targets {
-    pub(super) fn new(paths: &[PathBuf]) -> Self {
+    /// The paths that are there, and an error for each that is not, also below another path that is.
+    pub(super) fn new(paths: &[PathBuf]) -> (Self, Vec<ItemError>) {
         let mut root = Self::default();
+        let mut missing = Vec::new();
         for path in paths {
+            if let Err(error) = std::fs::symlink_metadata(path) {
+                missing.push(item(path, &plain(&error)));
+                continue;
+            }
             let mut here = &mut root;
             for part in path.components() {
                 if let Component::Normal(name) = part {
@@ -42,7 +48,7 @@ impl Targets {
             }
             here.named = true;
         }
-        root
+        (root, missing)
     }
 }
 
@@ -70,7 +76,16 @@ type Walk = Result<(), Stopped>;
 
 impl Driver<'_> {
     /// Walks everything; `before` is the root tree of the parent snapshot.
-    pub(super) fn run(&mut self, targets: &Targets, before: Option<Id>, description: Option<Node>) -> Walk {
+    pub(super) fn run(
+        &mut self,
+        targets: &Targets,
+        missing: Vec<ItemError>,
+        before: Option<Id>,
+        description: Option<Node>,
+    ) -> Walk {
+        for error in missing {
+            self.say(Event::Error(error))?;
+        }
         self.say(Event::Enter(before))?;
         let mut description = description;
         if targets.named {

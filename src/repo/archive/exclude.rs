@@ -71,6 +71,6 @@ mod tests {
         ] {
             assert_eq!(excludes.matches(Path::new(path), is_dir), expected, "{path}");
         }
-        assert!(Excludes::new(&["a[".to_owned()], Path::new("/")).is_err());
+        assert!(Excludes::new(&["[z-a]".to_owned()], Path::new("/")).is_err());
     }
 }

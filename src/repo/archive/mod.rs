@@ -29,6 +29,8 @@ mod scan;
 pub(crate) mod session;
 
 pub mod stream;
+#[cfg(test)]
+mod tests;
 mod ticket;
 mod upload;
 
@@ -124,7 +126,7 @@ impl Default for BackupOptions {
             parent: Parent::Auto,
             compression: Compression::Auto,
             description: serde_json::Map::new(),
-            memory_budget_bytes: 64 << 20,
+            memory_budget_bytes: 32 << 20,
             cpu_threads: None,
             pack_bytes: 16 << 20,
         }
@@ -324,7 +326,7 @@ impl Walk {
         let description = self.describe()?;
         let (files, file_jobs) = crossbeam_channel::bounded(256);
         let (events, inbox) = crossbeam_channel::bounded(WAITING_EVENTS);
-        let (this, targets) = (&self, Targets::new(&self.options.paths));
+        let (this, (targets, missing)) = (&self, Targets::new(&self.options.paths));
         std::thread::scope(|scope| {
             for _ in 0..SCANNERS {
                 scope.spawn(|| this.scanner.run());
@@ -344,7 +346,7 @@ impl Walk {
                     linked,
                 };
                 // A driver that was stopped says so by not ending the root.
-                let _ = driver.run(&targets, this.before, description);
+                let _ = driver.run(&targets, missing, this.before, description);
                 this.scanner.close();
             });
             // The inbox moves into the builder, so that a driver whose builder has stopped stops too.

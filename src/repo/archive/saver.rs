@@ -147,7 +147,7 @@ impl Saver {
 
 /// Feeds the pool.
 #[derive(Debug, Clone)]
-pub(super) struct Feed {
+pub(in crate::repo) struct Feed {
     jobs: Sender<Job>,
     shared: Arc<Shared>,
 }
@@ -165,7 +165,7 @@ impl Feed {
     }
 
     /// Hands over a tree and returns its name.
-    pub(super) fn tree(&self, data: Vec<u8>) -> Result<Id, Stopped> {
+    pub(in crate::repo) fn tree(&self, data: Vec<u8>) -> Result<Id, Stopped> {
         let id = Id::of(&data);
         if !self.shared.index.has(BlobKind::Tree, &id) {
             self.send(Job::Tree { data, id })?;
@@ -244,12 +244,14 @@ impl Shared {
         self.added.stored.fetch_add(sealed.len() as u64, Ordering::Relaxed);
         let full = {
             let mut pack = lock(&self.packs[kind as usize]);
-            if pack.is_empty() {
-                *pack = PackBuilder::new(self.pack_bytes);
-            }
+            let is_full = !pack.has_room(sealed.len()) || pack.count() >= MAX_BLOBS_PER_PACK;
+            let full = is_full.then(|| {
+                // A blob that is larger than a pack gets one to itself.
+                let capacity = self.pack_bytes.max(sealed.len() + 1024);
+                std::mem::replace(&mut *pack, PackBuilder::new(capacity))
+            });
             pack.push(kind, id, sealed, plain_length);
-            let is_full = pack.len() >= self.pack_bytes || pack.count() >= MAX_BLOBS_PER_PACK;
-            is_full.then(|| std::mem::replace(&mut *pack, PackBuilder::new(0)))
+            full.filter(|full| !full.is_empty())
         };
         if let Some(full) = full {
             self.close(full);

@@ -26,32 +26,32 @@ use crate::repo::{PROGRAM_VERSION, Repository, host};
 const WAITING_PACKS: usize = 1;
 
 /// The sizes of a pipeline.
-pub(super) struct Sizes {
-    pub(super) compression: Compression,
-    pub(super) memory_budget_bytes: u64,
-    pub(super) cpu_threads: Option<usize>,
-    pub(super) pack_bytes: usize,
+pub(in crate::repo) struct Sizes {
+    pub(in crate::repo) compression: Compression,
+    pub(in crate::repo) memory_budget_bytes: u64,
+    pub(in crate::repo) cpu_threads: Option<usize>,
+    pub(in crate::repo) pack_bytes: usize,
 }
 
 /// The labels of a snapshot.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Labels {
-    pub(super) paths: Vec<String>,
-    pub(super) tags: Vec<String>,
-    pub(super) excludes: Vec<String>,
-    pub(super) hostname: Option<String>,
-    pub(super) comment: Option<String>,
-    pub(super) parent: Option<Id>,
+pub(in crate::repo) struct Labels {
+    pub(in crate::repo) paths: Vec<String>,
+    pub(in crate::repo) tags: Vec<String>,
+    pub(in crate::repo) excludes: Vec<String>,
+    pub(in crate::repo) hostname: Option<String>,
+    pub(in crate::repo) comment: Option<String>,
+    pub(in crate::repo) parent: Option<Id>,
 }
 
 /// A backup under way.
 #[derive(Debug)]
-pub(super) struct Session {
-    pub(super) repo: Repository,
-    pub(super) progress: Arc<Progress>,
-    pub(super) stop: Stop,
-    pub(super) chunker: Arc<Chunker>,
-    pub(super) budget: Arc<Budget>,
+pub(in crate::repo) struct Session {
+    pub(in crate::repo) repo: Repository,
+    pub(in crate::repo) progress: Arc<Progress>,
+    pub(in crate::repo) stop: Stop,
+    pub(in crate::repo) chunker: Arc<Chunker>,
+    pub(in crate::repo) budget: Arc<Budget>,
     saver: Option<Saver>,
     uploads: Option<JoinHandle<()>>,
     lock: Lock,
@@ -60,7 +60,7 @@ pub(super) struct Session {
 }
 
 impl Session {
-    pub(super) async fn begin(
+    pub(in crate::repo) async fn begin(
         repo: &Repository,
         sizes: Sizes,
         progress: Arc<Progress>,
@@ -103,7 +103,7 @@ impl Session {
     }
 
     /// A handle for feeding the pool; all must be gone before [`Session::commit`].
-    pub(super) fn feed(&self) -> Result<Feed, RepoError> {
+    pub(in crate::repo) fn feed(&self) -> Result<Feed, RepoError> {
         self.saver
             .as_ref()
             .map(Saver::feed)
@@ -131,7 +131,7 @@ impl Session {
     }
 
     /// Ends without a snapshot and returns why; what is stored already stays, indexed.
-    pub(super) async fn abort(mut self) -> RepoError {
+    pub(in crate::repo) async fn abort(mut self) -> RepoError {
         let drained = self.drain(&mut BackupStats::default()).await;
         let _ = self.lock.release().await;
         self.progress.set_phase(Phase::Done);
@@ -139,7 +139,7 @@ impl Session {
     }
 
     /// Writes packs, index and snapshot, in this order.
-    pub(super) async fn commit(
+    pub(in crate::repo) async fn commit(
         mut self,
         tree: Id,
         labels: Labels,

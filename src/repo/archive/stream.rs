@@ -54,7 +54,7 @@ impl Default for StreamOptions {
             paths: Vec::new(),
             parent: Parent::None,
             compression: Compression::Auto,
-            memory_budget_bytes: 64 << 20,
+            memory_budget_bytes: 32 << 20,
         }
     }
 }

@@ -17,6 +17,8 @@ mod meta;
 mod plan;
 mod select;
 mod target;
+#[cfg(test)]
+mod tests;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
