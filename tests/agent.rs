@@ -8,13 +8,14 @@ use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use lifeboat::clock::Clock;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
 
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// A configuration of its own, with a repository, some files and an agent of its own.
 struct World {
@@ -122,9 +123,9 @@ impl World {
     }
 
     fn wait_until(&self, what: &str, mut holds: impl FnMut(&Self) -> bool) {
-        let begun = Instant::now();
+        let begun = Clock::system().monotonic();
         while !holds(self) {
-            assert!(begun.elapsed() < PATIENCE, "{what} did not come about");
+            assert!(Clock::system().elapsed(begun) < PATIENCE, "{what} did not come about");
             pause(50);
         }
     }
@@ -142,9 +143,8 @@ impl Drop for World {
     }
 }
 
-#[expect(clippy::disallowed_methods, reason = "a test waits for another process")]
 fn pause(millis: u64) {
-    std::thread::sleep(Duration::from_millis(millis));
+    Clock::system().block(Duration::from_millis(millis));
 }
 
 fn said(output: &Output) -> String {

@@ -1,5 +1,7 @@
 //! The command line as scripts and people meet it: help, errors, exit codes, JSON.
 
+use std::fmt::Write as _;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
@@ -44,11 +46,7 @@ fn the_help_is_what_it_was() {
         &["demo", "-h"],
     ] {
         let output = lifeboat(dir.path(), args);
-        all.push_str(&format!(
-            "$ lifeboat {}\n{}\n",
-            args.join(" "),
-            said(dir.path(), &output)
-        ));
+        let _ = writeln!(all, "$ lifeboat {}\n{}", args.join(" "), said(dir.path(), &output));
     }
     assert!(
         all.lines().all(|line| line.chars().count() <= 100),
@@ -62,9 +60,13 @@ fn errors_say_what_why_and_what_next() {
     let dir = tempfile::tempdir().unwrap();
     std::fs::write(dir.path().join("password"), "secret\n").unwrap();
     std::fs::write(dir.path().join("garbled.toml"), "site = [\n").unwrap();
+    std::fs::set_permissions(dir.path().join("garbled.toml"), PermissionsExt::from_mode(0o600)).unwrap();
+    std::fs::write(dir.path().join("open.toml"), "site = \"x\"\n").unwrap();
+    std::fs::set_permissions(dir.path().join("open.toml"), PermissionsExt::from_mode(0o644)).unwrap();
     let mut all = String::new();
     for args in [
         &["--no-such-option"][..],
+        &["--config", "open.toml", "config", "check"],
         &["no-such-verb"],
         &["status"],
         &["--json", "status"],
@@ -78,11 +80,7 @@ fn errors_say_what_why_and_what_next() {
         &["init", "--yes"],
     ] {
         let output = lifeboat(dir.path(), args);
-        all.push_str(&format!(
-            "$ lifeboat {}\n{}\n",
-            args.join(" "),
-            said(dir.path(), &output)
-        ));
+        let _ = writeln!(all, "$ lifeboat {}\n{}", args.join(" "), said(dir.path(), &output));
     }
     insta::assert_snapshot!(all);
 }
