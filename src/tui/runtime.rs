@@ -96,6 +96,8 @@ struct Console<L> {
     /// The shortest time between two frames that nobody asked for with a key.
     pace: Duration,
     leaving: Option<bool>,
+    /// When it came back from a suspension.
+    resumed: Option<std::time::Instant>,
 }
 
 /// Whether and how soon the screen has to be drawn.
@@ -128,6 +130,7 @@ impl<L: Link> Console<L> {
             inbox,
             pace: Duration::from_millis(if over_ssh { 500 } else { 250 }),
             leaving: None,
+            resumed: None,
         })
     }
 
@@ -162,7 +165,8 @@ impl<L: Link> Console<L> {
                 asked = signals.next() => {
                     match asked {
                         Asked::End => return Ok(self.exit_note(false)),
-                        Asked::Stop => self.suspend(signals)?,
+                        _ if self.is_echo() => {}
+                        Asked::Stop => self.suspend()?,
                         // Somebody stopped us without asking; what they left on the terminal is not ours.
                         Asked::GoOn => self.come_back()?,
                     }
@@ -176,7 +180,7 @@ impl<L: Link> Console<L> {
                         self.typed(event)?;
                     }
                     if self.app.suspend_asked {
-                        self.suspend(signals)?;
+                        self.suspend()?;
                     }
                     dirty = Dirty::Now;
                 }
@@ -276,13 +280,18 @@ impl<L: Link> Console<L> {
         });
     }
 
-    fn suspend(&mut self, signals: &mut Signals) -> Result<(), TuiError> {
+    fn suspend(&mut self) -> Result<(), TuiError> {
         self.app.suspend_asked = false;
         self.terminal.suspend()?;
-        // What our own signals left in the queue has been answered just now.
-        let _ = signals.stop.recv().now_or_never();
-        let _ = signals.go_on.recv().now_or_never();
+        self.resumed = Some(self.clock.monotonic());
         self.repaint_at_new_size()
+    }
+
+    /// Whether a signal is but the echo of a suspension that has ended just now: what we sent ourselves and what woke us
+    /// reach this loop only after we are awake.
+    fn is_echo(&self) -> bool {
+        self.resumed
+            .is_some_and(|at| self.clock.elapsed(at) < Duration::from_secs(1))
     }
 
     fn come_back(&mut self) -> Result<(), TuiError> {

@@ -289,12 +289,12 @@ fn countdown(view: &RecoveryView, taken: Millis, detail: &mut Detail<'_>) {
     let fraction = taken.0 as f64 / objective.0.max(1) as f64;
     let (words, role) = match left.0 {
         0 => (
-            format!(" over the {} promised for {service}", words::promise(*objective)),
+            format!(" over the {} of {service}", words::promise(*objective)),
             Role::Crit,
         ),
         _ => (
             format!(
-                " {} left of {} promised for {service}",
+                " {} left of {} for {service}",
                 words::clock(left),
                 words::promise(*objective)
             ),
