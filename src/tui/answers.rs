@@ -1,7 +1,7 @@
 //! Answers: each finds the place its question came from.
 
 use crate::domain::command::Command;
-use crate::domain::recovery::RecoveryRequest;
+use crate::domain::recovery::{RecoveryPlan, RecoveryRequest};
 use crate::domain::snapshot::SnapshotRecord;
 use crate::domain::view::{Page, Query, Receipt};
 
@@ -90,7 +90,7 @@ fn snapshots(app: &mut App, query: &Query, page: Page<SnapshotRecord>) {
     place(&mut app.snapshots, query, page, now);
 }
 
-fn planned(app: &mut App, request: &RecoveryRequest, plan: crate::domain::recovery::RecoveryPlan) {
+fn planned(app: &mut App, request: &RecoveryRequest, plan: RecoveryPlan) {
     if let Some(Overlay::Restore(form)) = &mut app.overlay
         && form.plan == PlanState::Asked
         && form.request().as_ref() == Ok(request)
@@ -107,8 +107,12 @@ fn planned(app: &mut App, request: &RecoveryRequest, plan: crate::domain::recove
 /// A command was carried out: says so, and goes where its effect can be watched.
 fn done(app: &mut App, command: Command, receipt: Receipt) -> Vec<Effect> {
     match command {
-        Command::StartRecovery { .. } => {
+        Command::StartRecovery { request } => {
             let Some(id) = receipt.recovery else { return Vec::new() };
+            let same = |plan: &RecoveryPlan| request.plan_digest.as_ref() == Some(&plan.digest);
+            if let Some(plan) = app.confirmed.take().filter(same) {
+                app.plans.insert(id.clone(), plan);
+            }
             app.say(format!("{id} has begun; it goes on if this console closes"));
             let effects = navigation::go(app, Place::Recoveries);
             if !app.recoveries.select_key(id.as_str()) {

@@ -85,6 +85,7 @@ fn start(form: &mut Restore, app: &mut App) -> Next {
                 Next::Stay
             } else {
                 let dialog = operations::restore_dialog(app, plan);
+                app.confirmed = Some((**plan).clone());
                 app.overlay = Some(Overlay::Dialog(Box::new(dialog.over(form.clone()))));
                 Next::Close
             }

@@ -37,7 +37,7 @@ pub fn loss(service: &ServiceView, look: Look<'_>, width: usize) -> Vec<Span<'st
     let promise = words::promise(gauge.objective);
     let text = match loss {
         Some(loss) => format!("{} of {promise}", words::against(loss, gauge.objective)),
-        None => format!("all, {promise} promised"),
+        None => format!("all, of {promise}"),
     };
     let note = match (level, loss) {
         (GaugeLevel::Met | GaugeLevel::AtRisk, Some(loss)) => {
