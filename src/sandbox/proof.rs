@@ -87,7 +87,46 @@ pub(super) fn differences(before: &Inventory, after: &Inventory) -> (usize, Vec<
 #[cfg(test)]
 mod tests {
     use super::super::documents::Entry;
+    use super::super::server::{PostgresServer, ServerOptions};
     use super::*;
+    use crate::source::postgres::execute;
+
+    #[tokio::test]
+    async fn a_row_that_differs_is_told() {
+        let dir = tempfile::tempdir().unwrap();
+        let clock = Clock::system();
+        let server = PostgresServer::start(dir.path(), ServerOptions::default(), &clock).await;
+        let server = server.expect("apt-get install postgresql");
+        let login = server.login();
+        let sql = async |sql| execute(&login, DATABASE, sql, &clock).await.unwrap();
+        execute(&login, "postgres", "create database shop", &clock)
+            .await
+            .unwrap();
+        sql("create table a as select n, 'x' || n as x from generate_series(1, 9) n; create table b (n int)").await;
+        let mut recorded = DatabaseManifest::default();
+        for (table, content) in contents(&login, DATABASE, &clock).await.unwrap() {
+            recorded.facts.row_counts.insert(table.clone(), content.rows);
+            recorded
+                .fingerprints
+                .extend(content.fingerprint.map(|fingerprint| (table, fingerprint)));
+        }
+        let wrong = async || -> Vec<String> {
+            let lines = tables(&login, &recorded, &clock).await.unwrap();
+            lines
+                .into_iter()
+                .filter(|line| !line.same)
+                .map(|line| line.text)
+                .collect()
+        };
+        assert_eq!(wrong().await, Vec::<String>::new());
+        sql("update a set x = 'y' where n = 5").await;
+        assert_eq!(wrong().await, ["public.a: 9 rows, but the content differs"]);
+        sql("update a set x = 'x5' where n = 5; insert into b values (1); create table c (n int)").await;
+        assert_eq!(
+            wrong().await,
+            ["public.b: has 1 rows, expected 0", "public.c: was not there before"]
+        );
+    }
 
     #[test]
     fn a_missing_a_changed_and_a_surplus_entry_are_told() {

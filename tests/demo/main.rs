@@ -29,7 +29,8 @@ fn demo_until(dir: &Path, word: &str) -> (Child, BufReader<std::process::ChildSt
         }
         line.clear();
     }
-    panic!("the demo ended before it said {word:?}");
+    let status = child.wait().unwrap();
+    panic!("the demo ended ({status}) before it said {word:?}");
 }
 
 /// Processes that have the directory in their command line, zombies excepted.
