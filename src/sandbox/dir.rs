@@ -74,7 +74,7 @@ impl Drop for SandboxDir {
         }
         // Somebody who was just told to stop may still finish a file. What remains, the next demo finds by its mark.
         for _ in 0..100 {
-            match fs::remove_dir_all(&self.path) {
+            match remove_marked(&self.path) {
                 Ok(()) => return,
                 Err(error) if error.kind() == std::io::ErrorKind::NotFound => return,
                 Err(_) => self.clock.block(Duration::from_millis(20)),
@@ -116,6 +116,22 @@ fn is_alive(pid: u32) -> bool {
 
 fn clear(path: &Path, clock: &Clock) -> std::io::Result<()> {
     server::reap(&path.join("server"), clock);
+    remove_marked(path)
+}
+
+/// Removes a sandbox, its mark last: whoever is killed halfway leaves something that is still known as ours.
+fn remove_marked(path: &Path) -> std::io::Result<()> {
+    for entry in fs::read_dir(path)? {
+        let entry = entry?;
+        if entry.file_name() == MARK_NAME {
+            continue;
+        }
+        if entry.file_type()?.is_dir() {
+            fs::remove_dir_all(entry.path())?;
+        } else {
+            fs::remove_file(entry.path())?;
+        }
+    }
     fs::remove_dir_all(path)
 }
 
