@@ -92,10 +92,9 @@ impl Drill<'_> {
             .more(&format!("export RESTIC_PASSWORD_FILE={}", password.display()));
         let documents = self.world.documents();
         self.log.more(&format!(
-            "restic -r {} restore {}:{} --target {}",
+            "restic -r {} restore {} --target / --include {}",
             repository.display(),
             before.documents.id.short(),
-            documents.display(),
             documents.display()
         ));
         if let Some((snapshot, _)) = &before.shop {
