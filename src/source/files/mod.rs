@@ -198,7 +198,7 @@ fn restic_command(subject: &Subject, options: &RestoreOptions) -> String {
         None => (id.to_owned(), target.into_owned()),
         // Every restic can put a path back in its place; only those from 0.16 on can choose the top of the tree.
         Some(path) => match target.strip_suffix(path.trim_end_matches('/')) {
-            Some(root) => {
+            Some(root) if include.is_empty() => {
                 include.push(path.clone());
                 (
                     id.to_owned(),
@@ -209,7 +209,7 @@ fn restic_command(subject: &Subject, options: &RestoreOptions) -> String {
                     },
                 )
             }
-            None => (format!("{id}:{path}"), target.into_owned()),
+            _ => (format!("{id}:{path}"), target.into_owned()),
         },
     };
     let (url, snapshot, target) = (quote(&subject.repository_url), quote(&snapshot), quote(&target));
