@@ -161,6 +161,30 @@ async fn a_server_that_dies_in_the_middle_of_a_dump_leaves_no_snapshot() {
 }
 
 #[tokio::test]
+async fn a_dump_program_that_ends_badly_commits_nothing_however_much_it_wrote() {
+    let world = World::with_shop().await;
+    let real = &world.server.bin_dir;
+    let bin = world.dir.path().join("bin");
+    std::fs::create_dir(&bin).unwrap();
+    std::os::unix::fs::symlink(real.join("pg_dumpall"), bin.join("pg_dumpall")).unwrap();
+    let fake = bin.join("pg_dump");
+    let script = format!(
+        "#!/bin/sh\n[ \"$1\" = --version ] && exec {0}/pg_dump --version\n{0}/pg_dump \"$@\"\necho 'disk on fire' >&2\nexit 1\n",
+        real.display()
+    );
+    std::fs::write(&fake, script).unwrap();
+    std::fs::set_permissions(&fake, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let mut source = world.source();
+    let SourceKind::PostgresDump(database) = &mut source.kind else {
+        unreachable!()
+    };
+    database.connection.bin_dir = Some(bin);
+    let error = world.back_up_source(&source).await.unwrap_err();
+    assert!(error.to_string().contains("disk on fire"), "{error}");
+    assert_eq!(world.snapshot_count().await, 0);
+}
+
+#[tokio::test]
 async fn cancelling_a_dump_takes_less_than_a_second_and_leaves_nothing() {
     let world = World::with_shop().await;
     let login = world.server.login();
