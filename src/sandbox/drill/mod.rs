@@ -217,7 +217,7 @@ impl Drill<'_> {
             request.plan_digest = Some(plan.digest);
             recoveries.push(request);
         }
-        self.log.line("recover     both, as planned");
+        self.log.line("recover     as planned");
         let mut running = Vec::new();
         for request in recoveries {
             let receipt = self.client.command(Command::StartRecovery { request }).await?;
