@@ -1,28 +1,74 @@
 //! The `lifeboat` program: parse, wire, run.
 
+use std::io::{IsTerminal, Write};
+
 use lifeboat::api::Client;
-use lifeboat::cli::{self, CliError, Exit, Global, Wiring};
+use lifeboat::cli::{self, CliError, DemoArgs, Exit, Global, Wiring};
 use lifeboat::clock::Clock;
+use lifeboat::sandbox::{self, DemoOptions, SandboxError, World};
 use lifeboat::tui::{self, TuiOptions};
 
 fn main() -> std::process::ExitCode {
     cli::main(Wiring {
-        console: |client, global| Box::pin(console(client, global)),
-        demo: |_args, _global| Box::pin(async { Err(CliError::failed("the demo is not built yet")) }),
+        console: |client, global| {
+            Box::pin(async move {
+                let embedded = global.embedded;
+                open(client, &global, embedded, Vec::new()).await
+            })
+        },
+        demo: |args, global| Box::pin(demo(args, global)),
     })
 }
 
 /// Opens the console on an agent, and says on leaving what goes on.
-async fn console(client: Client, global: Global) -> Result<Exit, CliError> {
+async fn open(client: Client, global: &Global, embedded: bool, practice: Vec<String>) -> Result<Exit, CliError> {
     let options = TuiOptions {
         read_only: global.read_only,
-        embedded: global.embedded,
+        embedded,
         plain: global.plain,
+        practice,
         ..TuiOptions::new(Clock::system())
     };
     let note = tui::run(client, options)
         .await
-        .map_err(|error| CliError::failed(error.to_string()).maybe_hint(error.hint().map(str::to_owned)))?;
-    println!("{note}");
+        .map_err(|error| CliError::failed(error.to_string()).maybe_hint(error.hint()))?;
+    say(&note.to_string());
     Ok(Exit::Done)
+}
+
+/// Builds the sandbox, then opens the console on it, or plays the drill as a log where there is no terminal.
+async fn demo(args: DemoArgs, global: Global) -> Result<Exit, CliError> {
+    let options = DemoOptions {
+        dir: args.dir,
+        keep: args.keep,
+    };
+    let clock = Clock::system();
+    let terminal = std::io::stdin().is_terminal() && std::io::stdout().is_terminal();
+    if args.headless || global.plain || !terminal {
+        return match sandbox::drill(&options, &clock, &say).await {
+            Ok(verdict) if verdict.identical => Ok(Exit::Done),
+            Ok(_) => Err(CliError::failed("what came back is not what was there")),
+            Err(error) => Err(ended(&error)),
+        };
+    }
+    let interrupted = sandbox::interruption().map_err(|error| ended(&error))?;
+    let world = tokio::select! {
+        built = World::build(&options, &clock, &say) => built.map_err(|error| ended(&error))?,
+        () = interrupted => return Err(ended(&SandboxError::Interrupted)),
+    };
+    let exit = open(world.client(), &global, true, world.incidents()).await;
+    world.close().await;
+    exit
+}
+
+fn ended(error: &SandboxError) -> CliError {
+    match error {
+        SandboxError::Interrupted => CliError::cancelled("the demo was interrupted; everything it made is gone"),
+        error => CliError::failed(format!("the demo failed: {error}")).maybe_hint(error.hint()),
+    }
+}
+
+fn say(line: &str) {
+    // Nobody may be reading any more; the work goes on, because it has things to take down.
+    let _ = writeln!(std::io::stdout().lock(), "{line}");
 }

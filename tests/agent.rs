@@ -8,13 +8,14 @@ use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use lifeboat::clock::Clock;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
 
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// A configuration of its own, with a repository, some files and an agent of its own.
 struct World {
@@ -122,9 +123,9 @@ impl World {
     }
 
     fn wait_until(&self, what: &str, mut holds: impl FnMut(&Self) -> bool) {
-        let begun = Instant::now();
+        let begun = Clock::system().monotonic();
         while !holds(self) {
-            assert!(begun.elapsed() < PATIENCE, "{what} did not come about");
+            assert!(Clock::system().elapsed(begun) < PATIENCE, "{what} did not come about");
             pause(50);
         }
     }
@@ -142,9 +143,8 @@ impl Drop for World {
     }
 }
 
-#[expect(clippy::disallowed_methods, reason = "a test waits for another process")]
 fn pause(millis: u64) {
-    std::thread::sleep(Duration::from_millis(millis));
+    Clock::system().block(Duration::from_millis(millis));
 }
 
 fn said(output: &Output) -> String {
@@ -214,6 +214,41 @@ fn whoever_waits_for_a_run_may_be_killed_and_the_run_ends_well() {
         world.wait_until("the end of the run", |world| !world.is_running());
         assert_eq!(world.outcomes(), ["succeeded"], "{signal}");
         assert_eq!(world.count("agent_started"), 1, "{signal}");
+    }
+}
+
+#[test]
+fn a_console_may_be_killed_and_the_agent_it_started_goes_on() {
+    use portable_pty::{CommandBuilder, PtySize, native_pty_system};
+
+    // The first is what the kernel sends when a terminal goes away.
+    for signal in [Signal::SIGHUP, Signal::SIGKILL] {
+        let world = World::new(&["sleep", "3"]);
+        world.init_repository();
+        let terminal = native_pty_system().openpty(PtySize::default()).unwrap();
+        let mut command = CommandBuilder::new(env!("CARGO_BIN_EXE_lifeboat"));
+        command.arg("--config");
+        command.arg(world.path("lifeboat.toml"));
+        command.env("TERM", "xterm-256color");
+        let mut console = terminal.slave.spawn_command(command).unwrap();
+        drop(terminal.slave);
+        let mut screen = terminal.master.try_clone_reader().unwrap();
+        // Nobody looks at it, but a terminal that is not read stops who writes to it.
+        let reader = std::thread::spawn(move || std::io::copy(&mut screen, &mut std::io::sink()));
+        world.wait_until("the agent", |world| world.agent_pid().is_some());
+        let agent = world.agent_pid();
+        // A session of its own: what the kernel tells the terminal's session when it goes away does not reach it.
+        assert_eq!(nix::unistd::getsid(agent).ok(), agent);
+        world.wait_until("the console", |world| world.json(&["status"])["agent"]["clients"] == 1);
+        world.json(&["job", "run", "files"]);
+        world.wait_until("the run", World::is_running);
+        let pid = i32::try_from(console.process_id().unwrap()).unwrap();
+        kill(Pid::from_raw(pid), signal).unwrap();
+        console.wait().unwrap();
+        world.wait_until("the end of the run", |world| !world.is_running());
+        assert_eq!(world.outcomes(), ["succeeded"], "{signal}");
+        assert_eq!(world.agent_pid(), agent, "{signal}");
+        drop(reader);
     }
 }
 

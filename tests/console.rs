@@ -4,6 +4,8 @@
 mod fixture;
 #[path = "console/process.rs"]
 mod process;
+#[path = "console/pty.rs"]
+mod pty;
 #[path = "console/rules.rs"]
 mod rules;
 #[path = "console/runner.rs"]

@@ -108,7 +108,11 @@ impl Ctx {
     fn only_repository(&self) -> Result<RepositoryDefinition, CliError> {
         let hint = "say which with --repository URL (and --password-file FILE)";
         let config = self.config();
-        let config = config.map_err(|error| CliError::usage("no repository is given").why(error.what).hint(hint))?;
+        let config = config.map_err(|error| {
+            CliError::usage("no repository is given")
+                .why(error.why.unwrap_or(error.what))
+                .hint(hint)
+        })?;
         let repositories = config.definitions.repositories;
         let names: Vec<String> = repositories.keys().map(ToString::to_string).collect();
         let mut known = repositories.into_values();

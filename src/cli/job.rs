@@ -42,6 +42,7 @@ pub async fn run(command: JobCommand, ctx: &Ctx) -> Result<Exit, CliError> {
             .await
         }
         JobCommand::Add(args) => job_edit::add(ctx, args),
+        JobCommand::Edit(args) => job_edit::edit(ctx, args),
         JobCommand::Remove { name } => job_edit::remove(ctx, &name),
     }
 }

@@ -1,8 +1,8 @@
-//! `lifeboat job add|remove`: jobs as files of their own in `conf.d`; what people wrote by hand stays as it is.
+//! `lifeboat job add|edit|remove`: jobs as files of their own in `conf.d`; what people wrote by hand stays as it is.
 
 use serde::Serialize;
 
-use super::args::JobAddArgs;
+use super::args::{JobAddArgs, JobEditArgs};
 use super::context::Ctx;
 use super::error::{CliError, Exit};
 use super::output::{Render, Text};
@@ -96,6 +96,58 @@ pub fn add(ctx: &Ctx, args: JobAddArgs) -> Result<Exit, CliError> {
     let name = args.name;
     let message =
         format!("job {name} added; a running agent takes it up within seconds. Try it: lifeboat job run --wait {name}");
+    ctx.print(&Changed { job: name, message })?;
+    Ok(Exit::Done)
+}
+
+/// Changes a job that was added.
+pub fn edit(ctx: &Ctx, args: JobEditArgs) -> Result<Exit, CliError> {
+    ctx.may_change("change a job")?;
+    let name = args.name;
+    let what = format!("job {name} was not changed");
+    let config = ctx.config()?;
+    let Some(job) = config.definitions.jobs.get(&JobName::from(name.as_str())) else {
+        return Err(CliError::usage(what)
+            .why("there is none")
+            .hint("list them with: lifeboat job list"));
+    };
+    let mut changed = job.clone();
+    if args.schedule.is_some() || args.zone.is_some() {
+        let now = job.schedule.as_ref();
+        let cron = args.schedule.as_deref().or(now.map(Schedule::expression));
+        let cron = cron.ok_or_else(|| {
+            CliError::usage(&what)
+                .why("it has no schedule")
+                .hint("give --schedule too")
+        })?;
+        let zone = args.zone.as_deref().or(now.map(Schedule::zone)).unwrap_or_default();
+        changed.schedule = Some(Schedule::parse(cron, zone).map_err(|why| CliError::usage(&what).why(why))?);
+    }
+    if args.no_schedule {
+        changed.schedule = None;
+    }
+    if let Some(repository) = &args.repository {
+        changed.repository = RepositoryName::from(repository.as_str());
+    }
+    changed.verify.level = args.verify.unwrap_or(changed.verify.level);
+    changed.timeout = args.timeout.or(changed.timeout);
+    if !args.tag.is_empty() {
+        changed.tags = args.tag;
+    }
+    if changed == *job {
+        return Err(CliError::usage(what)
+            .why("nothing would be different")
+            .hint("say what to change, for example --schedule '0 3 * * *'"));
+    }
+    dropin::write_job(&config, &changed).map_err(|error| {
+        let error = CliError::from(error);
+        CliError {
+            why: Some(error.why.unwrap_or(error.what)),
+            what,
+            ..error
+        }
+    })?;
+    let message = format!("job {name} changed; a running agent takes it up within seconds");
     ctx.print(&Changed { job: name, message })?;
     Ok(Exit::Done)
 }

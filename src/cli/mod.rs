@@ -44,6 +44,7 @@ mod restore;
 mod snapshot;
 mod stats;
 mod target;
+mod text;
 mod views;
 
 use std::future::Future;

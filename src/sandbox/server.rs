@@ -23,7 +23,7 @@ use crate::source::postgres::{Login, identify, parse_version, usual_places};
 const SERVER_USER: &str = "postgres";
 /// The longest path of a Unix socket, with its terminator.
 const SOCKET_PATH_LIMIT: usize = 107;
-/// The port only names the socket's file.
+/// The port only names the socket's file, unless somebody has it listen.
 const PORT: u16 = 5432;
 /// The superuser of the server.
 const SUPERUSER: &str = "lifeboat";
@@ -76,6 +76,10 @@ pub struct ServerOptions {
     pub durable: bool,
     /// A password every connection must give; none lets everybody in who can reach the socket.
     pub password: Option<SecretString>,
+    /// The port, which otherwise only names the socket's file.
+    pub port: Option<u16>,
+    /// Further settings, `name=value`; for tests of what the sandbox itself never needs.
+    pub settings: Vec<String>,
 }
 
 /// A running server. Dropped means stopped; its files stay until whoever made the directory removes it.
@@ -88,6 +92,7 @@ pub struct PostgresServer {
     pub major: u32,
     /// The directory of its programs.
     pub bin_dir: PathBuf,
+    port: u16,
     password: Option<SecretString>,
     clock: Clock,
 }
@@ -108,10 +113,11 @@ impl PostgresServer {
             sockets,
             major,
             bin_dir,
+            port: options.port.unwrap_or(PORT),
             password: options.password.clone(),
             clock: clock.clone(),
         };
-        server.spawn(options.durable, user.as_ref())?;
+        server.spawn(&options, user.as_ref())?;
         server.wait_until_it_answers().await?;
         Ok(server)
     }
@@ -120,7 +126,7 @@ impl PostgresServer {
     pub fn connection(&self) -> PostgresConnection {
         PostgresConnection {
             host: self.sockets.display().to_string(),
-            port: PORT,
+            port: self.port,
             user: SUPERUSER.to_owned(),
             password: None,
             tls: TlsMode::Disable,
@@ -168,7 +174,7 @@ impl PostgresServer {
         let _ = child.wait();
     }
 
-    fn spawn(&mut self, durable: bool, user: Option<&User>) -> Result<(), ServerError> {
+    fn spawn(&mut self, options: &ServerOptions, user: Option<&User>) -> Result<(), ServerError> {
         let program = self.bin_dir.join("postgres");
         let log = self.data.with_file_name("server.log");
         let local = |action, path: &Path, error| ServerError::Local {
@@ -178,14 +184,14 @@ impl PostgresServer {
         };
         let out = fs::File::create(&log).map_err(|error| local("create", &log, error))?;
         let err = out.try_clone().map_err(|error| local("open", &log, error))?;
-        let on_or_off = if durable { "on" } else { "off" };
+        let on_or_off = if options.durable { "on" } else { "off" };
         let mut command = clean_command(&program, user);
         command
             .arg("-D")
             .arg(&self.data)
             .arg("-k")
             .arg(&self.sockets)
-            .args(["-p", &PORT.to_string()])
+            .args(["-p", &self.port.to_string()])
             .args(["-c", "listen_addresses="])
             .args(["-c", "unix_socket_permissions=0700"])
             .args(["-c", &format!("fsync={on_or_off}")])
@@ -193,6 +199,7 @@ impl PostgresServer {
             .args(["-c", &format!("synchronous_commit={on_or_off}")])
             .args(["-c", "max_connections=40", "-c", "shared_buffers=64MB"])
             .args(["-c", "max_wal_size=512MB", "-c", "min_wal_size=32MB"])
+            .args(options.settings.iter().flat_map(|setting| ["-c", setting]))
             .stdin(Stdio::null())
             .stdout(out)
             .stderr(err)

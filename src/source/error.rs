@@ -221,6 +221,8 @@ fn child_hint(program: &str, stderr: &str) -> Option<String> {
     let says = |text: &str| stderr.contains(text);
     let hint = if says("server version mismatch") {
         "install the client programs of the server's version, or set bin_dir of the source to where they are"
+    } else if says("connection to server") && says("failed") {
+        "our own connection works and the client program's does not: check tls of the source and pg_hba.conf of the server"
     } else if says("permission denied") {
         "give the role the right to read everything it dumps (pg_read_all_data), or dump as the owner"
     } else if says("lock timeout") || says("canceling statement due to lock timeout") {

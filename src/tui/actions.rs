@@ -22,8 +22,14 @@ pub fn perform(app: &mut App, action: Action) -> Vec<Effect> {
         return navigation::go(app, screen.place());
     }
     match action {
-        Action::Down | Action::Up | Action::HalfDown | Action::HalfUp => moves(app, action),
-        Action::PageDown | Action::PageUp | Action::Top | Action::Bottom => moves(app, action),
+        Action::Down
+        | Action::Up
+        | Action::HalfDown
+        | Action::HalfUp
+        | Action::PageDown
+        | Action::PageUp
+        | Action::Top
+        | Action::Bottom => moves(app, action),
         Action::Open | Action::Right => navigation::open(app),
         Action::Back | Action::Left => navigation::out(app),
         Action::NextPane => panes(app, true),
@@ -179,12 +185,11 @@ fn log(app: &mut App) -> Vec<Effect> {
         Some(Subject::Snapshot(id)) => app.snapshots.get(id.as_str()).and_then(|snapshot| snapshot.run.clone()),
         _ => None,
     };
-    match run {
-        Some(run) => vec![Effect::Ask(Question::Log(run.0))],
-        None => {
-            app.say("no log here; runs have logs: Enter on a job, then L");
-            Vec::new()
-        }
+    if let Some(run) = run {
+        vec![Effect::Ask(Question::Log(run.0))]
+    } else {
+        app.say("no log here; runs have logs: Enter on a job, then L");
+        Vec::new()
     }
 }
 

@@ -1,7 +1,7 @@
 //! Answers: each finds the place its question came from.
 
 use crate::domain::command::Command;
-use crate::domain::recovery::RecoveryRequest;
+use crate::domain::recovery::{RecoveryPlan, RecoveryRequest};
 use crate::domain::snapshot::SnapshotRecord;
 use crate::domain::view::{Page, Query, Receipt};
 
@@ -32,7 +32,7 @@ fn good(app: &mut App, question: Question, answer: Answer) -> Vec<Effect> {
     let now = app.now;
     match (question, answer) {
         (Question::Runs(query), Answer::Runs(page)) => {
-            if app.runs_of.as_ref().map(|job| job.as_str()) == query.job.as_deref() {
+            if app.runs_of.as_ref().map(super::super::domain::id::JobName::as_str) == query.job.as_deref() {
                 place(&mut app.runs, &query, page, now);
             }
         }
@@ -90,12 +90,13 @@ fn snapshots(app: &mut App, query: &Query, page: Page<SnapshotRecord>) {
     place(&mut app.snapshots, query, page, now);
 }
 
-fn planned(app: &mut App, request: &RecoveryRequest, plan: crate::domain::recovery::RecoveryPlan) {
-    if let Some(Overlay::Restore(form)) = &mut app.overlay {
-        if form.plan == PlanState::Asked && form.request().as_ref() == Ok(request) {
-            form.plan = PlanState::Here(Box::new(plan));
-            return;
-        }
+fn planned(app: &mut App, request: &RecoveryRequest, plan: RecoveryPlan) {
+    if let Some(Overlay::Restore(form)) = &mut app.overlay
+        && form.plan == PlanState::Asked
+        && form.request().as_ref() == Ok(request)
+    {
+        form.plan = PlanState::Here(Box::new(plan));
+        return;
     }
     let same = |row: &&RecoveryRow| row.request() == request;
     if let Some(id) = app.recoveries.all().find(same).map(|row| row.id().clone()) {
@@ -106,8 +107,12 @@ fn planned(app: &mut App, request: &RecoveryRequest, plan: crate::domain::recove
 /// A command was carried out: says so, and goes where its effect can be watched.
 fn done(app: &mut App, command: Command, receipt: Receipt) -> Vec<Effect> {
     match command {
-        Command::StartRecovery { .. } => {
+        Command::StartRecovery { request } => {
             let Some(id) = receipt.recovery else { return Vec::new() };
+            let same = |plan: &RecoveryPlan| request.plan_digest.as_ref() == Some(&plan.digest);
+            if let Some(plan) = app.confirmed.take().filter(same) {
+                app.plans.insert(id.clone(), plan);
+            }
             app.say(format!("{id} has begun; it goes on if this console closes"));
             let effects = navigation::go(app, Place::Recoveries);
             if !app.recoveries.select_key(id.as_str()) {
@@ -137,10 +142,11 @@ fn done(app: &mut App, command: Command, receipt: Receipt) -> Vec<Effect> {
 fn bad(app: &mut App, question: &Question, trouble: Trouble) {
     match question {
         Question::Plan(request) => {
-            if let Some(Overlay::Restore(form)) = &mut app.overlay {
-                if form.plan == PlanState::Asked && form.request().as_ref() == Ok(&**request) {
-                    form.plan = PlanState::Failed(trouble);
-                }
+            if let Some(Overlay::Restore(form)) = &mut app.overlay
+                && form.plan == PlanState::Asked
+                && form.request().as_ref() == Ok(&**request)
+            {
+                form.plan = PlanState::Failed(trouble);
             }
             // A plan asked for only to show a command is not worth a complaint.
             return;

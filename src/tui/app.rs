@@ -140,6 +140,8 @@ pub struct App {
     pub preview: Option<Preview>,
     /// The recoveries, live ones included.
     pub recoveries: Table<RecoveryRow>,
+    /// The plan that was confirmed last: the recovery it begins is shown with it.
+    pub(super) confirmed: Option<RecoveryPlan>,
     /// A recovery that was just begun, until it is in the list.
     pub(super) awaited: Option<RecoveryId>,
     /// Plans by the recovery they began, as far as this console has asked for them.
@@ -184,6 +186,7 @@ impl App {
             tree_child: None,
             preview: None,
             recoveries: Table::default(),
+            confirmed: None,
             awaited: None,
             plans: BTreeMap::new(),
             alerts: Table::default(),

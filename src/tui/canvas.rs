@@ -6,7 +6,7 @@ use std::borrow::Cow;
 
 use ratatui::buffer::Buffer;
 use ratatui::layout::{Position, Rect};
-use ratatui::style::Style;
+use ratatui::style::{Color, Modifier, Style};
 use ratatui::text::{Line, Span};
 
 use super::glyphs::Glyphs;
@@ -85,15 +85,25 @@ impl Canvas<'_> {
 
     /// Gives a row of `area` a style, over whatever is written there.
     pub fn row_style(&mut self, area: Rect, y: u16, role: Role) {
+        if y >= area.height {
+            return;
+        }
         let row = Rect {
             y: area.y.saturating_add(y),
             height: 1,
             ..area
-        };
-        if y < area.height {
-            self.buffer
-                .set_style(row.intersection(self.buffer.area), self.look.style(role));
         }
+        .intersection(self.buffer.area);
+        let style = self.look.style(role);
+        if style.add_modifier.contains(Modifier::REVERSED) {
+            // Reversed, every colour of the row would become a patch of background: the row is told by its words then.
+            let plain = Style::new()
+                .fg(Color::Reset)
+                .bg(Color::Reset)
+                .remove_modifier(Modifier::DIM);
+            self.buffer.set_style(row, plain);
+        }
+        self.buffer.set_style(row, style);
     }
 
     /// Draws a horizontal rule.
@@ -149,6 +159,8 @@ impl Canvas<'_> {
         };
         let title = Line::from(Span::styled(format!(" {title} "), self.look.style(Role::Heading)));
         if title.width() > 2 {
+            let width = u16::try_from(title.width()).unwrap_or(u16::MAX).min(head.width);
+            self.clear(Rect { width, ..head });
             self.line(head, 0, 0, &title);
         }
         Rect {

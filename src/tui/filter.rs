@@ -68,7 +68,7 @@ impl Filter {
                 _ => (false, token.as_str()),
             };
             let found = body.char_indices().find(|(_, c)| matches!(c, ':' | '=' | '<' | '>'));
-            let test = match found {
+            let condition = match found {
                 Some((at, sign)) if fields.contains(&body[..at].to_ascii_lowercase().as_str()) => {
                     let op = match sign {
                         '<' => Op::Below,
@@ -90,7 +90,7 @@ impl Filter {
                 }
                 _ => Test::Word(body.trim_matches('"').to_lowercase()),
             };
-            terms.push(Term { not, test });
+            terms.push(Term { not, test: condition });
         }
         Ok(Self { terms })
     }

@@ -35,7 +35,7 @@ pub enum Message {
     /// There is no live stream; the next try comes after this long.
     Detached(Trouble, Millis),
     /// An answer came.
-    Answered(Question, Result<Answer, Trouble>),
+    Answered(Box<(Question, Result<Answer, Trouble>)>),
     /// A file was written, or not.
     Saved(Result<String, String>),
 }

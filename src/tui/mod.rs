@@ -24,7 +24,7 @@
 //! | `view` `screens/*` `widgets/*` `overlays/*` `canvas` `theme` `glyphs` `words` | how it looks |
 //! | `keymap` `filter` | what hands type |
 //! | `link` `client` | the way to the agent |
-//! | `runtime` `terminal` `frame` `plain` | the outside |
+//! | `runtime` `terminal` `frame` `plain` `options` | the outside |
 
 pub mod actions;
 pub mod answers;
@@ -40,6 +40,7 @@ pub mod loading;
 pub mod message;
 pub mod navigation;
 pub mod operations;
+pub mod options;
 pub mod overlays;
 pub mod place;
 pub mod plain;
@@ -55,4 +56,5 @@ pub mod view;
 pub mod widgets;
 pub mod words;
 
-pub use runtime::{ExitNote, TuiError, TuiOptions, run};
+pub use options::{ExitNote, TuiError, TuiOptions};
+pub use runtime::run;

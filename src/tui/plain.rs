@@ -6,7 +6,7 @@ use std::time::Duration;
 use futures_util::StreamExt;
 
 use super::link::Link;
-use super::runtime::ExitNote;
+use super::options::ExitNote;
 use super::words;
 use crate::clock::Clock;
 use crate::domain::view::{Overview, StreamItem};

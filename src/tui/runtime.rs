@@ -9,130 +9,22 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use crossterm::event::{Event, EventStream};
-use futures_util::{FutureExt, StreamExt};
+use futures_util::StreamExt;
 use ratatui::layout::Rect;
-use thiserror::Error;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 
 use super::app::{App, STALE_AFTER, Settings};
 use super::frame::FrameWriter;
-use super::glyphs;
-use super::keymap::Keymap;
 use super::link::{Link, Question, Trouble};
 use super::message::{Effect, Message, Moment};
+use super::options::{ExitNote, TuiError, TuiOptions, going_on, screen_text};
 use super::plain;
 use super::terminal::{self, Terminal};
-use super::theme::{self, Depth, Theme};
 use super::update::update;
 use super::view::view;
-use super::words;
 use crate::clock::Clock;
 use crate::domain::Millis;
-
-/// How the console is to be.
-#[derive(Debug, Clone)]
-pub struct TuiOptions {
-    /// The time.
-    pub clock: Clock,
-    /// Whether changes are refused on this side already.
-    pub read_only: bool,
-    /// Whether the agent is this same process, so that leaving ends its work.
-    pub embedded: bool,
-    /// The theme's name; `default` when absent.
-    pub theme: Option<String>,
-    /// How many colours; by the environment when absent.
-    pub depth: Option<Depth>,
-    /// The text of a key map file.
-    pub keymap: Option<String>,
-    /// Lines instead of screens.
-    pub plain: bool,
-    /// What the sandbox can break for practice: the words of `POST /v1/practice`.
-    pub practice: Vec<String>,
-    /// Whether frames are bracketed with synchronized output.
-    pub synchronized: bool,
-}
-
-impl TuiOptions {
-    /// What is right for most.
-    pub fn new(clock: Clock) -> Self {
-        Self {
-            clock,
-            read_only: false,
-            embedded: false,
-            theme: None,
-            depth: None,
-            keymap: None,
-            plain: false,
-            practice: Vec::new(),
-            synchronized: true,
-        }
-    }
-
-    fn settings(&self) -> Result<Settings, TuiError> {
-        let var = |name: &str| std::env::var(name).ok();
-        let depth = self.depth.unwrap_or_else(|| theme::depth_from_env(var));
-        let theme = Theme::named(self.theme.as_deref().unwrap_or("default"), depth).map_err(TuiError::Settings)?;
-        let keymap = self
-            .keymap
-            .as_deref()
-            .map_or_else(|| Ok(Keymap::default()), Keymap::with_overrides);
-        Ok(Settings {
-            read_only: self.read_only,
-            embedded: self.embedded,
-            incidents: self.practice.clone(),
-            theme,
-            glyphs: glyphs::from_env(var),
-            keymap: keymap.map_err(TuiError::Settings)?,
-        })
-    }
-}
-
-/// What is left to say when the console has gone: to be printed on standard output.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct ExitNote {
-    /// The screen's text, for the ticket, when that was asked for.
-    pub screen: Option<String>,
-    /// What goes on running, and how to come back.
-    pub text: String,
-}
-
-impl std::fmt::Display for ExitNote {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        if let Some(screen) = &self.screen {
-            writeln!(f, "{screen}")?;
-        }
-        f.write_str(&self.text)
-    }
-}
-
-/// Why there is no console.
-#[derive(Debug, Error)]
-pub enum TuiError {
-    /// Standard input or output is not a terminal.
-    #[error("the console needs a terminal on standard input and output")]
-    NoTerminal,
-    /// A theme or key map is not understood.
-    #[error("{0}")]
-    Settings(String),
-    /// The terminal failed.
-    #[error("the terminal failed: {0}")]
-    Terminal(#[from] std::io::Error),
-    /// Something panicked; what it said is on the terminal.
-    #[error("the console ended because of a defect in it; the agent goes on")]
-    Panicked,
-}
-
-impl TuiError {
-    /// What to do next.
-    pub const fn hint(&self) -> Option<&'static str> {
-        match self {
-            Self::NoTerminal => Some("lifeboat status prints the same picture; --plain shows lines instead of screens"),
-            Self::Panicked => Some("start lifeboat again; please report what it said above"),
-            Self::Settings(_) | Self::Terminal(_) => None,
-        }
-    }
-}
 
 /// Runs the console until somebody leaves it.
 ///
@@ -204,6 +96,8 @@ struct Console<L> {
     /// The shortest time between two frames that nobody asked for with a key.
     pace: Duration,
     leaving: Option<bool>,
+    /// When it came back from a suspension.
+    resumed: Option<std::time::Instant>,
 }
 
 /// Whether and how soon the screen has to be drawn.
@@ -236,6 +130,7 @@ impl<L: Link> Console<L> {
             inbox,
             pace: Duration::from_millis(if over_ssh { 500 } else { 250 }),
             leaving: None,
+            resumed: None,
         })
     }
 
@@ -270,7 +165,8 @@ impl<L: Link> Console<L> {
                 asked = signals.next() => {
                     match asked {
                         Asked::End => return Ok(self.exit_note(false)),
-                        Asked::Stop => self.suspend(signals)?,
+                        _ if self.is_echo() => {}
+                        Asked::Stop => self.suspend()?,
                         // Somebody stopped us without asking; what they left on the terminal is not ours.
                         Asked::GoOn => self.come_back()?,
                     }
@@ -279,12 +175,13 @@ impl<L: Link> Console<L> {
                 event = input.next() => {
                     let Some(Ok(event)) = event else { return Ok(self.exit_note(false)) };
                     self.typed(event)?;
-                    // Whatever else has been typed or resized meanwhile comes before the drawing.
-                    while let Some(Some(Ok(event))) = input.next().now_or_never() {
-                        self.typed(event)?;
+                    // Whatever else has been typed or resized meanwhile comes before the drawing. Not asked of the stream:
+                    // it remembers who asked last, and would wake nobody for the next key.
+                    while crossterm::event::poll(Duration::ZERO)? {
+                        self.typed(crossterm::event::read()?)?;
                     }
                     if self.app.suspend_asked {
-                        self.suspend(signals)?;
+                        self.suspend()?;
                     }
                     dirty = Dirty::Now;
                 }
@@ -369,25 +266,33 @@ impl<L: Link> Console<L> {
         let (link, sender) = (self.link.clone(), self.sender.clone());
         // Questions are answered at once or not at all; commands may have to wait for a hook or a lock.
         let patience = match question {
-            Question::Command(_) | Question::Practice(_) | Question::Plan(_) => Duration::from_secs(120),
+            Question::Command(_) | Question::Practice(_) | Question::Plan(_) => Duration::from_mins(2),
             _ => Duration::from_secs(30),
         };
         tokio::spawn(async move {
             let answer = tokio::time::timeout(patience, link.ask(question.clone())).await;
             let late = || Err(Trouble::new(format!("no answer within {} s", patience.as_secs())));
             let _ = sender
-                .send(Message::Answered(question, answer.unwrap_or_else(|_| late())))
+                .send(Message::Answered(Box::new((
+                    question,
+                    answer.unwrap_or_else(|_| late()),
+                ))))
                 .await;
         });
     }
 
-    fn suspend(&mut self, signals: &mut Signals) -> Result<(), TuiError> {
+    fn suspend(&mut self) -> Result<(), TuiError> {
         self.app.suspend_asked = false;
         self.terminal.suspend()?;
-        // What our own signals left in the queue has been answered just now.
-        let _ = signals.stop.recv().now_or_never();
-        let _ = signals.go_on.recv().now_or_never();
+        self.resumed = Some(self.clock.monotonic());
         self.repaint_at_new_size()
+    }
+
+    /// Whether a signal is but the echo of a suspension that has ended just now: what we sent ourselves and what woke us
+    /// reach this loop only after we are awake.
+    fn is_echo(&self) -> bool {
+        self.resumed
+            .is_some_and(|at| self.clock.elapsed(at) < Duration::from_secs(1))
     }
 
     fn come_back(&mut self) -> Result<(), TuiError> {
@@ -412,47 +317,6 @@ impl<L: Link> Console<L> {
             text: going_on(&self.app),
         }
     }
-}
-
-/// The text of a picture, without blanks at the ends of lines.
-pub fn screen_text(picture: &ratatui::buffer::Buffer) -> String {
-    let area = picture.area;
-    let row = |y| {
-        (area.left()..area.right())
-            .map(|x| picture[(x, y)].symbol())
-            .collect::<String>()
-    };
-    let lines: Vec<String> = (area.top()..area.bottom())
-        .map(|y| row(y).trim_end().to_owned())
-        .collect();
-    lines.join("\n")
-}
-
-/// What goes on running when the console has gone.
-fn going_on(app: &App) -> String {
-    let Some(overview) = &app.overview else {
-        return "No contact with an agent.".to_owned();
-    };
-    let mut work = Vec::new();
-    if !overview.runs.is_empty() {
-        work.push(words::plural(overview.runs.len() as u64, "backup"));
-    }
-    if !overview.recoveries.is_empty() {
-        work.push(words::plural(overview.recoveries.len() as u64, "recovery"));
-    }
-    if app.settings.embedded {
-        return match work.as_slice() {
-            [] => "The engine ended with this console; nothing was running.".to_owned(),
-            work => format!("The engine ended with this console; {} stopped.", work.join(" and ")),
-        };
-    }
-    let agent = format!("the agent on {} (pid {})", overview.agent.host, overview.agent.pid);
-    let work = if work.is_empty() {
-        format!("Nothing is running. Schedules go on in {agent}.")
-    } else {
-        format!("{} and the schedules go on in {agent}.", work.join(" and "))
-    };
-    format!("{work}\nCome back with: lifeboat")
 }
 
 fn save(name: &str, text: &str) -> Result<String, String> {

@@ -143,7 +143,7 @@ fn event(app: &mut App, record: &EventRecord) {
         }
         Event::EvidenceRefuted { snapshot, failure } => {
             prove(app, snapshot.as_str(), |evidence| {
-                evidence.failure = Some(failure.clone())
+                evidence.failure = Some(failure.clone());
             });
         }
         Event::RecoveryFinished { record: done } => {

@@ -32,10 +32,10 @@ pub fn update(app: &mut App, message: Message, moment: Moment) -> Vec<Effect> {
         Message::Attached => stream::attached(app),
         Message::Stream(item) => {
             let effects = stream::came(app, item);
-            if let Some(id) = app.awaited.take() {
-                if !app.recoveries.select_key(id.as_str()) {
-                    app.awaited = Some(id);
-                }
+            if let Some(id) = app.awaited.take()
+                && !app.recoveries.select_key(id.as_str())
+            {
+                app.awaited = Some(id);
             }
             effects
         }
@@ -43,7 +43,10 @@ pub fn update(app: &mut App, message: Message, moment: Moment) -> Vec<Effect> {
             stream::detached(app, trouble, retry_in);
             Vec::new()
         }
-        Message::Answered(question, result) => answers::answered(app, question, result),
+        Message::Answered(reply) => {
+            let (question, result) = *reply;
+            answers::answered(app, question, result)
+        }
         Message::Saved(Ok(path)) => {
             app.say(format!("written to {path}"));
             Vec::new()

@@ -89,23 +89,39 @@ fn notice(canvas: &mut Canvas<'_>, area: Rect, app: &App) {
     }
 }
 
-/// The keys that work here, as many as fit.
+/// The keys that work here, as many as fit, and at the right the one that shows them all.
 fn footer(canvas: &mut Canvas<'_>, area: Rect, app: &App) {
     let keymap = &app.settings.keymap;
+    let mut last = 0;
+    if let Some(key) = keymap.key(Action::Help) {
+        let spans = vec![
+            canvas.look.span(key, Role::Accent),
+            canvas.look.span(" help ", Role::Dim),
+        ];
+        let line = Line::from(spans);
+        last = line.width() + 1;
+        canvas.right(area, 0, &line);
+    }
     let mut spans = vec![canvas.look.span(" ", Role::Dim)];
     let mut width = 1;
     for (action, words) in hints(app) {
         let Some(key) = keymap.key(action) else { continue };
         let words = words.unwrap_or(action.short());
         let taken = key.chars().count() + 1 + words.len() + 2;
-        if width + taken > usize::from(area.width) + 2 {
+        if width + taken > usize::from(area.width).saturating_sub(last) + 2 {
             break;
         }
         width += taken;
         spans.push(canvas.look.span(key, Role::Accent));
         spans.push(canvas.look.span(format!(" {words}  "), Role::Dim));
     }
-    canvas.line(area, 0, 0, &Line::from(spans));
+    let room = area.width.saturating_sub(u16::try_from(last).unwrap_or(0));
+    let mut line = Line::from(spans);
+    // The blanks behind the last word are not worth a mark of something cut off.
+    if let Some(end) = line.spans.last_mut() {
+        end.content = end.content.trim_end().to_owned().into();
+    }
+    canvas.line(Rect { width: room, ..area }, 0, 0, &line);
 }
 
 /// The actions worth naming, the most useful first, with a better word where there is one.
@@ -162,12 +178,7 @@ fn hints(app: &App) -> Vec<(Action, Option<&'static str>)> {
     if app.place != Place::Overview && !detail {
         hints.push((Action::Back, None));
     }
-    hints.extend([
-        (Action::Palette, None),
-        (Action::Help, None),
-        (Action::Copy, None),
-        (Action::Raw, None),
-    ]);
+    hints.extend([(Action::Palette, None), (Action::Copy, None), (Action::Raw, None)]);
     hints
 }
 

@@ -32,15 +32,14 @@ const MINUTE: u64 = 60;
 const HOUR: u64 = 3600;
 
 fn snapshot_id(number: u64) -> SnapshotId {
-    let mut digits = String::new();
     let mut state = number.wrapping_mul(0x9e37_79b9_7f4a_7c15).wrapping_add(0x1234_5678);
-    while digits.len() < 64 {
+    let mut word = |_| {
         state ^= state << 13;
         state ^= state >> 7;
         state ^= state << 17;
-        digits.push_str(&format!("{state:016x}"));
-    }
-    SnapshotId(digits[..64].to_owned())
+        format!("{state:016x}")
+    };
+    SnapshotId((0..4).map(&mut word).collect())
 }
 
 /// The picture of the night.
@@ -684,7 +683,7 @@ pub fn tree(path: &str) -> Vec<TreeEntryView> {
 
 /// The beginning of any file.
 pub fn content(path: &str) -> Vec<u8> {
-    if path.ends_with(".png") {
+    if path.contains("logo") {
         (0..=255).cycle().take(600).collect()
     } else {
         b"# Documents\n\nContracts and invoices of all customers.\nAsk luis before moving anything.\n".to_vec()

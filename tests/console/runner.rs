@@ -10,7 +10,7 @@ use lifeboat::tui::glyphs;
 use lifeboat::tui::keymap::Keymap;
 use lifeboat::tui::link::{Link, Question, Trouble};
 use lifeboat::tui::message::{Effect, Message, Moment};
-use lifeboat::tui::runtime::screen_text;
+use lifeboat::tui::options::screen_text;
 use lifeboat::tui::theme::{Depth, Theme};
 use lifeboat::tui::update::update;
 use lifeboat::tui::view::view;
@@ -96,7 +96,7 @@ impl Runner {
                 Effect::Ask(question) => {
                     self.asked.push(question.clone());
                     let answer = self.tokio.block_on(self.script.ask(question.clone()));
-                    self.tell(Message::Answered(question, answer));
+                    self.tell(Message::Answered(Box::new((question, answer))));
                 }
                 other => self.effects.push(other),
             }

@@ -72,7 +72,7 @@ fn render(buffer: &Buffer) -> String {
     let styles: Vec<String> = styles.collect();
     format!(
         "{}\n~~~\n{}",
-        lifeboat::tui::runtime::screen_text(buffer),
+        lifeboat::tui::options::screen_text(buffer),
         styles.join("\n")
     )
 }

@@ -43,10 +43,10 @@ impl Script {
     }
 }
 
-fn picture(overview: Overview) -> Result<StreamItem, Trouble> {
-    Ok(StreamItem::Overview {
+fn picture(overview: Overview) -> StreamItem {
+    StreamItem::Overview {
         overview: Box::new(overview),
-    })
+    }
 }
 
 /// The picture after some seconds of work.
@@ -94,10 +94,10 @@ impl Link for Script {
                     }
                     _ => {
                         clock.sleep(Duration::from_secs(10)).await;
-                        Ok(StreamItem::Alive { at: fixture::now() })
+                        StreamItem::Alive { at: fixture::now() }
                     }
                 };
-                Some((item, step + 1))
+                Some((Ok(item), step + 1))
             }
         });
         Ok(stream.boxed())

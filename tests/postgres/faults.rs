@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use lifeboat::clock::Clock;
 use lifeboat::domain::snapshot::EvidenceLevel;
-use lifeboat::domain::source::SourceKind;
+use lifeboat::domain::source::{SourceKind, TlsMode};
 use lifeboat::sandbox::server::ServerOptions;
 use lifeboat::source::postgres::{Login, execute};
 use lifeboat::source::{Secrets, SourceError, back_up, reap_leftovers};
@@ -158,6 +158,30 @@ async fn a_server_that_dies_in_the_middle_of_a_dump_leaves_no_snapshot() {
     assert!(error.retryable(), "{error}");
     assert_eq!(world.snapshot_count().await, 0);
     assert_eq!(world.children_named("pg_dump"), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn a_dump_program_that_ends_badly_commits_nothing_however_much_it_wrote() {
+    let world = World::with_shop().await;
+    let real = &world.server.bin_dir;
+    let bin = world.dir.path().join("bin");
+    std::fs::create_dir(&bin).unwrap();
+    std::os::unix::fs::symlink(real.join("pg_dumpall"), bin.join("pg_dumpall")).unwrap();
+    let fake = bin.join("pg_dump");
+    let script = format!(
+        "#!/bin/sh\n[ \"$1\" = --version ] && exec {0}/pg_dump --version\n{0}/pg_dump \"$@\"\necho 'disk on fire' >&2\nexit 1\n",
+        real.display()
+    );
+    std::fs::write(&fake, script).unwrap();
+    std::fs::set_permissions(&fake, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let mut source = world.source();
+    let SourceKind::PostgresDump(database) = &mut source.kind else {
+        unreachable!()
+    };
+    database.connection.bin_dir = Some(bin);
+    let error = world.back_up_source(&source).await.unwrap_err();
+    assert!(error.to_string().contains("disk on fire"), "{error}");
+    assert_eq!(world.snapshot_count().await, 0);
 }
 
 #[tokio::test]
@@ -341,5 +365,89 @@ async fn a_scratch_server_that_is_down_says_nothing_about_the_snapshot() {
         world.proved(),
         [EvidenceLevel::Checksummed, EvidenceLevel::Decoded],
         "what needs no server is proved"
+    );
+}
+
+#[tokio::test]
+async fn encryption_is_used_and_certificates_are_checked_when_asked() {
+    let dir = tempfile::tempdir().unwrap();
+    let keys = dir.path().join("keys");
+    std::fs::create_dir(&keys).unwrap();
+    let made = std::process::Command::new("openssl")
+        .args(["req", "-new", "-x509", "-nodes", "-days", "2", "-subj", "/CN=localhost"])
+        .arg("-keyout")
+        .arg(keys.join("key"))
+        .arg("-out")
+        .arg(keys.join("certificate"))
+        .output()
+        .expect("apt-get install openssl");
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    std::fs::set_permissions(keys.join("key"), std::fs::Permissions::from_mode(0o600)).unwrap();
+    if let Some(user) = nix::unistd::User::from_name("postgres")
+        .unwrap()
+        .filter(|_| nix::unistd::geteuid().is_root())
+    {
+        std::os::unix::fs::chown(keys.join("key"), Some(user.uid.as_raw()), None).unwrap();
+    }
+    let port = std::net::TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap()
+        .port();
+    let options = ServerOptions {
+        password: Some("pässwörd".to_owned().into()),
+        port: Some(port),
+        settings: vec![
+            "listen_addresses=127.0.0.1".to_owned(),
+            "ssl=on".to_owned(),
+            format!("ssl_key_file={}", keys.join("key").display()),
+            format!("ssl_cert_file={}", keys.join("certificate").display()),
+        ],
+        ..ServerOptions::default()
+    };
+    let mut world = World::new().await;
+    world.server = server(dir.path(), options).await;
+    let login = |tls| {
+        let mut login = world.server.login();
+        login.connection.host = "127.0.0.1".to_owned();
+        login.connection.tls = tls;
+        login
+    };
+    world.sql_as(&login(TlsMode::Require), "create database shop").await;
+    let used = "select version from pg_stat_ssl where pid = pg_backend_pid()";
+    for mode in [TlsMode::Require, TlsMode::Prefer] {
+        let version = lifeboat::source::postgres::ask(&login(mode), "shop", used, &world.clock)
+            .await
+            .unwrap();
+        assert!(version.is_some_and(|version| version.starts_with("TLSv1.")), "{mode:?}");
+        let mut source = world.source();
+        let SourceKind::PostgresDump(database) = &mut source.kind else {
+            unreachable!()
+        };
+        database.connection = login(mode).connection;
+        let secrets = Secrets {
+            source: login(mode).password,
+            ..Secrets::default()
+        };
+        let (progress, cancel) = (world.progress.clone(), world.cancel.clone());
+        // The client programs must be let in the same way as we are.
+        back_up(
+            &source,
+            &secrets,
+            &world.repo,
+            world.job(),
+            &world.clock,
+            progress,
+            cancel,
+        )
+        .await
+        .unwrap();
+    }
+    let error = execute(&login(TlsMode::VerifyFull), "shop", "", &world.clock)
+        .await
+        .unwrap_err();
+    assert!(
+        matches!(error, SourceError::Tls { .. }) && error.hint().unwrap().contains("verify-full"),
+        "{error}"
     );
 }

@@ -17,7 +17,7 @@ async fn a_database_comes_back_the_same_under_another_name() {
     let facts = snapshot.database.as_ref().unwrap();
     assert_eq!(facts.row_counts["public.orders"], 3000);
     assert_eq!(facts.tables, 2);
-    assert!(facts.system_identifier.is_some() && facts.server_version.starts_with("1"));
+    assert!(facts.system_identifier.is_some() && facts.server_version.starts_with(char::is_numeric));
     assert!(!snapshot.partial && snapshot.files >= 3, "{snapshot:?}");
     assert!(snapshot.taken_at <= snapshot.committed_at);
     assert_eq!(label(&snapshot.tags, "job"), Some("shop-nightly"));
@@ -234,4 +234,93 @@ async fn files_are_backed_up_proved_and_restored() {
         "{}",
         again.restic_command
     );
+}
+
+#[tokio::test]
+async fn every_kind_of_object_comes_back() {
+    let world = World::with_shop().await;
+    world
+        .sql(
+            "shop",
+            "create extension if not exists plpgsql;
+             create table parts (at date not null, n int, g int generated always as (n * 2) stored) partition by range (at);
+             create table parts_1 partition of parts for values from ('2026-01-01') to ('2026-02-01');
+             create table parts_rest partition of parts default;
+             insert into parts select '2026-01-01'::date + n, n from generate_series(1, 60) n;
+             create table parent (a int); create table child (b text) inherits (parent);
+             insert into parent values (1); insert into child values (2, 'x');
+             create materialized view sums as select sum(total) from orders;
+             create unlogged table volatile as select 1 as n;
+             create table odd_values (f float8, x xml, t timestamptz, i interval, b bytea, m money, j jsonb, n numeric, a int[]);
+             insert into odd_values values ('NaN', '<a/>', 'infinity', '1 mon 3 d', '\\x00ff', 3.5, '{\"a\": [1]}', 'NaN', '{1,null}'),
+                (null, null, null, null, null, null, null, null, null), (0.1 + 0.2, null, now(), null, '', null, 'null', 1e-30, '{}');
+             create table empty (); create table \"order\" (\"select\" int); insert into \"order\" values (1);
+             select lo_from_bytea(0, '\\x1234');
+             create function twice(int) returns int language sql as 'select $1 * 2';
+             create trigger quiet before update on orders for each row execute function suppress_redundant_updates_trigger();
+             alter table orders enable row level security; create policy p on orders using (true);
+             create sequence tickets start 100; select nextval('tickets');
+             comment on table orders is 'it''s \"all\" here';",
+        )
+        .await;
+    let before = world.contents("shop").await;
+    assert_eq!(
+        before["public.child"].rows, 1,
+        "a parent does not count its children's rows"
+    );
+    assert_eq!(before["public.order"].rows, 1, "{:?}", before.keys());
+    let snapshot = world.back_up().await.unwrap().snapshot;
+    let verified = world.verify(&snapshot, EvidenceLevel::Probed, &[]).await.unwrap();
+    assert_eq!(verified.failure(), None);
+    world.restore(&snapshot, &into_database("again")).await.unwrap();
+    assert_eq!(world.contents("again").await, before);
+    for question in [
+        "select count(*) from pg_largeobject",
+        "select sum from sums",
+        "select twice(21)",
+        "select nextval('tickets')",
+        "select obj_description('orders'::regclass)",
+        "select count(*) from pg_policy",
+        "select count(*) from pg_trigger",
+    ] {
+        assert_eq!(
+            world.ask("again", question).await,
+            world.ask("shop", question).await,
+            "{question}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_role_that_is_no_superuser_can_dump_and_restore_what_it_owns() {
+    let world = World::with_shop().await;
+    let hand_over =
+        "create role clerk login createdb; alter table customers owner to clerk; alter table orders owner to clerk;
+         alter view totals owner to clerk; alter database shop owner to clerk";
+    world.sql("shop", hand_over).await;
+    let mut source = world.source();
+    let SourceKind::PostgresDump(database) = &mut source.kind else {
+        unreachable!()
+    };
+    database.connection.user = "clerk".to_owned();
+    let done = world.back_up_source(&source).await.unwrap();
+    assert!(!done.snapshot.partial, "{:?}", done.item_errors);
+    let manifest = Manifest::read(&world.repo, &done.snapshot.id).await.unwrap().unwrap();
+    assert!(
+        manifest
+            .notes
+            .iter()
+            .any(|note| note.contains("without their passwords")),
+        "{:?}",
+        manifest.notes
+    );
+    let subject = lifeboat::source::Subject {
+        source: Some(source),
+        ..world.subject(&done.snapshot)
+    };
+    let work = world.work(&|_| {});
+    lifeboat::source::restore(&subject, &into_database("again"), "rec-1", &work)
+        .await
+        .unwrap();
+    assert_eq!(world.contents("again").await, world.contents("shop").await);
 }

@@ -114,6 +114,8 @@ pub enum JobCommand {
     },
     /// Add a job to the configuration, as a file of its own in conf.d
     Add(JobAddArgs),
+    /// Change a job that was added this way
+    Edit(JobEditArgs),
     /// Remove a job that was added this way
     Remove {
         /// The job
@@ -154,6 +156,34 @@ pub struct JobAddArgs {
     #[arg(long, value_name = "LEVEL", value_parser = level)]
     pub verify: Option<EvidenceLevel>,
     /// Free words on its snapshots
+    #[arg(long, value_name = "TAG")]
+    pub tag: Vec<String>,
+}
+
+/// `lifeboat job edit`. What is not given stays as it is.
+#[derive(Debug, Clone, Args)]
+pub struct JobEditArgs {
+    /// The job
+    pub name: String,
+    /// When it runs
+    #[arg(long, value_name = "CRON", conflicts_with = "no_schedule")]
+    pub schedule: Option<String>,
+    /// The time zone of the schedule
+    #[arg(long, value_name = "ZONE", conflicts_with = "no_schedule")]
+    pub zone: Option<String>,
+    /// Run it only by hand
+    #[arg(long)]
+    pub no_schedule: bool,
+    /// The repository of its next snapshots
+    #[arg(long, value_name = "NAME")]
+    pub repository: Option<String>,
+    /// How far each new snapshot is proved
+    #[arg(long, value_name = "LEVEL", value_parser = level)]
+    pub verify: Option<EvidenceLevel>,
+    /// A run that takes longer is stopped and has failed: 90m, 4h
+    #[arg(long, value_name = "DURATION", value_parser = crate::domain::units::parse_duration)]
+    pub timeout: Option<crate::domain::Millis>,
+    /// The free words on its next snapshots, instead of those it has
     #[arg(long, value_name = "TAG")]
     pub tag: Vec<String>,
 }

@@ -191,17 +191,30 @@ fn options(subject: &Subject, target: &RecoveryTarget) -> Result<RestoreOptions,
 }
 
 fn restic_command(subject: &Subject, options: &RestoreOptions) -> String {
-    let snapshot = match &options.subpath {
-        Some(path) => format!("{}:{path}", subject.snapshot.id.short()),
-        None => subject.snapshot.id.short().to_owned(),
+    let id = subject.snapshot.id.short();
+    let target = options.target.to_string_lossy();
+    let mut include = options.include.clone();
+    let (snapshot, target) = match &options.subpath {
+        None => (id.to_owned(), target.into_owned()),
+        // Every restic can put a path back in its place; only those from 0.16 on can choose the top of the tree.
+        Some(path) => match target.strip_suffix(path.trim_end_matches('/')) {
+            Some(root) if include.is_empty() => {
+                include.push(path.clone());
+                (
+                    id.to_owned(),
+                    if root.is_empty() {
+                        "/".to_owned()
+                    } else {
+                        root.to_owned()
+                    },
+                )
+            }
+            _ => (format!("{id}:{path}"), target.into_owned()),
+        },
     };
-    let mut command = format!(
-        "restic -r {} restore {} --target {}",
-        quote(&subject.repository_url),
-        quote(&snapshot),
-        quote(&options.target.display().to_string())
-    );
-    for pattern in &options.include {
+    let (url, snapshot, target) = (quote(&subject.repository_url), quote(&snapshot), quote(&target));
+    let mut command = format!("restic -r {url} restore {snapshot} --target {target}");
+    for pattern in &include {
         command.push_str(" --include ");
         command.push_str(&quote(pattern));
     }

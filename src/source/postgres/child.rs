@@ -93,9 +93,13 @@ impl Program {
         let pass_file = match login {
             Some(login) => {
                 command.env("PGSSLMODE", ssl_mode(login));
-                if let Some(bundle) = super::tls::authority_bundle() {
-                    command.env("PGSSLROOTCERT", bundle);
-                }
+                // Any authority file, even that of the user, would make libpq check certificates that `require` takes unseen.
+                let checked = login.connection.tls == TlsMode::VerifyFull;
+                let bundle = super::tls::authority_bundle().filter(|_| checked);
+                command.env(
+                    "PGSSLROOTCERT",
+                    bundle.unwrap_or_else(|| "/nonexistent/authorities".into()),
+                );
                 let file = login.password.as_ref().map(PassFile::write).transpose()?;
                 let path = file
                     .as_ref()

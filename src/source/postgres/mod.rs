@@ -81,3 +81,8 @@ pub async fn execute(login: &Login, database: &str, sql: &str, clock: &Clock) ->
 pub async fn reap(login: &Login, host: &str, clock: &Clock) -> Result<Vec<String>, SourceError> {
     scratch::reap(login, host, clock).await
 }
+
+/// Puts a question to a database; none when the answer is NULL or nothing.
+pub async fn ask(login: &Login, database: &str, sql: &str, clock: &Clock) -> Result<Option<String>, SourceError> {
+    probe::value(&login.open(database, clock).await?, "ask", sql).await
+}

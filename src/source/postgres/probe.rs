@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use tokio_postgres::SimpleQueryMessage;
+use tokio_postgres::error::SqlState;
 
 use super::connect::{Session, literal, quoted, within};
 use crate::clock::Clock;
@@ -116,7 +117,7 @@ pub(super) async fn content(session: &Session, table: &Table, fingerprint: bool)
         });
     }
     let sql = format!(
-        "select count(*), coalesce(sum(hashtextextended(lifeboat_row::text, 0)::numeric), 0)::text \
+        "select count(*), coalesce(sum(hashtextextended(lifeboat_row::text, 0)::numeric + 9223372036854775808), 0)::text \
          from only {name} as lifeboat_row"
     );
     let rows = session.rows(&doing, &sql, &[]).await?;
@@ -154,25 +155,28 @@ pub(super) async fn ask(session: &Session, probe: &SqlProbe, clock: &Clock) -> R
         ok,
         detail,
     };
+    let doing = || format!("answer the probe {:?}", probe.name);
     let result = match answer {
         None => {
             session.interrupt(clock).await;
-            finding(false, format!("no answer within {} s", PROBE_TIMEOUT.as_secs()))
+            return Err(SourceError::Query {
+                doing: doing(),
+                server: session.server.clone(),
+                why: format!("no answer within {} s", PROBE_TIMEOUT.as_secs()),
+                retryable: true,
+            });
         }
-        Some(Err(error)) if error.as_db_error().is_some() => finding(
+        // A query that the database cannot answer is an answer; a server that is in trouble is none.
+        Some(Err(error)) if error.as_db_error().is_some() && !is_trouble(&error) => finding(
             false,
             format!(
                 "the query failed: {}",
                 error.as_db_error().map_or("", |said| said.message())
             ),
         ),
-        Some(Err(error)) => return Err(session.explain("put a probe to the database", &error)),
+        Some(Err(error)) => return Err(session.explain(&doing(), &error)),
         Some(Ok(messages)) => {
-            let value = messages.iter().find_map(|message| match message {
-                SimpleQueryMessage::Row(row) => Some(row.try_get(0).ok().flatten().map(str::to_owned)),
-                _ => None,
-            });
-            let value = value.flatten();
+            let value = first_value(&messages);
             let seen = value.as_deref().unwrap_or("nothing");
             let detail = format!("{seen}, expected {}", probe.expect);
             finding(probe.expect.holds(value.as_deref()), detail)
@@ -181,6 +185,30 @@ pub(super) async fn ask(session: &Session, probe: &SqlProbe, clock: &Clock) -> R
     // The transaction is gone with the connection when it cannot be rolled back.
     let _ = session.client.batch_execute("rollback").await;
     Ok(result)
+}
+
+/// Puts a question to the database and returns the first value of the answer.
+pub(super) async fn value(session: &Session, doing: &str, sql: &str) -> Result<Option<String>, SourceError> {
+    let messages = session.client.simple_query(sql).await;
+    Ok(first_value(&messages.map_err(|error| session.explain(doing, &error))?))
+}
+
+fn first_value(messages: &[SimpleQueryMessage]) -> Option<String> {
+    let value = messages.iter().find_map(|message| match message {
+        SimpleQueryMessage::Row(row) => Some(row.try_get(0).ok().flatten().map(str::to_owned)),
+        _ => None,
+    });
+    value.flatten()
+}
+
+/// Whether the server was out of resources, shut down or interrupted us (SQLSTATE classes 08, 53, 57, 58).
+fn is_trouble(error: &tokio_postgres::Error) -> bool {
+    let class = |code: &SqlState| {
+        ["08", "53", "57", "58"]
+            .iter()
+            .any(|class| code.code().starts_with(class))
+    };
+    error.code().is_some_and(class)
 }
 
 /// Facts about the database itself that are needed to create one like it.

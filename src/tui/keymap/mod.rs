@@ -249,20 +249,18 @@ impl Keymap {
 
     /// The whole map as a key map file.
     pub fn to_toml(&self) -> String {
-        let mut text = String::new();
-        for group in Group::ALL {
-            text.push_str(&format!("\n# {}\n", group.words()));
-            for action in Action::all().filter(|action| action.group() == group) {
-                let keys: Vec<String> = self.keys(action).iter().map(|key| format!("\"{key}\"")).collect();
-                text.push_str(&format!(
-                    "{} = [{}] # {}\n",
-                    action.name(),
-                    keys.join(", "),
-                    action.words()
-                ));
-            }
-        }
-        text
+        let line = |action: Action| {
+            let keys: Vec<String> = self.keys(action).iter().map(|key| format!("\"{key}\"")).collect();
+            format!("{} = [{}] # {}\n", action.name(), keys.join(", "), action.words())
+        };
+        let group = |group: Group| {
+            let lines: String = Action::all()
+                .filter(|action| action.group() == group)
+                .map(line)
+                .collect();
+            format!("\n# {}\n{lines}", group.words())
+        };
+        Group::ALL.into_iter().map(group).collect()
     }
 }
 

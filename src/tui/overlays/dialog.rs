@@ -62,6 +62,7 @@ impl Dialog {
     }
 
     /// The same dialog over a restore form, which comes back when it is cancelled.
+    #[must_use]
     pub fn over(self, form: Restore) -> Self {
         Self {
             under: Some(Box::new(form)),

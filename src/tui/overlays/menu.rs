@@ -66,7 +66,7 @@ impl Menu {
 
     /// Draws the menu over the body.
     pub fn draw(&self, canvas: &mut Canvas<'_>, body: Rect) {
-        let widest = self.choices.iter().map(|choice| width(choice)).max().unwrap_or(0);
+        let widest = self.choices.iter().map(width).max().unwrap_or(0);
         let wide = u16::try_from(widest.max(columns(&self.title) + 4) + 10).unwrap_or(u16::MAX);
         let high = u16::try_from(self.choices.len()).unwrap_or(u16::MAX).saturating_add(4);
         let inner = canvas.boxed(centered(body, wide, high), &self.title, Role::Rule);

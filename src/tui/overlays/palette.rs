@@ -12,6 +12,7 @@ use crate::tui::canvas::{Canvas, columns};
 use crate::tui::keymap::Action;
 use crate::tui::navigation;
 use crate::tui::operations;
+use crate::tui::screens::overview;
 use crate::tui::subject::{Operation, Subject};
 use crate::tui::theme::Role;
 use crate::tui::widgets::input::Input;
@@ -172,36 +173,30 @@ fn operation_entries(app: &App) -> Vec<Entry> {
             });
         }
     }
-    let mut subjects: Vec<Subject> = app.subjects();
-    for subject in super::super::screens::overview::subjects(app) {
-        if !subjects.contains(&subject) {
-            subjects.push(subject);
-        }
-    }
-    for job in app.overview.iter().flat_map(|overview| &overview.jobs) {
-        let subject = Subject::Job(job.name.clone());
-        if !subjects.contains(&subject) {
-            subjects.push(subject);
-        }
-    }
+    // What the cursor is on comes first; then the jobs, so that their operations go by the shortest words.
+    let mut subjects = app.subjects();
+    subjects.extend(app.jobs.all().map(|job| Subject::Job(job.name.clone())));
+    subjects.extend(overview::subjects(app));
     for subject in subjects {
         let about = subject.words();
         for choice in app.choices(std::slice::from_ref(&subject)) {
+            let known =
+                |entry: &Entry| matches!(&entry.target, Target::Operation(known, _) if *known == choice.operation);
+            if entries.iter().any(known) {
+                continue;
+            }
             let named = choice.words.contains(&subject.name());
             let words = if named {
                 choice.words
             } else {
-                format!("{}: {}", about, choice.words)
+                format!("{about}: {}", choice.words)
             };
             let note = if choice.refused.is_some() { "not now" } else { "act" }.to_owned();
-            let known = entries.iter().any(|entry: &Entry| entry.words == words);
-            if !known {
-                entries.push(Entry {
-                    words,
-                    note,
-                    target: Target::Operation(choice.operation, choice.refused),
-                });
-            }
+            entries.push(Entry {
+                words,
+                note,
+                target: Target::Operation(choice.operation, choice.refused),
+            });
         }
     }
     entries
@@ -209,7 +204,7 @@ fn operation_entries(app: &App) -> Vec<Entry> {
 
 /// Everything that has a name.
 fn subject_entries(app: &App) -> Vec<Entry> {
-    let mut subjects = super::super::screens::overview::subjects(app);
+    let mut subjects = overview::subjects(app);
     subjects.extend(app.jobs.all().map(|job| Subject::Job(job.name.clone())));
     subjects.extend(app.recoveries.all().map(|row| Subject::Recovery(row.id().clone())));
     let mut entries: Vec<Entry> = Vec::new();

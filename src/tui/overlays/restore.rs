@@ -41,7 +41,7 @@ fn press_form(form: &mut Restore, event: &KeyEvent) -> Next {
                 KeyCode::Char(' ' | 'h' | 'l') | KeyCode::Left | KeyCode::Right
             ) =>
             {
-                form.toggle()
+                form.toggle();
             }
             None => {}
         },
@@ -79,17 +79,17 @@ fn start(form: &mut Restore, app: &mut App) -> Next {
             app.complain("this plan cannot start; Esc goes back to the form");
             Next::Stay
         }
-        PlanState::Here(plan) => match app.why_locked() {
-            Some(why) => {
+        PlanState::Here(plan) => {
+            if let Some(why) = app.why_locked() {
                 app.complain(format!("not now: {why}"));
                 Next::Stay
-            }
-            None => {
+            } else {
                 let dialog = operations::restore_dialog(app, plan);
+                app.confirmed = Some((**plan).clone());
                 app.overlay = Some(Overlay::Dialog(Box::new(dialog.over(form.clone()))));
                 Next::Close
             }
-        },
+        }
         PlanState::Failed(_) => {
             form.plan = PlanState::None;
             Next::Stay

@@ -1,9 +1,9 @@
 //! Alerts: what is wrong, since when, and what to do next; the resolved ones below.
 //!
 //! ```text
-//!   SEVERITY  SINCE     ABOUT         WHAT                                 STATE
-//! ▌ critical  03:12:00  documents     7h12m would be lost, 6h promised     open
-//!   warning   10:29:51  orders-db     connection refused                   ana has it
+//!   SEVERITY  AGE WHAT                                               STATE
+//! ▌ critical   1h documents would lose 7h12m, 6h are promised        open
+//!   warning   42m job orders-db failed: connection refused           ana has it
 //! ```
 
 use std::cmp::Ordering;
@@ -25,7 +25,7 @@ use crate::tui::widgets::parts;
 use crate::tui::words;
 
 impl Item for AlertRecord {
-    const SORTS: &'static [&'static str] = &["urgency", "since", "about"];
+    const SORTS: &'static [&'static str] = &["urgency", "age", "about"];
     const FIELDS: &'static [&'static str] = &["severity", "kind", "about", "service", "job", "age", "state"];
     const NEWEST_FIRST: bool = true;
 
@@ -98,8 +98,8 @@ fn state(record: &AlertRecord) -> (String, Role) {
 
 const COLUMNS: [Column; 5] = [
     Column::fixed("SEVERITY", 8),
-    Column::fixed("SINCE", 11),
-    Column::fixed("ABOUT", 12).when(56),
+    Column::fixed("AGE", 4).ending(),
+    Column::fixed("ABOUT", 14).when(84),
     Column::flexible("WHAT", 16),
     Column::fixed("STATE", 12),
 ];
@@ -119,7 +119,7 @@ pub fn list(canvas: &mut Canvas<'_>, area: Rect, app: &App, focused: bool) {
         };
         vec![
             look.line(alert.severity.word(), severity_role),
-            look.line(words::moment(look.now, alert.opened_at), role),
+            look.line(words::age(look.now, alert.opened_at), role),
             look.line(about(record), role),
             look.line(alert.message.clone(), role),
             look.line(state, state_role),
@@ -140,9 +140,26 @@ pub fn detail(record: &AlertRecord, look: Look<'_>, width: usize) -> Vec<Line<'s
     detail.head("Facts");
     detail.pair_as("severity", alert.severity.word(), parts::severity_role(alert.severity));
     detail.pair("since", ago(look.now, alert.opened_at));
-    detail.pair_if("service", alert.subject.service.as_ref().map(|name| name.as_str()));
-    detail.pair_if("job", alert.subject.job.as_ref().map(|name| name.as_str()));
-    detail.pair_if("snapshot", alert.subject.snapshot.as_ref().map(|id| id.short()));
+    detail.pair_if(
+        "service",
+        alert
+            .subject
+            .service
+            .as_ref()
+            .map(crate::domain::id::ServiceName::as_str),
+    );
+    detail.pair_if(
+        "job",
+        alert.subject.job.as_ref().map(crate::domain::id::JobName::as_str),
+    );
+    detail.pair_if(
+        "snapshot",
+        alert
+            .subject
+            .snapshot
+            .as_ref()
+            .map(crate::domain::id::SnapshotId::short),
+    );
     match &alert.acknowledged {
         Some(ack) => {
             detail.pair("taken by", format!("{}, {}", ack.by, ago(look.now, ack.at)));

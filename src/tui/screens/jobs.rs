@@ -23,7 +23,7 @@ use crate::tui::table::Item;
 use crate::tui::theme::Role;
 use crate::tui::widgets::detail::Detail;
 use crate::tui::widgets::list::{self, Column};
-use crate::tui::widgets::parts;
+use crate::tui::widgets::{parts, progress};
 use crate::tui::words;
 
 impl Item for JobView {
@@ -182,7 +182,7 @@ pub fn detail(app: &App, job: &JobView, look: Look<'_>, width: usize) -> Vec<Lin
         detail.head("Under way");
         let views = app.overview.iter().flat_map(|overview| &overview.runs);
         if let Some(view) = views.into_iter().find(|view| view.run.id == *run) {
-            super::overview::progress(view.progress.as_ref(), look, &mut detail);
+            progress::detail(view.progress.as_ref(), look, &mut detail);
         }
     }
     detail.lines

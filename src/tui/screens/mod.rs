@@ -13,6 +13,7 @@ pub mod alerts;
 pub mod audit;
 pub mod jobs;
 pub mod overview;
+pub mod plan;
 pub mod recoveries;
 pub mod restore;
 pub mod runs;

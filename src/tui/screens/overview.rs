@@ -20,18 +20,13 @@
 use ratatui::layout::Rect;
 use ratatui::text::{Line, Span};
 
-use crate::domain::Millis;
-use crate::domain::objective::{GaugeLevel, RpoGauge, RtoGauge};
 use crate::domain::view::{Overview, ProgressView, RecoveryView, RunView, ServiceView};
 use crate::tui::app::App;
 use crate::tui::canvas::{Canvas, Look, split, wrap};
 use crate::tui::subject::Subject;
 use crate::tui::theme::Role;
-use crate::tui::widgets::detail::Detail;
-use crate::tui::widgets::parts;
+use crate::tui::widgets::{gauge, parts};
 use crate::tui::words;
-
-use super::recoveries::percent;
 
 /// A piece of the Overview: the thing it is about, when the cursor can be on it, and its lines.
 type Entry = (Option<Subject>, Vec<Line<'static>>);
@@ -186,121 +181,12 @@ fn services(overview: &Overview, look: Look<'_>, width: usize) -> Vec<Entry> {
     }
     let entry = |service: &ServiceView| {
         let lines = vec![
-            Line::from(loss(service, look, width)),
-            Line::from(recovery(&service.rto, look, width)),
+            Line::from(gauge::loss(service, look, width)),
+            Line::from(gauge::recovery(&service.rto, look, width)),
         ];
         (Some(Subject::Service(service.name.clone())), lines)
     };
     overview.services.iter().map(entry).collect()
-}
-
-/// The verdict on a loss as it is this moment; the picture it comes from may be a little old.
-fn verdict(gauge: &RpoGauge, loss: Option<Millis>) -> GaugeLevel {
-    match loss {
-        _ if gauge.level == GaugeLevel::Unknown => GaugeLevel::Unknown,
-        None => GaugeLevel::Breached,
-        Some(loss) if loss > gauge.objective => GaugeLevel::Breached,
-        Some(loss) if loss.0 > gauge.objective.scaled(3, 4).0 => GaugeLevel::AtRisk.max(gauge.level),
-        Some(_) => gauge.level,
-    }
-}
-
-fn loss(service: &ServiceView, look: Look<'_>, width: usize) -> Vec<Span<'static>> {
-    let gauge = &service.rpo;
-    let loss = gauge
-        .recoverable_to
-        .map(|to| Millis::between(to, look.now))
-        .or(gauge.loss);
-    let level = verdict(gauge, loss);
-    let promise = words::promise(gauge.objective);
-    let text = match loss {
-        Some(loss) => format!("{} of {promise}", words::against(loss, gauge.objective)),
-        None => format!("all, {promise} promised"),
-    };
-    let note = match (level, loss) {
-        (GaugeLevel::Met | GaugeLevel::AtRisk, Some(loss)) => {
-            let left = Millis(gauge.objective.0.saturating_sub(loss.0));
-            format!("breach in {}", words::against(left, gauge.objective))
-        }
-        (_, None) => "no restore point".to_owned(),
-        _ => gauge
-            .worst_source
-            .as_ref()
-            .map_or(String::new(), |source| format!("by {source}")),
-    };
-    let fraction = loss.map_or(1.0, |loss| loss.0 as f64 / gauge.objective.0.max(1) as f64);
-    gauge_line(
-        look,
-        width,
-        &GaugeText {
-            name: &service.name.0,
-            label: "lose now",
-            fraction,
-            text,
-            level,
-            note,
-        },
-    )
-}
-
-fn recovery(gauge: &RtoGauge, look: Look<'_>, width: usize) -> Vec<Span<'static>> {
-    let promise = words::promise(gauge.objective);
-    let (fraction, text) = match gauge.measured {
-        Some(took) => (
-            took.0 as f64 / gauge.objective.0.max(1) as f64,
-            format!("{took} of {promise}"),
-        ),
-        None => (0.0, format!("- of {promise}")),
-    };
-    let note = match gauge.last_at {
-        Some(at) if gauge.samples > 0 => format!("{}x, last {}", gauge.samples, words::age(look.now, at)),
-        _ => "not measured".to_owned(),
-    };
-    gauge_line(
-        look,
-        width,
-        &GaugeText {
-            name: "",
-            label: "recover",
-            fraction,
-            text,
-            level: gauge.level,
-            note,
-        },
-    )
-}
-
-/// What a gauge says.
-struct GaugeText<'a> {
-    name: &'a str,
-    label: &'a str,
-    fraction: f64,
-    text: String,
-    level: GaugeLevel,
-    note: String,
-}
-
-/// A gauge in one line; the bar takes what the words leave.
-fn gauge_line(look: Look<'_>, width: usize, gauge: &GaugeText<'_>) -> Vec<Span<'static>> {
-    let role = parts::gauge_role(gauge.level);
-    let name = 12.min(width / 5);
-    let noted = width >= 76;
-    let room = width.saturating_sub(2 + name + 1 + 9 + 1 + 14 + 1 + 8 + if noted { 17 } else { 0 });
-    let bar = room.saturating_sub(2).min(24);
-    let mut spans = vec![
-        look.span(format!("  {:<name$.name$} ", gauge.name), Role::Text),
-        look.span(format!("{:<9}", gauge.label), Role::Dim),
-    ];
-    if bar >= 4 {
-        spans.extend(parts::bar(look, gauge.fraction, bar, role));
-        spans.push(Span::raw("  "));
-    }
-    spans.push(look.span(format!("{:<15}", gauge.text), Role::Text));
-    spans.push(look.span(format!("{:<9}", gauge.level.word()), role));
-    if noted {
-        spans.push(look.span(gauge.note.clone(), Role::Dim));
-    }
-    spans
 }
 
 fn alerts(overview: &Overview, look: Look<'_>, width: usize) -> Vec<Entry> {
@@ -426,7 +312,7 @@ fn work(
             }
             let done = fraction.map_or_else(
                 || words::size(progress.bytes_done),
-                |part| format!("{}%", percent(part)),
+                |part| format!("{}%", parts::percent(part)),
             );
             let eta = progress
                 .eta
@@ -497,43 +383,4 @@ fn repositories(overview: &Overview, look: Look<'_>, width: usize) -> Vec<Entry>
         )
     };
     overview.repositories.iter().map(entry).collect()
-}
-
-/// Progress in a detail: the bar, the numbers, and what it is at.
-pub fn progress(progress: Option<&ProgressView>, look: Look<'_>, detail: &mut Detail<'_>) {
-    let Some(progress) = progress else {
-        detail.pair("progress", "starting");
-        return;
-    };
-    let fraction = progress.fraction();
-    let mut spans = Vec::from(parts::bar(look, fraction.unwrap_or(0.0), 16, Role::Live));
-    let done = fraction.map_or_else(String::new, |part| format!(" {}%", percent(part)));
-    spans.push(look.span(done, Role::Text));
-    detail.pair_spans("progress", spans);
-    let of = progress
-        .bytes_total
-        .map_or(String::new(), |total| format!(" of {total}"));
-    detail.pair(
-        "bytes",
-        format!("{}{of}  {}", progress.bytes_done, parts::rate(progress.rate)),
-    );
-    if progress.items_done > 0 || progress.items_total.is_some() {
-        let of = progress
-            .items_total
-            .map_or(String::new(), |total| format!(" of {}", words::count(total)));
-        detail.pair("items", format!("{}{of}", words::count(progress.items_done)));
-    }
-    let left = progress
-        .eta
-        .map_or_else(|| "cannot be said yet".to_owned(), words::clock);
-    detail.pair("time left", format!("{left} in phase \"{}\"", progress.phase));
-    if !progress.current.is_empty() {
-        detail.pair("at", &progress.current);
-    }
-    if progress.errors > 0 {
-        detail.pair_as("unreadable", words::count(progress.errors), Role::Warn);
-    }
-    if progress.retries > 0 {
-        detail.pair_as("retries", words::count(progress.retries), Role::Warn);
-    }
 }

@@ -23,7 +23,7 @@ use crate::tui::table::Item;
 use crate::tui::theme::Role;
 use crate::tui::widgets::detail::Detail;
 use crate::tui::widgets::list::{self, Column};
-use crate::tui::widgets::parts;
+use crate::tui::widgets::{parts, progress};
 use crate::tui::words;
 
 /// A recovery, while it lives and after.
@@ -76,7 +76,7 @@ impl RecoveryRow {
             Self::Live(view) => view.recovery.job.as_ref(),
             Self::Done(record) => record.job.as_ref(),
         }
-        .map(|job| job.as_str())
+        .map(crate::domain::id::JobName::as_str)
     }
 
     fn word(&self) -> &'static str {
@@ -114,17 +114,8 @@ fn live_state(view: &RecoveryView) -> String {
         .progress
         .as_ref()
         .and_then(crate::domain::view::ProgressView::fraction);
-    let percent = fraction.map_or(String::new(), |part| format!(" {:>3}%", percent(part)));
+    let percent = fraction.map_or(String::new(), |part| format!(" {:>3}%", parts::percent(part)));
     format!("{}{percent}", recovery.phase.word())
-}
-
-/// A fraction in whole percent; 100 only when it is all of it.
-pub fn percent(fraction: f64) -> u64 {
-    if fraction >= 1.0 {
-        100
-    } else {
-        ((fraction * 100.0) as u64).min(99)
-    }
 }
 
 impl Item for RecoveryRow {
@@ -275,7 +266,7 @@ fn live(view: &RecoveryView, look: Look<'_>, detail: &mut Detail<'_>) {
     let recovery: &Recovery = &view.recovery;
     let verification = recovery.request.target.is_verification();
     detail.pair_spans("phase", phases(recovery.phase, verification, look));
-    super::overview::progress(view.progress.as_ref(), look, detail);
+    progress::detail(view.progress.as_ref(), look, detail);
     if let Some(start) = recovery.started_at {
         let taken = Millis::between(start, look.now);
         let estimate = recovery
@@ -298,12 +289,12 @@ fn countdown(view: &RecoveryView, taken: Millis, detail: &mut Detail<'_>) {
     let fraction = taken.0 as f64 / objective.0.max(1) as f64;
     let (words, role) = match left.0 {
         0 => (
-            format!(" over the {} promised for {service}", words::promise(*objective)),
+            format!(" over the {} of {service}", words::promise(*objective)),
             Role::Crit,
         ),
         _ => (
             format!(
-                " {} left of {} promised for {service}",
+                " {} left of {} for {service}",
                 words::clock(left),
                 words::promise(*objective)
             ),
@@ -353,18 +344,5 @@ fn done(record: &RecoveryRecord, look: Look<'_>, detail: &mut Detail<'_>) {
             };
             detail.list(sign, &[format!("{}: {}", finding.what, finding.detail)], role);
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::percent;
-
-    #[test]
-    fn a_hundred_percent_is_said_only_at_the_end() {
-        assert_eq!(
-            [percent(0.0), percent(0.5), percent(0.9999), percent(1.0)],
-            [0, 50, 99, 100]
-        );
     }
 }

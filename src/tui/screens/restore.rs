@@ -15,19 +15,18 @@
 use std::path::PathBuf;
 
 use ratatui::layout::Rect;
-use ratatui::text::Line;
 
+use super::plan;
 use crate::domain::id::SnapshotId;
 use crate::domain::recovery::{RecoveryPlan, RecoveryRequest, RecoveryTarget};
 use crate::domain::snapshot::SnapshotRecord;
 use crate::domain::source::{PostgresConnection, TlsMode};
 use crate::tui::app::App;
-use crate::tui::canvas::{Canvas, Look, below};
+use crate::tui::canvas::{Canvas, below};
 use crate::tui::link::Trouble;
 use crate::tui::theme::Role;
 use crate::tui::widgets::detail::{self, Detail};
 use crate::tui::widgets::input::Input;
-use crate::tui::words;
 
 /// A field of the form.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -283,7 +282,7 @@ pub fn draw(canvas: &mut Canvas<'_>, area: Rect, restore: &Restore, locked: Opti
             detail::draw(canvas, body, &lines, 0);
         }
         PlanState::Here(plan) => {
-            let lines = plan_lines(plan, canvas.look, usize::from(body.width), locked);
+            let lines = plan::lines(plan, canvas.look, usize::from(body.width), locked);
             detail::draw(canvas, body, &lines, restore.scroll);
         }
     }
@@ -305,20 +304,17 @@ fn draw_form(canvas: &mut Canvas<'_>, area: Rect, restore: &Restore) {
             canvas.text(area, 0, y, canvas.look.glyphs.cursor, Role::Accent);
         }
         canvas.text(area, 2, y, label, if focused { Role::Accent } else { Role::Dim });
-        match input {
-            Some(input) => {
-                if input.text().is_empty() && field == FormField::Server {
-                    canvas.text(area, 14, y, "  the source's own; else user@host:port", Role::Dim);
-                }
-                if input.text().is_empty() && field == FormField::Reason {
-                    canvas.text(area, 14, y, "  for the audit, for example INC-77", Role::Dim);
-                }
-                input.draw(canvas, area, 14, y, focused);
+        if let Some(input) = input {
+            if input.text().is_empty() && field == FormField::Server {
+                canvas.text(area, 14, y, "  the source's own; else user@host:port", Role::Dim);
             }
-            None => {
-                let text = switch_words(restore, field);
-                canvas.text(area, 14, y, text, Role::Text);
+            if input.text().is_empty() && field == FormField::Reason {
+                canvas.text(area, 14, y, "  for the audit, for example INC-77", Role::Dim);
             }
+            input.draw(canvas, area, 14, y, focused);
+        } else {
+            let text = switch_words(restore, field);
+            canvas.text(area, 14, y, text, Role::Text);
         }
         y += 2;
     }
@@ -346,67 +342,6 @@ fn switch_words(restore: &Restore, field: FormField) -> &'static str {
         (_, _, _, true) => "compare, and write only what differs   (space changes)",
         _ => "refuse to overwrite unless planned   (space changes)",
     }
-}
-
-/// The plan, what stands in the way first.
-fn plan_lines(plan: &RecoveryPlan, look: Look<'_>, width: usize, locked: Option<&str>) -> Vec<Line<'static>> {
-    let mut detail = Detail::new(look, width);
-    if !plan.blockers.is_empty() {
-        detail.prose("This cannot start:", Role::Crit);
-        detail.list("[!!]", &plan.blockers, Role::Crit);
-        detail.lines.push(Line::default());
-    } else if let Some(why) = locked {
-        detail.prose(&format!("This cannot start from here: {why}."), Role::Warn);
-        detail.lines.push(Line::default());
-    }
-    detail.pair("to", plan.request.target.display());
-    detail.pair("machine", &plan.target_identity);
-    detail.pair(
-        "brings back",
-        format!(
-            "the data of {}, {} ago",
-            words::full(plan.recover_to),
-            words::age(look.now, plan.recover_to)
-        ),
-    );
-    detail.pair("evidence", format!("{} {}/5", plan.evidence, plan.evidence.rank()));
-    detail.pair("from", &plan.from);
-    let free = plan
-        .target_free
-        .map_or(String::new(), |free| format!(", {free} free there"));
-    let items = words::plural(plan.items, "item");
-    detail.pair(
-        "reads, writes",
-        format!("{} and {} in {items}{free}", plan.fetch, plan.write),
-    );
-    match plan.overwrites {
-        0 => detail.pair_as("overwrites", "nothing", Role::Ok),
-        many => {
-            detail.pair_as("OVERWRITES", words::plural(many, "existing thing"), Role::Crit);
-            detail.list("  -", &plan.overwrites_sample, Role::Warn);
-        }
-    }
-    let estimate = match (plan.estimate, plan.estimate_p90) {
-        (Some(median), Some(slow)) => {
-            format!(
-                "{median}, at worst about {slow}; from {}",
-                words::plural(plan.estimate_samples as u64, "measurement")
-            )
-        }
-        (Some(median), None) => median.to_string(),
-        (None, _) => "not known: nothing like it has been measured yet".to_owned(),
-    };
-    detail.pair("takes", estimate);
-    detail.pair("undo", &plan.undo);
-    if !plan.warnings.is_empty() {
-        detail.head("Should be known");
-        detail.list("[!]", &plan.warnings, Role::Warn);
-    }
-    detail.head("The same by command");
-    detail.prose(&plan.command, Role::Text);
-    detail.head("Without this program");
-    detail.prose(&plan.restic_command, Role::Text);
-    detail.lines
 }
 
 #[cfg(test)]

@@ -169,7 +169,7 @@ pub fn detail(app: &App, snapshot: &SnapshotRecord, look: Look<'_>, width: usize
     detail.pair_if("gone since", snapshot.vanished_at.map(|at| ago(look.now, at)));
     detail.head("What and when");
     detail.pair("taken", ago(look.now, snapshot.taken_at));
-    detail.pair_if("job", snapshot.job.as_ref().map(|job| job.as_str()));
+    detail.pair_if("job", snapshot.job.as_ref().map(crate::domain::id::JobName::as_str));
     detail.pair("kind", &snapshot.kind);
     detail.pair("host", &snapshot.host);
     detail.pair("paths", snapshot.paths.join("\n"));

@@ -52,11 +52,13 @@ impl Column {
     }
 
     /// The same column, its values ending at the right.
+    #[must_use]
     pub const fn ending(self) -> Self {
         Self { right: true, ..self }
     }
 
     /// The same column, left out of lists narrower than `width`.
+    #[must_use]
     pub const fn when(self, width: u16) -> Self {
         Self { from: width, ..self }
     }

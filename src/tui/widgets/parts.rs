@@ -11,6 +11,11 @@ use crate::tui::theme::Role;
 use crate::tui::words;
 
 /// A bar of `width` columns, filled up to `fraction`.
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "the fraction is clamped, and a float that is cast saturates"
+)]
 pub fn bar(look: Look<'_>, fraction: f64, width: usize, role: Role) -> [Span<'static>; 2] {
     let full = (fraction.clamp(0.0, 1.0) * width as f64).floor() as usize;
     // Something that has begun shows, and what is not done is never drawn as done.
@@ -43,9 +48,9 @@ pub fn evidence(look: Look<'_>, evidence: &Evidence, partial: bool) -> Vec<Span<
     let role = evidence_role(evidence, partial);
     let rank = usize::from(evidence.level.rank());
     let steps = |count: usize, glyph: &str| glyph.repeat(count);
-    let word = match &evidence.failure {
-        Some(failure) => format!(" NOT {}", failure.level),
-        None => format!(" {}", evidence.level),
+    let (word, number) = match &evidence.failure {
+        Some(failure) => (format!(" NOT {}", failure.level), String::new()),
+        None => (format!(" {}", evidence.level), format!(" {rank}/5")),
     };
     vec![
         look.span(steps(rank, look.glyphs.step_full), role),
@@ -54,7 +59,7 @@ pub fn evidence(look: Look<'_>, evidence: &Evidence, partial: bool) -> Vec<Span<
             Role::Rule,
         ),
         look.span(word, role),
-        look.span(format!(" {rank}/5"), Role::Dim),
+        look.span(number, Role::Dim),
     ]
 }
 
@@ -97,6 +102,20 @@ pub fn spark(look: Look<'_>, values: &[u64], width: usize) -> String {
     let column =
         |value: &u64| look.glyphs.spark[usize::try_from(value.saturating_mul(7) / largest).unwrap_or(7).min(7)];
     latest.iter().map(column).collect()
+}
+
+/// A fraction in whole percent; 100 only when it is all of it.
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "a float that is cast saturates, and the result is at most 99"
+)]
+pub fn percent(fraction: f64) -> u64 {
+    if fraction >= 1.0 {
+        100
+    } else {
+        ((fraction * 100.0) as u64).min(99)
+    }
 }
 
 /// How a gauge is coloured.
@@ -156,6 +175,14 @@ mod tests {
             );
             assert_eq!(bar(look, 0.5, 0, Role::Ok)[0].width(), 0);
         });
+    }
+
+    #[test]
+    fn a_hundred_percent_is_said_only_at_the_end() {
+        assert_eq!(
+            [percent(0.0), percent(0.5), percent(0.9999), percent(1.0)],
+            [0, 50, 99, 100]
+        );
     }
 
     #[test]

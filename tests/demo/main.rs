@@ -1,0 +1,145 @@
+//! `lifeboat demo` as a person meets it: the whole drill, and everything taken down however it ends.
+
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::process::{Child, Command, Output, Stdio};
+use std::time::Duration;
+
+use lifeboat::clock::Clock;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+fn demo(dir: &Path) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_lifeboat"));
+    command
+        .args(["demo", "--headless", "--dir"])
+        .arg(dir)
+        .stdin(Stdio::null());
+    command
+}
+
+/// Starts a demo and waits for a line that holds `word`.
+fn demo_until(dir: &Path, word: &str) -> (Child, BufReader<std::process::ChildStdout>) {
+    let mut child = demo(dir).stdout(Stdio::piped()).spawn().unwrap();
+    let mut out = BufReader::new(child.stdout.take().unwrap());
+    let mut line = String::new();
+    while out.read_line(&mut line).unwrap() > 0 {
+        if line.contains(word) {
+            return (child, out);
+        }
+        line.clear();
+    }
+    let status = child.wait().unwrap();
+    panic!("the demo ended ({status}) before it said {word:?}");
+}
+
+/// Processes that have the directory in their command line, zombies excepted.
+fn processes_in(dir: &Path) -> Vec<String> {
+    let dir = dir.display().to_string();
+    let entries = std::fs::read_dir("/proc").unwrap().filter_map(Result::ok);
+    let words = entries.filter_map(|entry| std::fs::read_to_string(entry.path().join("cmdline")).ok());
+    words
+        .filter(|words| words.contains(&dir))
+        .map(|words| words.replace('\0', " "))
+        .collect()
+}
+
+fn until(what: &str, holds: impl Fn() -> bool) {
+    for _ in 0..500 {
+        if holds() {
+            return;
+        }
+        Clock::system().block(Duration::from_millis(20));
+    }
+    panic!("waited ten seconds in vain: {what}");
+}
+
+fn text(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr)
+}
+
+#[test]
+fn everything_comes_back_identical_and_nothing_is_left() {
+    let parent = tempfile::tempdir().unwrap();
+    let dir = parent.path().join("world");
+    let output = demo(&dir).output().unwrap();
+    let said = text(&output);
+    assert!(output.status.success(), "{said}");
+    for words in [
+        "IDENTICAL   every table and every file",
+        "RPO ",
+        "RTO ",
+        "restic -r ",
+        "public.order_items",
+        "probed",
+    ] {
+        assert!(said.contains(words), "no {words:?} in:\n{said}");
+    }
+    assert!(
+        !said.contains("none: no PostgreSQL"),
+        "apt-get install postgresql\n{said}"
+    );
+    assert!(!dir.exists());
+    assert_eq!(processes_in(&dir), Vec::<String>::new());
+}
+
+#[test]
+fn a_demo_that_is_asked_to_end_takes_everything_down() {
+    for (signal, word) in [
+        (Signal::SIGTERM, "INCIDENT"),
+        (Signal::SIGINT, "server "),
+        (Signal::SIGHUP, "back up"),
+    ] {
+        let parent = tempfile::tempdir().unwrap();
+        let dir = parent.path().join("world");
+        let (mut child, out) = demo_until(&dir, word);
+        assert_ne!(processes_in(&dir), Vec::<String>::new());
+        kill(Pid::from_raw(child.id().try_into().unwrap()), signal).unwrap();
+        let rest: Vec<String> = out.lines().map_while(Result::ok).collect();
+        assert_eq!(child.wait().unwrap().code(), Some(5), "{signal} at {word}: {rest:#?}");
+        assert!(!dir.exists(), "{signal} at {word}");
+        until("every process is gone", || processes_in(&dir).is_empty());
+    }
+}
+
+#[test]
+fn a_demo_that_was_killed_is_cleared_away_by_the_next() {
+    let parent = tempfile::tempdir().unwrap();
+    let dir = parent.path().join("world");
+    let (mut child, _out) = demo_until(&dir, "database ");
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let left = std::fs::read_to_string(dir.join("server/server.pid")).unwrap();
+    assert!(
+        Path::new("/proc").join(&left).exists(),
+        "the server must have outlived its parent for this test to mean anything"
+    );
+    let (mut next, _out) = demo_until(&dir, "server ");
+    assert!(
+        !processes_in(&dir)
+            .iter()
+            .any(|words| words.contains(&format!("process {left}")))
+    );
+    let words = std::fs::read_to_string(format!("/proc/{left}/cmdline")).unwrap_or_default();
+    assert!(!words.contains("postgres"), "the old server still runs: {words}");
+    kill(Pid::from_raw(next.id().try_into().unwrap()), Signal::SIGTERM).unwrap();
+    next.wait().unwrap();
+    assert!(!dir.exists());
+}
+
+#[test]
+fn somebody_else_s_directory_is_refused() {
+    let parent = tempfile::tempdir().unwrap();
+    std::fs::write(parent.path().join("thesis.tex"), "ten years").unwrap();
+    let output = demo(parent.path()).output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(
+        text(&output).contains("not a sandbox") && text(&output).contains("hint:"),
+        "{}",
+        text(&output)
+    );
+    assert_eq!(
+        std::fs::read_to_string(parent.path().join("thesis.tex")).unwrap(),
+        "ten years"
+    );
+}
