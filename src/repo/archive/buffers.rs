@@ -42,29 +42,11 @@ impl Buffers {
         }
     }
 
-    /// The bytes of a finished pack; when the last clone is dropped, the buffer is free again.
-    pub(super) fn lend(&self, data: Vec<u8>) -> Bytes {
-        let home = self.home.clone();
-        Bytes::from_owner(Lent { data, home })
-    }
-}
-
-struct Lent {
-    data: Vec<u8>,
-    home: Sender<Vec<u8>>,
-}
-
-impl AsRef<[u8]> for Lent {
-    fn as_ref(&self) -> &[u8] {
-        &self.data
-    }
-}
-
-impl Drop for Lent {
-    fn drop(&mut self) {
-        let mut data = std::mem::take(&mut self.data);
-        data.clear();
-        let _ = self.home.try_send(data);
+    /// Makes the buffer of an upload that has ended free again; a new one takes its place when the store kept the bytes.
+    pub(super) fn give_back(&self, data: Bytes) {
+        let mut buffer = data.try_into_mut().map_or_else(|_| Vec::new(), Vec::from);
+        buffer.clear();
+        let _ = self.home.try_send(buffer);
     }
 }
 
@@ -74,18 +56,19 @@ mod tests {
     use tokio_util::sync::CancellationToken;
 
     #[test]
-    fn a_buffer_comes_back_when_its_last_bytes_are_dropped() {
+    fn a_buffer_is_used_again_unless_somebody_kept_it() {
         let (buffers, stop) = (Buffers::new(1), Stop::new(CancellationToken::new()));
         let mut buffer = buffers.take(100, &stop).unwrap();
         buffer.extend_from_slice(b"pack");
         let address = buffer.as_ptr();
-        let bytes = buffers.lend(buffer);
-        let clone = bytes.clone();
-        drop(bytes);
-        assert!(buffers.free.is_empty());
-        drop(clone);
-        let again = buffers.take(100, &stop).unwrap();
+        buffers.give_back(Bytes::from(buffer));
+        let mut again = buffers.take(100, &stop).unwrap();
         assert_eq!((again.as_ptr(), again.len()), (address, 0), "the same memory, empty");
+        again.extend_from_slice(b"next");
+        let kept = Bytes::from(again);
+        buffers.give_back(kept.clone());
+        assert!(buffers.take(100, &stop).unwrap().is_empty());
+        assert_eq!(kept, Bytes::from_static(b"next"));
         stop.fail(crate::repo::RepoError::Cancelled);
         assert!(buffers.take(1, &stop).is_err());
     }

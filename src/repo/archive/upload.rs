@@ -46,7 +46,7 @@ pub(super) async fn run(
         let outcome = tokio::select! {
             pack = packs.recv(), if open && running.len() < parallel => {
                 match pack {
-                    Some(pack) => drop(running.spawn(upload(repo.clone(), IndexPack::new(pack.id, &pack.blobs), buffers.lend(pack.data), Arc::clone(&progress)))),
+                    Some(pack) => drop(running.spawn(upload(repo.clone(), pack, buffers.clone(), Arc::clone(&progress)))),
                     None => open = false,
                 }
                 continue;
@@ -75,13 +75,16 @@ pub(super) async fn run(
 
 async fn upload(
     repo: Repository,
-    entry: IndexPack,
-    data: Bytes,
+    pack: FinishedPack,
+    buffers: Buffers,
     progress: Arc<Progress>,
 ) -> Result<IndexPack, RepoError> {
-    let size = data.len() as u64;
-    repo.put_new(&pack_key(&entry.id), data, Some(&progress)).await?;
-    Progress::add(&progress.bytes_stored, size);
+    let entry = IndexPack::new(pack.id, &pack.blobs);
+    let data = Bytes::from(pack.data);
+    repo.put_new(&pack_key(&entry.id), data.clone(), Some(&progress))
+        .await?;
+    Progress::add(&progress.bytes_stored, data.len() as u64);
+    buffers.give_back(data);
     Ok(entry)
 }
 
