@@ -3,9 +3,10 @@
 use std::io::{IsTerminal, Write};
 
 use lifeboat::api::Client;
-use lifeboat::cli::{self, CliError, DemoArgs, Exit, Global, Wiring};
+use lifeboat::cli::{self, CliError, ColorWhen, DemoArgs, Exit, Global, Wiring};
 use lifeboat::clock::Clock;
 use lifeboat::sandbox::{self, DemoOptions, SandboxError, World};
+use lifeboat::tui::theme::Depth;
 use lifeboat::tui::{self, TuiOptions};
 
 fn main() -> std::process::ExitCode {
@@ -27,9 +28,11 @@ async fn open(client: Client, global: &Global, embedded: bool, practice: Vec<Str
         embedded,
         plain: global.plain,
         practice,
+        depth: matches!(global.color, ColorWhen::Never).then_some(Depth::Mono),
         ..TuiOptions::new(Clock::system())
     };
-    let note = tui::run(client, options)
+    let run = async { tui::run(client, options.with_environment()?).await };
+    let note = run
         .await
         .map_err(|error| CliError::failed(error.to_string()).maybe_hint(error.hint()))?;
     say(&note.to_string());
@@ -56,6 +59,7 @@ async fn demo(args: DemoArgs, global: Global) -> Result<Exit, CliError> {
         built = World::build(&options, &clock, &say) => built.map_err(|error| ended(&error))?,
         () = interrupted => return Err(ended(&SandboxError::Interrupted)),
     };
+    world.first_backups().await;
     let exit = open(world.client(), &global, true, world.incidents()).await;
     world.close().await;
     exit

@@ -2,6 +2,8 @@
 
 #[path = "console/fixture.rs"]
 mod fixture;
+#[path = "console/history.rs"]
+mod history;
 #[path = "console/process.rs"]
 mod process;
 #[path = "console/pty.rs"]

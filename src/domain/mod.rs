@@ -15,6 +15,7 @@ pub mod gauge;
 pub mod id;
 pub mod job;
 pub mod objective;
+pub mod observe;
 pub mod react;
 pub mod recovery;
 pub mod rules;

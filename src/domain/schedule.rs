@@ -122,7 +122,7 @@ impl Schedule {
             [minute, "*", "*", "*", "*"] if number(minute).is_some() => {
                 format!("hourly at :{:02}", number(minute).unwrap_or(0))
             }
-            ["*", "*", "*", "*", "*"] => "every minute".to_owned(),
+            ["*", "*", "*", "*", "*"] | ["0", "*", "*", "*", "*", "*"] => "every minute".to_owned(),
             [step, "*", "*", "*", "*"] if step.starts_with("*/") => format!("every {} min", &step[2..]),
             [step, "*", "*", "*", "*", "*"] if step.starts_with("*/") => format!("every {} s", &step[2..]),
             ["0", step, "*", "*", "*"] if step.starts_with("*/") => format!("every {} h", &step[2..]),
@@ -181,5 +181,6 @@ mod tests {
         );
         assert_eq!(Schedule::parse("*/15 * * * *", "").unwrap().in_words(), "every 15 min");
         assert_eq!(Schedule::parse("*/20 * * * * *", "").unwrap().in_words(), "every 20 s");
+        assert_eq!(Schedule::parse("0 * * * * *", "").unwrap().in_words(), "every minute");
     }
 }

@@ -12,6 +12,7 @@ use super::gauge;
 use super::id::{JobName, RunId, SnapshotId};
 use super::job::{Definitions, Job, Limits, MissedPolicy, RetryPolicy, VerifyPolicy};
 use super::objective::{GaugeLevel, Objective, Service};
+use super::observe;
 use super::react::{self, Effect};
 use super::recovery::{PhaseTime, RecoveryPhase};
 use super::run::{Failure, Outcome, RunStats};
@@ -123,7 +124,7 @@ impl World {
     }
 
     fn observe(&mut self, observation: Observation) {
-        let events = self.context(|context| decide::observation(context, observation));
+        let events = self.context(|context| observe::observation(context, observation));
         self.commit(events);
         self.settle();
     }
@@ -411,7 +412,7 @@ fn a_refuted_snapshot_counts_no_longer_and_a_proved_newer_one_ends_the_alert() {
     });
     let live = world.state.recoveries[&recovery].clone();
     let error = Some(Failure::transient("a blob is damaged"));
-    let record = decide::ended_recovery(&live, Outcome::Failed, error, world.now);
+    let record = observe::ended_recovery(&live, Outcome::Failed, error, world.now);
     world.observe(Observation::RecoveryEnded {
         recovery,
         record: Box::new(record),
@@ -450,7 +451,7 @@ fn measured_recoveries_give_the_recovery_time() {
             .unwrap();
         world.commit(events);
         let live = world.state.recoveries.values().next().unwrap().clone();
-        let mut record = decide::ended_recovery(&live, Outcome::Succeeded, None, world.now);
+        let mut record = observe::ended_recovery(&live, Outcome::Succeeded, None, world.now);
         record.evidence = Some(EvidenceLevel::Restored);
         record.written = Bytes(1 << 30);
         record.phases = vec![

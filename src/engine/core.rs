@@ -4,6 +4,8 @@
 //! in the journal before the work begins. **Nothing is lost when the journal cannot be written**: a command is answered
 //! with the error, an observation waits and is tried again.
 
+mod begin;
+
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -14,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::EngineError;
-use super::hands::{Hands, Listing, Practice, Work};
+use super::hands::{Hands, Listing, Practice};
 use super::overview::{Beside, draw};
 use crate::clock::Clock;
 use crate::domain::apply::apply;
@@ -23,7 +25,8 @@ use crate::domain::decide::{self, Context, LookedUp};
 use crate::domain::event::{Event, EventRecord};
 use crate::domain::id::{RecoveryId, RepositoryName, RunId};
 use crate::domain::job::Definitions;
-use crate::domain::react::{self, Effect};
+use crate::domain::observe;
+use crate::domain::react;
 use crate::domain::run::{Failure, Outcome};
 use crate::domain::state::State;
 use crate::domain::units::Timestamp;
@@ -281,7 +284,7 @@ impl Core {
         let agent = self.parts.agent.clone();
         while let Some(observation) = self.waiting.pop_front() {
             let (definitions, state) = (self.definitions(), self.state.clone());
-            let events = decide::observation(&self.context(&definitions, &state), observation.clone());
+            let events = observe::observation(&self.context(&definitions, &state), observation.clone());
             if self.commit(&agent, events).await.is_err() {
                 self.waiting.push_front(observation);
                 break;
@@ -304,155 +307,6 @@ impl Core {
             }
         }
         tracing::error!("the rules do not settle; looking again at the next change");
-    }
-
-    async fn begin_work(&mut self, agent: &Actor) {
-        let definitions = self.definitions();
-        for effect in react::effects(&self.state, &definitions, self.parts.clock.now()) {
-            match effect {
-                Effect::StopRun(run) => self.runs.get(&run).into_iter().for_each(|live| live.cancel.cancel()),
-                Effect::StopRecovery(id) => self
-                    .recoveries
-                    .get(&id)
-                    .into_iter()
-                    .for_each(|live| live.cancel.cancel()),
-                Effect::ExecuteRun(run) => self.begin_run(agent, &definitions, run).await,
-                Effect::ExecuteRecovery(recovery) => self.begin_recovery(agent, &definitions, recovery).await,
-            }
-        }
-    }
-
-    async fn begin_run(&mut self, agent: &Actor, definitions: &Arc<Definitions>, id: RunId) {
-        let state = self.state.clone();
-        let starting = Observation::RunStarting { run: id.clone() };
-        let events = decide::observation(&self.context(definitions, &state), starting);
-        if self.commit(agent, events).await.is_err() {
-            return;
-        }
-        let Some(run) = self.state.runs.get(&id).cloned() else {
-            return;
-        };
-        let Some(job) = definitions.jobs.get(&run.job).cloned() else {
-            let error = Failure::permanent(
-                format!("job {} is no longer in the configuration", run.job),
-                "add it again, or leave it out for good",
-            );
-            let result = crate::domain::command::RunResult::failed(Outcome::Failed, error);
-            self.waiting.push_back(Observation::RunEnded {
-                run: id,
-                result: Box::new(result),
-            });
-            return;
-        };
-        let work = self.work(definitions);
-        self.runs.insert(
-            id.clone(),
-            Live {
-                cancel: work.cancel.clone(),
-                progress: work.progress.clone(),
-            },
-        );
-        let (hands, outbox) = (self.parts.hands.clone(), self.parts.outbox.clone());
-        self.tasks.spawn(async move {
-            let result = Box::new(hands.back_up(work, job, run).await);
-            let _ = outbox.send(Input::Observed(Observation::RunEnded { run: id, result }));
-        });
-    }
-
-    async fn begin_recovery(&mut self, agent: &Actor, definitions: &Arc<Definitions>, id: RecoveryId) {
-        let state = self.state.clone();
-        let starting = Observation::RecoveryStarting { recovery: id.clone() };
-        let events = decide::observation(&self.context(definitions, &state), starting);
-        if self.commit(agent, events).await.is_err() {
-            return;
-        }
-        let Some(recovery) = self.state.recoveries.get(&id).cloned() else {
-            return;
-        };
-        let work = self.work(definitions);
-        self.recoveries.insert(
-            id.clone(),
-            Live {
-                cancel: work.cancel.clone(),
-                progress: work.progress.clone(),
-            },
-        );
-        let (hands, outbox, journal) = (
-            self.parts.hands.clone(),
-            self.parts.outbox.clone(),
-            self.parts.journal.clone(),
-        );
-        let clock = self.parts.clock.clone();
-        self.tasks.spawn(async move {
-            let record = match journal.snapshot(recovery.request.snapshot.as_str()).await {
-                Ok(snapshot) => hands.recover(work, recovery, snapshot).await,
-                Err(error) => {
-                    let failure = super::failure::of_journal(&error);
-                    decide::ended_recovery(&recovery, Outcome::Failed, Some(failure), clock.now())
-                }
-            };
-            let ended = Observation::RecoveryEnded {
-                recovery: id,
-                record: Box::new(record),
-            };
-            let _ = outbox.send(Input::Observed(ended));
-        });
-    }
-
-    fn work(&self, definitions: &Arc<Definitions>) -> Work {
-        let outbox = self.parts.outbox.clone();
-        Work {
-            definitions: definitions.clone(),
-            cancel: CancellationToken::new(),
-            progress: Arc::default(),
-            observe: Arc::new(move |observation| {
-                let _ = outbox.send(Input::Observed(observation));
-            }),
-        }
-    }
-
-    /// Asks the repositories whose time has come what they hold.
-    fn begin_listings(&mut self) {
-        let now = self.parts.clock.now();
-        let definitions = self.definitions();
-        self.next_listing
-            .retain(|name, _| definitions.repositories.contains_key(name));
-        for (name, repository) in &definitions.repositories {
-            if self.next_listing.get(name).is_some_and(|at| *at > now) {
-                continue;
-            }
-            self.next_listing.insert(name.clone(), now + LIST_EVERY);
-            let (hands, journal, outbox) = (
-                self.parts.hands.clone(),
-                self.parts.journal.clone(),
-                self.parts.outbox.clone(),
-            );
-            let (name, repository) = (name.clone(), repository.clone());
-            self.tasks.spawn(async move {
-                let result = super::listing::look(hands.as_ref(), &journal, &name, repository).await;
-                let _ = outbox.send(Input::Listed {
-                    repository: name,
-                    result,
-                });
-            });
-        }
-    }
-
-    fn listed(&mut self, repository: RepositoryName, result: Result<(Listing, Observation), Failure>) {
-        match result {
-            Ok((listing, observation)) => {
-                if let Some(used) = listing.used_percent {
-                    self.beside.used_percent.insert(repository, used);
-                }
-                self.waiting.push_back(observation);
-            }
-            Err(failure) => {
-                self.next_listing
-                    .insert(repository.clone(), self.parts.clock.now() + LIST_AGAIN);
-                self.waiting
-                    .push_back(Observation::RepositoryUnreachable { repository, failure });
-            }
-        }
     }
 
     fn publish(&mut self) {

@@ -110,10 +110,10 @@ pub struct FinishedPack {
 }
 
 impl PackBuilder {
-    /// An empty pack with room for `capacity` bytes.
-    pub fn new(capacity: usize) -> Self {
+    /// An empty pack that fills `buffer`, which is empty and decides how much fits.
+    pub fn new(buffer: Vec<u8>) -> Self {
         Self {
-            data: Vec::with_capacity(capacity),
+            data: buffer,
             blobs: Vec::new(),
         }
     }
@@ -202,7 +202,7 @@ mod tests {
     #[test]
     fn a_pack_reads_back() {
         let key = CipherKey::random().unwrap();
-        let mut builder = PackBuilder::new(100);
+        let mut builder = PackBuilder::new(Vec::new());
         builder.push(BlobKind::Data, Id::of(b"a"), &[1; 40], None);
         builder.push(BlobKind::Tree, Id::of(b"b"), &[2; 33], Some(77));
         let pack = builder.finish(&key).unwrap();

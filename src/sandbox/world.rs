@@ -17,7 +17,7 @@ use super::{DemoOptions, SandboxError, documents, settings};
 use crate::api::{Client, Server, pipe};
 use crate::clock::Clock;
 use crate::config;
-use crate::domain::command::Actor;
+use crate::domain::command::{Actor, Command};
 use crate::engine::{Engine, EngineOptions};
 use crate::repo::Repository;
 use crate::source::postgres::Login;
@@ -98,6 +98,17 @@ impl World {
     /// A client of its engine.
     pub fn client(&self) -> Client {
         self.client.clone()
+    }
+
+    /// Has every job run once now, so that whoever opens the console has something to restore within seconds.
+    pub async fn first_backups(&self) {
+        let Ok(picture) = self.client.overview().await else {
+            return;
+        };
+        for job in picture.jobs {
+            // Refused when its schedule was faster, which is just as well.
+            let _ = self.client.command(Command::RunJob { job: job.name }).await;
+        }
     }
 
     /// What can be broken here, for the palette.

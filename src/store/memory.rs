@@ -40,7 +40,7 @@ impl MemoryStore {
             .ok_or_else(|| StoreError::new(ErrorKind::NotFound, "read", key, "no such object"))
     }
 
-    fn write(&self, key: &str, data: Bytes) -> StoreResult<()> {
+    fn write(&self, key: &str, data: &[u8]) -> StoreResult<()> {
         check_key("write", key)?;
         let mut map = self.map();
         if map.contains_key(key) {
@@ -51,7 +51,8 @@ impl MemoryStore {
                 "it is already there",
             ));
         }
-        map.insert(key.to_owned(), data);
+        // Copied, so that the caller's buffer, which may be much larger, is the caller's again.
+        map.insert(key.to_owned(), Bytes::copy_from_slice(data));
         Ok(())
     }
 
@@ -71,7 +72,7 @@ impl MemoryStore {
 
 impl Store for MemoryStore {
     fn put<'a>(&'a self, key: &'a str, data: Bytes) -> BoxFuture<'a, StoreResult<()>> {
-        Box::pin(async move { self.write(key, data) })
+        Box::pin(async move { self.write(key, &data) })
     }
 
     fn get<'a>(&'a self, key: &'a str) -> BoxFuture<'a, StoreResult<Bytes>> {

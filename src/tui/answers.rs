@@ -113,7 +113,9 @@ fn done(app: &mut App, command: Command, receipt: Receipt) -> Vec<Effect> {
             if let Some(plan) = app.confirmed.take().filter(same) {
                 app.plans.insert(id.clone(), plan);
             }
-            app.say(format!("{id} has begun; it goes on if this console closes"));
+            // In one process with its engine a console is not what one may close meanwhile.
+            let closing = if app.settings.embedded { "ends" } else { "goes on" };
+            app.say(format!("{id} has begun; it {closing} if this console closes"));
             let effects = navigation::go(app, Place::Recoveries);
             if !app.recoveries.select_key(id.as_str()) {
                 app.awaited = Some(id);

@@ -1,5 +1,7 @@
 //! How the console is to be, and what it leaves behind.
 
+use std::path::PathBuf;
+
 use thiserror::Error;
 
 use super::app::{App, Settings};
@@ -46,6 +48,31 @@ impl TuiOptions {
             practice: Vec::new(),
             synchronized: true,
         }
+    }
+
+    /// Takes what is not chosen yet from where people choose it: the theme from `LIFEBOAT_THEME`, the keys from
+    /// `lifeboat/keymap.toml` in their configuration directory.
+    ///
+    /// # Errors
+    /// [`TuiError::Settings`] when the key map is there and cannot be read.
+    pub fn with_environment(mut self) -> Result<Self, TuiError> {
+        self.theme = self.theme.or_else(|| std::env::var("LIFEBOAT_THEME").ok());
+        let config = std::env::var_os("XDG_CONFIG_HOME").map(PathBuf::from);
+        let config = config.or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".config")));
+        if let (None, Some(config)) = (&self.keymap, config) {
+            let path = config.join("lifeboat/keymap.toml");
+            self.keymap = match std::fs::read_to_string(&path) {
+                Ok(text) => Some(text),
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
+                Err(error) => {
+                    return Err(TuiError::Settings(format!(
+                        "{} cannot be read: {error}",
+                        path.display()
+                    )));
+                }
+            };
+        }
+        Ok(self)
     }
 
     /// What does not change while the console runs, taken from here and from the environment.

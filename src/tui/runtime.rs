@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use crossterm::event::{Event, EventStream};
-use futures_util::{FutureExt, StreamExt};
+use futures_util::StreamExt;
 use ratatui::layout::Rect;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
@@ -175,9 +175,10 @@ impl<L: Link> Console<L> {
                 event = input.next() => {
                     let Some(Ok(event)) = event else { return Ok(self.exit_note(false)) };
                     self.typed(event)?;
-                    // Whatever else has been typed or resized meanwhile comes before the drawing.
-                    while let Some(Some(Ok(event))) = input.next().now_or_never() {
-                        self.typed(event)?;
+                    // Whatever else has been typed or resized meanwhile comes before the drawing. Not asked of the stream:
+                    // it remembers who asked last, and would wake nobody for the next key.
+                    while crossterm::event::poll(Duration::ZERO)? {
+                        self.typed(crossterm::event::read()?)?;
                     }
                     if self.app.suspend_asked {
                         self.suspend()?;

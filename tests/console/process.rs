@@ -31,8 +31,13 @@ fn console() {
         .enable_all()
         .build()
         .unwrap();
-    // The hands of this clock are turned here, so that every run of the test sees the same night.
-    let clock = Clock::manual(fixture::now());
+    // The hands of that clock are turned here, so that every run of the test sees the same night.
+    let manual = var("LIFEBOAT_CLOCK").as_deref() != Some("system");
+    let clock = if manual {
+        Clock::manual(fixture::now())
+    } else {
+        Clock::system()
+    };
     let ticking = clock.clone();
     std::thread::spawn(move || {
         let system = Clock::system();

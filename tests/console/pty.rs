@@ -333,6 +333,31 @@ fn cpu_ticks(pid: Pid) -> u64 {
 }
 
 #[test]
+fn every_key_is_answered_at_once() {
+    let mut seat = Seat::new(80, 24, &[("LIFEBOAT_CLOCK", "system"), ("LIFEBOAT_SNAPSHOTS", "5000")]);
+    seat.until_shows("SERVICES");
+    seat.press("3");
+    seat.until_shows("EVIDENCE");
+    let mut waits = Vec::new();
+    for _ in 0..12 {
+        // Long enough apart for the console to have gone to sleep, and not in step with its seconds.
+        seat.pause(370);
+        let bytes = seat.received();
+        let started = seat.clock.monotonic();
+        seat.press("j");
+        while seat.received() == bytes {
+            assert!(seat.clock.elapsed(started) < PATIENCE);
+            seat.pause(1);
+        }
+        waits.push(seat.clock.elapsed(started));
+    }
+    waits.sort();
+    println!("key to paint: median {:?}, longest {:?}", waits[6], waits[11]);
+    assert!(waits[6] < Duration::from_millis(60), "{waits:?}");
+    assert!(waits[11] < Duration::from_millis(250), "{waits:?}");
+}
+
+#[test]
 fn a_live_feed_stays_within_its_budget() {
     for (columns, rows, colors, budget) in [(80, 24, "", 1024), (160, 50, "", 2048), (160, 50, "truecolor", 3072)] {
         let mut seat = Seat::new(columns, rows, &[("LIFEBOAT_SCRIPT", "busy"), ("COLORTERM", colors)]);

@@ -115,7 +115,8 @@ fn a_name_cannot_be_pasted_into_a_dialog() {
     let mut console = console();
     console.press("2 /").press("catalog enter a 4").wait(600);
     console.tell(Message::Paste("catalog-db".to_owned()));
-    console.press("enter");
+    console.press("tab enter");
+    assert!(console.shows("Type catalog-db to go on:"), "{}", console.text());
     assert_eq!(console.commands(), Vec::<String>::new());
 }
 

@@ -6,8 +6,8 @@
 //!                  └──────────── tree builder (1) ◀───────────┘   then: index ─▶ snapshot
 //! ```
 //!
-//! **Memory.** A buffer carries a permit of the byte budget from the reader until its bytes are in a pack; packs are
-//! bounded by number. Nothing else grows with the data.
+//! **Memory.** A chunk carries a permit of the byte budget from the reader until its bytes are in a pack; packs fill a
+//! fixed number of buffers, each free again when its upload ends. Nothing else grows with the data.
 //!
 //! **Claims.** The first worker that sees a blob claims it; everybody else only refers to it, so each blob is compressed
 //! and stored once, also within one backup.
@@ -19,6 +19,7 @@
 //! listed in [`BackupResult::errors`]; the backup goes on and is Partial. It never fails for one file, and never hides one.
 
 mod budget;
+mod buffers;
 mod build;
 mod drive;
 pub(crate) mod exclude;

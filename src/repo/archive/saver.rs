@@ -14,6 +14,7 @@ use tokio::sync::mpsc;
 
 use super::Compression;
 use super::budget::Permit;
+use super::buffers::Buffers;
 use super::ticket::Ticket;
 use crate::repo::crypto::{CipherKey, IV_SIZE, OVERHEAD};
 use crate::repo::error::RepoError;
@@ -59,6 +60,7 @@ pub(super) struct Shared {
     claims: [Mutex<HashSet<Id, BuildIdHasher>>; 2],
     packs: [Mutex<PackBuilder>; 2],
     pack_bytes: usize,
+    buffers: Buffers,
     /// Format version 1 knows no compression.
     level: Option<i32>,
     sample: bool,
@@ -83,6 +85,7 @@ pub(super) struct SaverOptions {
     pub(super) compression: Compression,
     pub(super) threads: usize,
     pub(super) pack_bytes: usize,
+    pub(super) buffers: Buffers,
 }
 
 impl Saver {
@@ -93,13 +96,14 @@ impl Saver {
             Compression::Auto => Some(3),
             Compression::Max => Some(12),
         };
-        let pack = || Mutex::new(PackBuilder::new(0));
+        let pack = || Mutex::new(PackBuilder::new(Vec::new()));
         let shared = Arc::new(Shared {
             key: options.key,
             index: options.index,
             claims: [Mutex::default(), Mutex::default()],
             packs: [pack(), pack()],
             pack_bytes: options.pack_bytes.clamp(64 << 10, 128 << 20),
+            buffers: options.buffers,
             level,
             sample: options.compression == Compression::Auto,
             finished,
@@ -136,7 +140,7 @@ impl Saver {
             }
         }
         for pack in &shared.packs {
-            let full = std::mem::replace(&mut *lock(pack), PackBuilder::new(0));
+            let full = std::mem::replace(&mut *lock(pack), PackBuilder::new(Vec::new()));
             if !full.is_empty() && !shared.stop.is_stopped() {
                 shared.close(full);
             }
@@ -245,11 +249,15 @@ impl Shared {
         let full = {
             let mut pack = lock(&self.packs[kind as usize]);
             let is_full = !pack.has_room(sealed.len()) || pack.count() >= MAX_BLOBS_PER_PACK;
-            let full = is_full.then(|| {
+            let mut full = None;
+            if is_full {
                 // A blob that is larger than a pack gets one to itself.
                 let capacity = self.pack_bytes.max(sealed.len() + 1024);
-                std::mem::replace(&mut *pack, PackBuilder::new(capacity))
-            });
+                let Ok(buffer) = self.buffers.take(capacity, &self.stop) else {
+                    return Ok(());
+                };
+                full = Some(std::mem::replace(&mut *pack, PackBuilder::new(buffer)));
+            }
             pack.push(kind, id, sealed, plain_length);
             full.filter(|full| !full.is_empty())
         };

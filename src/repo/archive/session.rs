@@ -10,6 +10,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::budget::Budget;
+use super::buffers::Buffers;
 use super::saver::{Feed, Saver, SaverOptions};
 use super::{BackupResult, BackupStats, Compression, ItemError};
 use crate::repo::chunk::Chunker;
@@ -72,6 +73,8 @@ impl Session {
         let index = repo.load_index().await?;
         let stop = Stop::new(cancel);
         let (finished, packs) = mpsc::channel(WAITING_PACKS);
+        // One open for data, one for trees, one being closed, the rest on their way.
+        let buffers = Buffers::new(3 + repo.store().capabilities().parallel_puts.max(1));
         let options = SaverOptions {
             key: repo.key().clone(),
             index,
@@ -79,11 +82,13 @@ impl Session {
             compression: sizes.compression,
             threads: sizes.cpu_threads.unwrap_or_else(cores),
             pack_bytes: sizes.pack_bytes,
+            buffers: buffers.clone(),
         };
         let saver = Saver::start(options, finished, stop.clone());
         let uploads = tokio::spawn(super::upload::run(
             repo.clone(),
             packs,
+            buffers,
             stop.clone(),
             Arc::clone(&progress),
         ));

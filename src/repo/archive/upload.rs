@@ -5,9 +5,11 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
+use super::buffers::Buffers;
 use crate::repo::Repository;
 use crate::repo::error::RepoError;
 use crate::repo::files::{FileKind, pack_key};
@@ -25,6 +27,7 @@ const PACKS_PER_INDEX: usize = 64;
 pub(super) async fn run(
     repo: Repository,
     mut packs: mpsc::Receiver<FinishedPack>,
+    buffers: Buffers,
     stop: Stop,
     progress: Arc<Progress>,
 ) {
@@ -43,7 +46,7 @@ pub(super) async fn run(
         let outcome = tokio::select! {
             pack = packs.recv(), if open && running.len() < parallel => {
                 match pack {
-                    Some(pack) => drop(running.spawn(upload(repo.clone(), pack, Arc::clone(&progress)))),
+                    Some(pack) => drop(running.spawn(upload(repo.clone(), pack, buffers.clone(), Arc::clone(&progress)))),
                     None => open = false,
                 }
                 continue;
@@ -70,12 +73,18 @@ pub(super) async fn run(
     }
 }
 
-async fn upload(repo: Repository, pack: FinishedPack, progress: Arc<Progress>) -> Result<IndexPack, RepoError> {
+async fn upload(
+    repo: Repository,
+    pack: FinishedPack,
+    buffers: Buffers,
+    progress: Arc<Progress>,
+) -> Result<IndexPack, RepoError> {
     let entry = IndexPack::new(pack.id, &pack.blobs);
-    let size = pack.data.len() as u64;
-    repo.put_new(&pack_key(&pack.id), pack.data.into(), Some(&progress))
+    let data = Bytes::from(pack.data);
+    repo.put_new(&pack_key(&entry.id), data.clone(), Some(&progress))
         .await?;
-    Progress::add(&progress.bytes_stored, size);
+    Progress::add(&progress.bytes_stored, data.len() as u64);
+    buffers.give_back(data);
     Ok(entry)
 }
 

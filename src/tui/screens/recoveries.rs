@@ -265,8 +265,12 @@ fn phases(current: RecoveryPhase, verification: bool, look: Look<'_>) -> Vec<Spa
 fn live(view: &RecoveryView, look: Look<'_>, detail: &mut Detail<'_>) {
     let recovery: &Recovery = &view.recovery;
     let verification = recovery.request.target.is_verification();
-    detail.pair_spans("phase", phases(recovery.phase, verification, look));
-    progress::detail(view.progress.as_ref(), look, detail);
+    if recovery.state == RecoveryState::Queued {
+        detail.pair("waits for", "a place: other recoveries go first");
+    } else {
+        detail.pair_spans("phase", phases(recovery.phase, verification, look));
+        progress::detail(view.progress.as_ref(), look, detail);
+    }
     if let Some(start) = recovery.started_at {
         let taken = Millis::between(start, look.now);
         let estimate = recovery

@@ -1,0 +1,165 @@
+//! Beginning the work the state calls for, and asking repositories what they hold.
+
+use std::sync::Arc;
+
+use tokio_util::sync::CancellationToken;
+
+use super::{Core, Input, LIST_AGAIN, LIST_EVERY, Live};
+use crate::domain::command::{Actor, Observation};
+use crate::domain::id::{RecoveryId, RepositoryName, RunId};
+use crate::domain::job::Definitions;
+use crate::domain::observe;
+use crate::domain::react::{self, Effect};
+use crate::domain::run::{Failure, Outcome};
+use crate::engine::hands::{Listing, Work};
+
+impl Core {
+    pub(super) async fn begin_work(&mut self, agent: &Actor) {
+        let definitions = self.definitions();
+        for effect in react::effects(&self.state, &definitions, self.parts.clock.now()) {
+            match effect {
+                Effect::StopRun(run) => self.runs.get(&run).into_iter().for_each(|live| live.cancel.cancel()),
+                Effect::StopRecovery(id) => self
+                    .recoveries
+                    .get(&id)
+                    .into_iter()
+                    .for_each(|live| live.cancel.cancel()),
+                Effect::ExecuteRun(run) => self.begin_run(agent, &definitions, run).await,
+                Effect::ExecuteRecovery(recovery) => self.begin_recovery(agent, &definitions, recovery).await,
+            }
+        }
+    }
+
+    async fn begin_run(&mut self, agent: &Actor, definitions: &Arc<Definitions>, id: RunId) {
+        let state = self.state.clone();
+        let starting = Observation::RunStarting { run: id.clone() };
+        let events = observe::observation(&self.context(definitions, &state), starting);
+        if self.commit(agent, events).await.is_err() {
+            return;
+        }
+        let Some(run) = self.state.runs.get(&id).cloned() else {
+            return;
+        };
+        let Some(job) = definitions.jobs.get(&run.job).cloned() else {
+            let error = Failure::permanent(
+                format!("job {} is no longer in the configuration", run.job),
+                "add it again, or leave it out for good",
+            );
+            let result = crate::domain::command::RunResult::failed(Outcome::Failed, error);
+            self.waiting.push_back(Observation::RunEnded {
+                run: id,
+                result: Box::new(result),
+            });
+            return;
+        };
+        let work = self.work(definitions);
+        self.runs.insert(
+            id.clone(),
+            Live {
+                cancel: work.cancel.clone(),
+                progress: work.progress.clone(),
+            },
+        );
+        let (hands, outbox) = (self.parts.hands.clone(), self.parts.outbox.clone());
+        self.tasks.spawn(async move {
+            let result = Box::new(hands.back_up(work, job, run).await);
+            let _ = outbox.send(Input::Observed(Observation::RunEnded { run: id, result }));
+        });
+    }
+
+    async fn begin_recovery(&mut self, agent: &Actor, definitions: &Arc<Definitions>, id: RecoveryId) {
+        let state = self.state.clone();
+        let starting = Observation::RecoveryStarting { recovery: id.clone() };
+        let events = observe::observation(&self.context(definitions, &state), starting);
+        if self.commit(agent, events).await.is_err() {
+            return;
+        }
+        let Some(recovery) = self.state.recoveries.get(&id).cloned() else {
+            return;
+        };
+        let work = self.work(definitions);
+        self.recoveries.insert(
+            id.clone(),
+            Live {
+                cancel: work.cancel.clone(),
+                progress: work.progress.clone(),
+            },
+        );
+        let (hands, outbox, journal) = (
+            self.parts.hands.clone(),
+            self.parts.outbox.clone(),
+            self.parts.journal.clone(),
+        );
+        let clock = self.parts.clock.clone();
+        self.tasks.spawn(async move {
+            let record = match journal.snapshot(recovery.request.snapshot.as_str()).await {
+                Ok(snapshot) => hands.recover(work, recovery, snapshot).await,
+                Err(error) => {
+                    let failure = crate::engine::failure::of_journal(&error);
+                    observe::ended_recovery(&recovery, Outcome::Failed, Some(failure), clock.now())
+                }
+            };
+            let ended = Observation::RecoveryEnded {
+                recovery: id,
+                record: Box::new(record),
+            };
+            let _ = outbox.send(Input::Observed(ended));
+        });
+    }
+
+    fn work(&self, definitions: &Arc<Definitions>) -> Work {
+        let outbox = self.parts.outbox.clone();
+        Work {
+            definitions: definitions.clone(),
+            cancel: CancellationToken::new(),
+            progress: Arc::default(),
+            observe: Arc::new(move |observation| {
+                let _ = outbox.send(Input::Observed(observation));
+            }),
+        }
+    }
+
+    /// Asks the repositories whose time has come what they hold.
+    pub(super) fn begin_listings(&mut self) {
+        let now = self.parts.clock.now();
+        let definitions = self.definitions();
+        self.next_listing
+            .retain(|name, _| definitions.repositories.contains_key(name));
+        for (name, repository) in &definitions.repositories {
+            if self.next_listing.get(name).is_some_and(|at| *at > now) {
+                continue;
+            }
+            self.next_listing.insert(name.clone(), now + LIST_EVERY);
+            let (hands, journal, outbox) = (
+                self.parts.hands.clone(),
+                self.parts.journal.clone(),
+                self.parts.outbox.clone(),
+            );
+            let (name, repository) = (name.clone(), repository.clone());
+            self.tasks.spawn(async move {
+                let result = crate::engine::listing::look(hands.as_ref(), &journal, &name, repository).await;
+                let _ = outbox.send(Input::Listed {
+                    repository: name,
+                    result,
+                });
+            });
+        }
+    }
+
+    pub(super) fn listed(&mut self, repository: RepositoryName, result: Result<(Listing, Observation), Failure>) {
+        match result {
+            Ok((listing, observation)) => {
+                if let Some(used) = listing.used_percent {
+                    self.beside.used_percent.insert(repository, used);
+                }
+                self.waiting.push_back(observation);
+            }
+            Err(failure) => {
+                self.next_listing
+                    .insert(repository.clone(), self.parts.clock.now() + LIST_AGAIN);
+                self.waiting
+                    .push_back(Observation::RepositoryUnreachable { repository, failure });
+            }
+        }
+    }
+}
