@@ -136,10 +136,7 @@ impl PostgresServer {
 
     /// Who we are on it.
     pub fn login(&self) -> Login {
-        Login {
-            connection: self.connection(),
-            password: self.password.clone(),
-        }
+        Login::new(self.connection(), self.password.clone())
     }
 
     /// Its process.

@@ -78,10 +78,7 @@ pub async fn back_up(
     let finished = match &source.kind {
         SourceKind::Files(paths) => files::back_up(source, paths, &job, &work).await?,
         SourceKind::PostgresDump(database) => {
-            let login = postgres::Login {
-                connection: database.connection.clone(),
-                password: secrets.source.clone(),
-            };
+            let login = postgres::Login::new(database.connection.clone(), secrets.source.clone());
             Box::pin(postgres::back_up(source, database, &login, &job, &work)).await?
         }
     };

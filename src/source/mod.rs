@@ -124,30 +124,21 @@ impl Subject {
     /// Who we are on the server a dump goes to: the one the target names, else the source's own.
     fn target_login(&self, connection: Option<&PostgresConnection>) -> Result<postgres::Login, SourceError> {
         if let Some(connection) = connection {
-            return Ok(postgres::Login {
-                connection: connection.clone(),
-                password: self.secrets.target.clone(),
-            });
+            return Ok(postgres::Login::new(connection.clone(), self.secrets.target.clone()));
         }
         let database = self.postgres_source()?;
-        Ok(postgres::Login {
-            connection: database.connection.clone(),
-            password: self.secrets.source.clone(),
-        })
+        Ok(postgres::Login::new(
+            database.connection.clone(),
+            self.secrets.source.clone(),
+        ))
     }
 
     /// Who we are on the server scratch databases are made on.
     fn scratch_login(&self) -> Result<postgres::Login, SourceError> {
         let database = self.postgres_source()?;
         Ok(match &database.scratch {
-            Some(connection) => postgres::Login {
-                connection: connection.clone(),
-                password: self.secrets.scratch.clone(),
-            },
-            None => postgres::Login {
-                connection: database.connection.clone(),
-                password: self.secrets.source.clone(),
-            },
+            Some(connection) => postgres::Login::new(connection.clone(), self.secrets.scratch.clone()),
+            None => postgres::Login::new(database.connection.clone(), self.secrets.source.clone()),
         })
     }
 
@@ -179,14 +170,16 @@ pub async fn reap_leftovers(
         let SourceKind::PostgresDump(database) = &source.kind else {
             continue;
         };
-        let mut logins = vec![postgres::Login {
-            connection: database.connection.clone(),
-            password: secrets.source.clone(),
-        }];
-        logins.extend(database.scratch.clone().map(|connection| postgres::Login {
-            connection,
-            password: secrets.scratch.clone(),
-        }));
+        let mut logins = vec![postgres::Login::new(
+            database.connection.clone(),
+            secrets.source.clone(),
+        )];
+        logins.extend(
+            database
+                .scratch
+                .clone()
+                .map(|connection| postgres::Login::new(connection, secrets.scratch.clone())),
+        );
         for login in logins {
             match postgres::reap(&login, host, clock).await {
                 Ok(names) => found.extend(names.into_iter().map(Ok)),

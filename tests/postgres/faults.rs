@@ -68,10 +68,7 @@ async fn a_wrong_password_is_no_reason_to_retry_and_never_shown() {
     let server = server(dir.path(), options).await;
     let clock = Clock::system();
     let connection = server.connection();
-    let with = |password: Option<&str>| Login {
-        connection: connection.clone(),
-        password: password.map(|text| text.to_owned().into()),
-    };
+    let with = |password: Option<&str>| Login::new(connection.clone(), password.map(|text| text.to_owned().into()));
     let wrong = execute(&with(Some("hunter2")), "postgres", "", &clock)
         .await
         .unwrap_err();

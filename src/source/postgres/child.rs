@@ -82,7 +82,6 @@ impl Program {
             .env_clear()
             .env("PATH", "/usr/local/bin:/usr/bin:/bin")
             .env("LC_ALL", "C")
-            .env("PGAPPNAME", "lifeboat")
             .env("PGCONNECT_TIMEOUT", "10")
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -92,6 +91,7 @@ impl Program {
         command.process_group(0);
         let pass_file = match login {
             Some(login) => {
+                command.env("PGAPPNAME", &login.application);
                 command.env("PGSSLMODE", ssl_mode(login));
                 // Any authority file, even that of the user, would make libpq check certificates that `require` takes unseen.
                 let checked = login.connection.tls == TlsMode::VerifyFull;

@@ -31,6 +31,8 @@ pub struct Login {
     pub connection: PostgresConnection,
     /// The password, when one is needed.
     pub password: Option<SecretString>,
+    /// What the server lists our connections as.
+    pub(super) application: String,
 }
 
 /// What a server says of itself.
@@ -80,6 +82,39 @@ pub(super) struct Session {
 }
 
 impl Login {
+    /// Somebody on a server.
+    pub fn new(connection: PostgresConnection, password: Option<SecretString>) -> Self {
+        Self {
+            connection,
+            password,
+            application: "lifeboat".to_owned(),
+        }
+    }
+
+    /// The same, with connections of its own name, so that they can be told from others of ours.
+    pub(super) fn named(&self, application: String) -> Self {
+        Self {
+            application,
+            ..self.clone()
+        }
+    }
+
+    /// Ends every connection of this name, whatever it is doing; what cannot be ended now, the server's own time limits end.
+    pub(super) async fn end_all(&self, database: &str, clock: &Clock) {
+        let ending = async {
+            let session = Self::new(self.connection.clone(), self.password.clone())
+                .open(database, clock)
+                .await?;
+            let sql = format!(
+                "select pg_catalog.pg_terminate_backend(pid) from pg_catalog.pg_stat_activity where application_name = {}",
+                literal(&self.application)
+            );
+            session.execute("end our connections", &sql).await
+        };
+        // Nobody is left to tell.
+        let _ = within(clock, CONNECT_TIMEOUT, ending).await;
+    }
+
     /// Connects to a database, within ten seconds or not at all.
     pub(super) async fn open(&self, database: &str, clock: &Clock) -> Result<Session, SourceError> {
         let server = self.connection.display();
@@ -118,7 +153,7 @@ impl Login {
             .port(connection.port)
             .user(&connection.user)
             .dbname(database)
-            .application_name("lifeboat")
+            .application_name(&self.application)
             .connect_timeout(CONNECT_TIMEOUT)
             .keepalives_idle(Duration::from_secs(30))
             .ssl_mode(match connection.tls {

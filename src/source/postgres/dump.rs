@@ -35,13 +35,15 @@ pub(in crate::source) async fn back_up(
     work.progress.set_phase(Phase::Preparing);
     work.progress
         .set_current(&format!("connecting to {}", login.connection.display()));
-    let opened = work.cancellable(open(login, database, work)).await?;
-    let result = work
-        .cancellable(Box::pin(write(source, database, login, job, &opened, work)))
-        .await;
+    let login = login.named(format!("lifeboat {}", job.run));
+    let opened = work.cancellable(open(&login, database, work)).await?;
+    // Not cancellable as a whole: what is inside sees to its children itself before it gives up.
+    let result = Box::pin(write(source, database, &login, job, &opened, work)).await;
     if result.is_err() {
-        // The server may still be counting rows for us; closing the connection alone would not stop it.
-        opened.session.interrupt(work.clock).await;
+        // A backend that counts rows or waits for a lock does not notice that nobody listens any more. The caller need not
+        // wait for this.
+        let (database, clock) = (database.database.clone(), work.clock.clone());
+        tokio::spawn(async move { login.end_all(&database, &clock).await });
     }
     result
 }
@@ -117,7 +119,7 @@ async fn write(
     manifest.subject = vec![format!("{} on {}", database.database, login.connection.display())];
 
     // The roles come first: they take no time, and should one be created meanwhile, the dump may name it but needs it too.
-    match globals(login, database, opened).await {
+    match globals(login, database, opened, work).await {
         Ok((bytes, note)) => {
             manifest.notes.extend(note);
             manifest.artifacts.push(put(&mut writer, GLOBALS_NAME, &bytes).await?);
@@ -173,12 +175,13 @@ async fn stream(
     let Some(output) = dump.take_stdout() else {
         return Err(SourceError::Cancelled);
     };
-    let tables = probe::tables(&opened.session).await?;
-    work.progress
-        .files_total
-        .fetch_add(tables.len() as u64, Ordering::Relaxed);
-    let affordable = probe::affordable(&tables, FINGERPRINT_BUDGET);
-    let counting = probe::contents(&opened.session, &tables, |index, _| affordable[index], &work.progress);
+    let counting = async {
+        let tables = probe::tables(&opened.session).await?;
+        let total = &work.progress.files_total;
+        total.fetch_add(tables.len() as u64, Ordering::Relaxed);
+        let affordable = probe::affordable(&tables, FINGERPRINT_BUDGET);
+        probe::contents(&opened.session, &tables, |index, _| affordable[index], &work.progress).await
+    };
     let storing = async { writer.put_stream(dump_name, output).await.map_err(SourceError::from) };
     let both = work.cancellable(async { tokio::try_join!(storing, counting) }).await;
     match both {
@@ -212,6 +215,7 @@ async fn globals(
     login: &Login,
     database: &PostgresSource,
     opened: &Opened,
+    work: &Work<'_>,
 ) -> Result<(Vec<u8>, Option<String>), SourceError> {
     let with_passwords = opened.facts.superuser;
     let mut program = Program::new(
@@ -229,14 +233,22 @@ async fn globals(
     }
     let mut running = program.start(Some(login))?;
     drop(running.take_stdin());
-    let mut bytes = Vec::new();
-    if let Some(output) = running.take_stdout() {
-        let mut limited = output.take(GLOBALS_LIMIT);
-        limited
-            .read_to_end(&mut bytes)
-            .await
-            .map_err(|error| SourceError::local("read from", std::path::Path::new("pg_dumpall"), &error))?;
-    }
+    let output = running.take_stdout();
+    let reading = async {
+        let mut bytes = Vec::new();
+        if let Some(output) = output {
+            let read = output.take(GLOBALS_LIMIT).read_to_end(&mut bytes).await;
+            read.map_err(|error| SourceError::local("read from", std::path::Path::new("pg_dumpall"), &error))?;
+        }
+        Ok(bytes)
+    };
+    let bytes = match work.cancellable(reading).await {
+        Ok(bytes) => bytes,
+        Err(error) => {
+            running.kill().await;
+            return Err(error);
+        }
+    };
     running.finish().await?;
     let note = "roles were dumped without their passwords, because the role that dumped is no superuser";
     Ok((bytes, (!with_passwords).then(|| note.to_owned())))

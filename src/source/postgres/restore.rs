@@ -96,7 +96,7 @@ pub(in crate::source) async fn restore(
     let (scratch, mut findings) = into_scratch(&dump, login, id, &subject.host, work).await?;
     watch.reached(RecoveryPhase::Verify);
     work.progress.set_phase(Phase::Verifying);
-    match work.cancellable(compare(&dump, login, scratch.name(), work)).await {
+    match compare(&dump, login, scratch.name(), work).await {
         // A copy that is not as recorded is kept and reported: at three in the morning it beats none.
         Ok(compared) => findings.extend(compared),
         Err(error) => {
