@@ -210,3 +210,25 @@ pub(crate) fn decode_blob(
         Err(damaged("its bytes do not match its name"))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_blob_must_be_what_its_name_says_even_when_it_is_authentic() {
+        let key = crypto::CipherKey::random().unwrap();
+        let packed = zstd::bulk::compress(&[7; 5000], 3).unwrap();
+        let open = |plain_length, id: &Id| decode_blob(&key, &mut key.seal(&packed).unwrap(), plain_length, id);
+        assert_eq!(open(Some(5000), &Id::of(&[7; 5000])).unwrap(), [7; 5000]);
+        assert_eq!(open(None, &Id::of(&packed)).unwrap(), packed);
+        assert!(
+            open(Some(5000), &Id::of(b"another")).is_err(),
+            "another blob under this name"
+        );
+        assert!(
+            open(Some(100), &Id::of(&[7; 5000])).is_err(),
+            "it unpacks to more than the index says"
+        );
+    }
+}
