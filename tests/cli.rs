@@ -157,3 +157,33 @@ fn a_first_configuration_works_and_shows_no_secret() {
     let gone: Value = serde_json::from_slice(&lifeboat(dir.path(), &["--json", "config", "show"]).stdout).unwrap();
     assert!(gone["jobs"]["etc"].is_null() && gone["sources"]["etc"].is_null());
 }
+
+#[test]
+fn choosing_what_is_not_there_is_no_success() {
+    let dir = tempfile::tempdir().unwrap();
+    let at = |name: &str| dir.path().join(name).display().to_string();
+    std::fs::create_dir(at("data")).unwrap();
+    std::fs::write(at("data/here"), "x").unwrap();
+    std::fs::write(at("password"), "p").unwrap();
+    std::fs::set_permissions(at("password"), std::fs::Permissions::from_mode(0o600)).unwrap();
+    let run = |args: &[&str]| {
+        let (repository, password) = (at("repository"), at("password"));
+        let place = [
+            "--repository",
+            repository.as_str(),
+            "--password-file",
+            password.as_str(),
+        ];
+        lifeboat(dir.path(), &[args, &place[..]].concat())
+    };
+    assert!(run(&["repo", "init"]).status.success());
+    assert!(run(&["backup", &at("data")]).status.success());
+    let missed = run(&["restore", "latest", "--target", &at("out"), "--include", "elsewhere"]);
+    let said = said(dir.path(), &missed);
+    assert!(
+        said.starts_with("exit 2") && said.contains("nothing in the snapshot matches"),
+        "{said}"
+    );
+    let hit = run(&["restore", "latest", "--target", &at("out"), "--include", "here"]);
+    assert!(hit.status.success());
+}

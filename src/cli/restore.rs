@@ -28,6 +28,7 @@ pub async fn run(args: RestoreArgs, repository: &RepositoryDefinition, ctx: &Ctx
         None => (args.id.as_str(), None),
     };
     let snapshot = resolve(&repo, id).await?;
+    let chosen = !args.include.is_empty();
     let options = RestoreOptions {
         subpath: args.subpath.or(subpath),
         include: args.include,
@@ -67,6 +68,12 @@ pub async fn run(args: RestoreArgs, repository: &RepositoryDefinition, ctx: &Ctx
         repo.restore(options, progress, cancel).await
     });
     let result = result.await?;
+    let nothing = result.files + result.dirs + result.others + result.unchanged == 0 && result.errors.is_empty();
+    if chosen && nothing {
+        return Err(CliError::usage("nothing was restored")
+            .why("nothing in the snapshot matches --include")
+            .hint("see what there is with: lifeboat snapshot find '*NAME*'"));
+    }
     remark_errors(ctx, &result.errors);
     ctx.print(&result)?;
     Ok(if result.errors.is_empty() {

@@ -133,10 +133,6 @@ fn add_warnings(plan: &mut RecoveryPlan, snapshot: &SnapshotRecord) {
         plan.blockers
             .push("the snapshot is no longer in its repository".to_owned());
     }
-    if let Some(free) = plan.target_free.filter(|free| *free < plan.write) {
-        plan.blockers
-            .push(format!("the target has {free} free and {} are needed", plan.write));
-    }
 }
 
 /// Identifies what was planned: what is restored, where to, and what stands there now.

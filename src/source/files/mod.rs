@@ -94,6 +94,12 @@ pub(super) async fn plan(
             options.target.display()
         ));
     }
+    let found = plan.files + plan.dirs + plan.others + plan.unchanged + plan.kept;
+    if found == 0 && !options.include.is_empty() {
+        parts
+            .blockers
+            .push("nothing in the snapshot matches what was chosen".to_owned());
+    }
     if is_live_cluster(&options.target) {
         parts.blockers.push(format!(
             "{} is the data directory of a running PostgreSQL server",
