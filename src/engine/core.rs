@@ -208,20 +208,25 @@ impl Core {
         }
     }
 
-    fn context<'a>(&mut self, definitions: &'a Definitions, state: &'a State) -> Context<'a> {
-        // Several ids may be made in one decision; each decision gets a range of its own.
+    /// Several ids may be made in one decision; each decision gets a range of its own.
+    fn next_ids(&mut self) -> u32 {
         self.unique = self.unique.wrapping_add(257);
+        self.unique
+    }
+
+    /// What a decision may look at; `unique` comes from [`Core::next_ids`].
+    fn context<'a>(&'a self, definitions: &'a Definitions, unique: u32) -> Context<'a> {
         Context {
-            state,
+            state: &self.state,
             definitions,
             now: self.parts.clock.now(),
-            unique: self.unique,
+            unique,
         }
     }
 
     async fn command(&mut self, actor: &Actor, command: &Command, looked_up: LookedUp) -> Result<Receipt, EngineError> {
-        let (definitions, state) = (self.definitions(), self.state.clone());
-        let context = self.context(&definitions, &state);
+        let (definitions, unique) = (self.definitions(), self.next_ids());
+        let context = self.context(&definitions, unique);
         match decide::command(&context, actor, command, looked_up) {
             Ok(events) => {
                 let receipt = receipt(&events);
@@ -271,6 +276,7 @@ impl Core {
         if snapshots_changed && let Ok(counts) = self.parts.journal.snapshot_counts().await {
             self.beside.snapshots = counts;
         }
+        self.parts.state.send_replace(Arc::new(self.state.clone()));
         // The picture comes before the events: who has seen an event and then asks finds it in the picture.
         self.publish();
         for record in records {
@@ -283,8 +289,8 @@ impl Core {
     async fn turn(&mut self) {
         let agent = self.parts.agent.clone();
         while let Some(observation) = self.waiting.pop_front() {
-            let (definitions, state) = (self.definitions(), self.state.clone());
-            let events = observe::observation(&self.context(&definitions, &state), observation.clone());
+            let (definitions, unique) = (self.definitions(), self.next_ids());
+            let events = observe::observation(&self.context(&definitions, unique), observation.clone());
             if self.commit(&agent, events).await.is_err() {
                 self.waiting.push_front(observation);
                 break;
@@ -300,8 +306,8 @@ impl Core {
 
     async fn settle(&mut self, agent: &Actor) {
         for _ in 0..SETTLE_ROUNDS {
-            let (definitions, state) = (self.definitions(), self.state.clone());
-            let events = react::settle(&self.context(&definitions, &state));
+            let (definitions, unique) = (self.definitions(), self.next_ids());
+            let events = react::settle(&self.context(&definitions, unique));
             if events.is_empty() || self.commit(agent, events).await.is_err() {
                 return;
             }
@@ -325,7 +331,6 @@ impl Core {
             .filter_map(|(id, live)| Some((id.clone(), sample(live)?)))
             .collect();
         self.beside.practice = self.parts.practice.as_ref().map(|practice| practice.words());
-        self.parts.state.send_replace(Arc::new(self.state.clone()));
         let picture = draw(&self.state, &self.definitions(), &self.beside, self.parts.clock.now());
         self.parts.overview.send_replace(picture);
     }

@@ -156,20 +156,8 @@ impl<'a, R: Read> Chunks<'a, R> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::repo::testing::noise;
     use proptest::prelude::*;
-
-    fn noise(seed: u64, length: usize) -> Vec<u8> {
-        let mut state = seed | 1;
-        let mut out = Vec::with_capacity(length + 8);
-        while out.len() < length {
-            state ^= state << 13;
-            state ^= state >> 7;
-            state ^= state << 17;
-            out.extend_from_slice(&state.to_le_bytes());
-        }
-        out.truncate(length);
-        out
-    }
 
     fn chunks(data: &[u8], expected: u64) -> Vec<Vec<u8>> {
         let chunker = Chunker::new(0x003d_a335_8b4d_c173);

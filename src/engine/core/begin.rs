@@ -31,9 +31,9 @@ impl Core {
     }
 
     async fn begin_run(&mut self, agent: &Actor, definitions: &Arc<Definitions>, id: RunId) {
-        let state = self.state.clone();
+        let unique = self.next_ids();
         let starting = Observation::RunStarting { run: id.clone() };
-        let events = observe::observation(&self.context(definitions, &state), starting);
+        let events = observe::observation(&self.context(definitions, unique), starting);
         if self.commit(agent, events).await.is_err() {
             return;
         }
@@ -68,9 +68,9 @@ impl Core {
     }
 
     async fn begin_recovery(&mut self, agent: &Actor, definitions: &Arc<Definitions>, id: RecoveryId) {
-        let state = self.state.clone();
+        let unique = self.next_ids();
         let starting = Observation::RecoveryStarting { recovery: id.clone() };
-        let events = observe::observation(&self.context(definitions, &state), starting);
+        let events = observe::observation(&self.context(definitions, unique), starting);
         if self.commit(agent, events).await.is_err() {
             return;
         }
