@@ -256,6 +256,10 @@ fn a_run_that_overruns_is_followed_by_one_run_and_no_alert() {
     world.wait(14 * 60);
     let run = world.begin();
     world.wait(50 * 60);
+    assert!(
+        world.effects().is_empty(),
+        "what comes due while a run of the job goes on waits for its end"
+    );
     world.end(&run, Outcome::Succeeded);
     assert_eq!(world.effects().len(), 1);
     assert!(!world.open().contains(&AlertKind::ScheduleMissed));
