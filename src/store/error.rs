@@ -19,6 +19,10 @@ pub enum ErrorKind {
     Transient,
     /// The object is shorter than the range asked for.
     ShortRead,
+    /// The object may not be removed yet: a retention or a legal hold of the store protects it.
+    Locked,
+    /// The object is in a cold storage class and has to be thawed before it can be read.
+    Cold,
     /// The address or the operation is not something this build can do.
     Unsupported,
     /// Anything else the backend reported.
@@ -81,6 +85,8 @@ impl StoreError {
             ErrorKind::Permission => Some("give this user read and write permission on the repository"),
             ErrorKind::Transient => Some("try again; if it persists, check the network and the server"),
             ErrorKind::ShortRead => Some("the stored object is truncated: run `lifeboat repo check --read-data`"),
+            ErrorKind::Locked => Some("leave it: it can be removed when its retention ends"),
+            ErrorKind::Cold => Some("restore from it: the objects that are needed are thawed first, which takes hours"),
             ErrorKind::Unsupported => Some("use a path or a file:// address"),
             ErrorKind::AlreadyExists | ErrorKind::Other => None,
         }

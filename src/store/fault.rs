@@ -8,9 +8,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
+use chrono::{DateTime, Utc};
 use futures_util::future::BoxFuture;
 
-use super::{Capabilities, ErrorKind, ObjectInfo, Store, StoreError, StoreResult};
+use super::{Capabilities, ErrorKind, ObjectInfo, Store, StoreError, StoreResult, Thaw};
 use crate::clock::Clock;
 
 /// The operation a rule applies to.
@@ -226,6 +227,14 @@ impl Store for FaultStore {
             self.run((Op::Delete, "delete"), key, self.inner.delete(key), |v, _| v)
                 .await
         })
+    }
+
+    fn thaw<'a>(&'a self, key: &'a str) -> BoxFuture<'a, StoreResult<Thaw>> {
+        Box::pin(async move { self.run((Op::Head, "thaw"), key, self.inner.thaw(key), |v, _| v).await })
+    }
+
+    fn server_time(&self) -> Option<DateTime<Utc>> {
+        self.inner.server_time()
     }
 
     fn create(&self) -> BoxFuture<'_, StoreResult<()>> {

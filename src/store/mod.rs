@@ -26,6 +26,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use chrono::{DateTime, Utc};
 use futures_util::future::BoxFuture;
 
 pub use error::{ErrorKind, StoreError};
@@ -51,6 +52,15 @@ pub struct Capabilities {
     pub parallel_puts: usize,
 }
 
+/// Whether an object can be read now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Thaw {
+    /// It can.
+    Ready,
+    /// It is being brought back from a cold storage class; ask again later.
+    Pending,
+}
+
 /// Immutable objects by key.
 ///
 /// Required semantics, tested by the conformance suite:
@@ -64,6 +74,7 @@ pub struct Capabilities {
 /// - **list** returns every object whose key begins with `prefix`, whole or an error, sorted by key, and nothing that is
 ///   still being written. An unknown prefix is an empty list.
 /// - **delete** of a missing key fails with [`ErrorKind::NotFound`].
+/// - **thaw** of an object that is readable is [`Thaw::Ready`]; reading one that is not fails with [`ErrorKind::Cold`].
 /// - Every operation may be called from many tasks at once, and may be dropped at any point.
 pub trait Store: Send + Sync + std::fmt::Debug {
     /// Stores `data` under a new `key`, durably.
@@ -92,6 +103,16 @@ pub trait Store: Send + Sync + std::fmt::Debug {
 
     /// The address as an operator would write it.
     fn location(&self) -> &str;
+
+    /// Makes an object of a cold storage class readable: asks for it the first time, and says how far it is after that.
+    fn thaw<'a>(&'a self, key: &'a str) -> BoxFuture<'a, StoreResult<Thaw>> {
+        Box::pin(async move { self.head(key).await.map(|_| Thaw::Ready) })
+    }
+
+    /// The time by the clock of the store's server, as of its last answer; none where this machine's clock is the only one.
+    fn server_time(&self) -> Option<DateTime<Utc>> {
+        None
+    }
 
     /// The directory of a store on this machine, when it is one; lets a caller measure free space.
     fn local_path(&self) -> Option<&std::path::Path> {
