@@ -9,6 +9,7 @@ use super::args::{SnapshotCommand, SnapshotFilter};
 use super::context::Ctx;
 use super::direct::{of_repo, open, resolve};
 use super::error::{CliError, Exit};
+use super::keep;
 use super::moment::maybe;
 use super::output::{Column, Listing, Render, Row, Style, Text, moment};
 use crate::domain::Bytes;
@@ -66,6 +67,7 @@ pub async fn run(command: SnapshotCommand, repository: &RepositoryDefinition, ct
             dump(&repo, &snapshot, &path, output.as_deref()).await?;
         }
         SnapshotCommand::Verify { .. } => {}
+        keeping => return keep::direct(keeping, &repo, ctx).await,
     }
     Ok(Exit::Done)
 }
@@ -148,6 +150,9 @@ async fn list(repo: &Repository, filter: SnapshotFilter, ctx: &Ctx) -> Result<()
             CliError::usage("the repository does not hold evidence; the agent's journal does")
                 .hint("leave out --repository, or leave out --evidence"),
         );
+    }
+    if filter.trash {
+        return keep::list_trash(repo, filter.limit, ctx).await;
     }
     let now = ctx.clock.now();
     let since = maybe(filter.since.as_deref(), now)?;

@@ -275,10 +275,12 @@ fn repository(place: &Place<'_>, raw: RawRepository, name: &str, problems: &mut 
         let hint = Some("write the absolute path of a directory, such as /srv/backup".to_owned());
         place.problem(problems, raw.url.span().start, "url", message, hint);
     }
+    let upkeep = super::keep::upkeep(place, &raw, problems);
     RepositoryDefinition {
         name: name.into(),
         url: raw.url.into_inner(),
         password: raw.password.0,
+        upkeep,
     }
 }
 

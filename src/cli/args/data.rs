@@ -119,6 +119,47 @@ pub enum SnapshotCommand {
         #[arg(long)]
         no_wait: bool,
     },
+    /// Keep a snapshot from being forgotten, by retention or by hand
+    Pin {
+        /// A prefix of its id, `latest` or `latest:JOB`
+        id: String,
+        /// Why
+        #[arg(long, value_name = "TEXT")]
+        reason: Option<String>,
+    },
+    /// Let a pinned snapshot be forgotten again
+    Unpin {
+        /// A prefix of its id, `latest` or `latest:JOB`
+        id: String,
+        /// Why
+        #[arg(long, value_name = "TEXT")]
+        reason: Option<String>,
+    },
+    /// Change the free words of a snapshot; its id changes with them
+    Tag {
+        /// A prefix of its id, `latest` or `latest:JOB`
+        id: String,
+        /// A word to add
+        #[arg(long, value_name = "TAG", required_unless_present = "remove")]
+        add: Vec<String>,
+        /// A word to remove
+        #[arg(long, value_name = "TAG")]
+        remove: Vec<String>,
+    },
+    /// Put snapshots in the trash, from where they can be brought back for a while
+    Forget {
+        /// Prefixes of their ids
+        #[arg(required = true, value_name = "ID")]
+        ids: Vec<String>,
+        /// Why
+        #[arg(long, value_name = "TEXT")]
+        reason: String,
+    },
+    /// Bring a snapshot back from the trash
+    Untrash {
+        /// A prefix of its id
+        id: String,
+    },
 }
 
 /// Which snapshots.
@@ -142,6 +183,9 @@ pub struct SnapshotFilter {
     /// Only proved at least to this level
     #[arg(long, value_name = "LEVEL", value_parser = level)]
     pub evidence: Option<EvidenceLevel>,
+    /// Only those in the trash
+    #[arg(long)]
+    pub trash: bool,
     /// At most so many
     #[arg(long, value_name = "N", default_value_t = 100)]
     pub limit: u32,
