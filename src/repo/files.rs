@@ -47,8 +47,8 @@ impl FileKind {
 
 /// The first byte of a file whose rest is zstd.
 const COMPRESSED: u8 = 2;
-/// The most plain bytes such a file may unpack to.
-const MAX_PLAIN: usize = 1 << 30;
+/// The most plain bytes such a file may unpack to: far above the 8 MiB of an index file, far below the memory of a machine.
+const MAX_PLAIN: usize = 256 << 20;
 /// How often a request is tried.
 const ATTEMPTS: u32 = 5;
 

@@ -41,6 +41,8 @@ pub mod crypto;
 pub mod diff;
 pub mod error;
 pub mod files;
+#[cfg(test)]
+mod fuzz;
 pub mod gojson;
 pub mod gotime;
 pub mod host;
