@@ -77,13 +77,19 @@ impl Repository {
     pub(crate) async fn load_file(&self, kind: FileKind, name: &str) -> Result<Vec<u8>, RepoError> {
         let key = format!("{}{name}", kind.prefix());
         let sealed = self.retry(None, || self.0.store.get(&key)).await?;
-        let damaged = |why: &str| RepoError::damaged(format!("{} {}", kind.word(), name.get(..8).unwrap_or(name)), why);
+        let label = || format!("{} {}", kind.word(), name.get(..8).unwrap_or(name));
         if Id::of(&sealed).hex() != name {
-            return Err(damaged("its bytes do not match its name"));
+            return Err(RepoError::damaged(label(), "its bytes do not match its name"));
         }
+        self.unseal(&sealed, label)
+    }
+
+    /// Decrypts and unpacks the bytes of a stored file; `label` names it when it is damaged.
+    pub(crate) fn unseal(&self, sealed: &[u8], label: impl Fn() -> String) -> Result<Vec<u8>, RepoError> {
+        let damaged = |why: &str| RepoError::damaged(label(), why);
         let plain = self
             .key()
-            .open(&sealed)
+            .open(sealed)
             .map_err(|_| damaged("it does not authenticate"))?;
         match plain.first() {
             Some(b'{' | b'[') => Ok(plain),
@@ -110,7 +116,16 @@ impl Repository {
 
     /// Writes a file as JSON and returns its name.
     pub(crate) async fn save_json<T: Serialize>(&self, kind: FileKind, value: &T) -> Result<String, RepoError> {
-        let internal = |error: String| RepoError::internal(format!("cannot write a {}: {error}", kind.word()));
+        let sealed = self.seal_json(value, kind.word())?;
+        let name = Id::of(&sealed).hex();
+        self.put_new(&format!("{}{name}", kind.prefix()), sealed.into(), None)
+            .await?;
+        Ok(name)
+    }
+
+    /// The bytes that a value is stored as: JSON, packed where the format allows it, sealed.
+    pub(crate) fn seal_json<T: Serialize>(&self, value: &T, word: &str) -> Result<Vec<u8>, RepoError> {
+        let internal = |error: String| RepoError::internal(format!("cannot write a {word}: {error}"));
         let plain = serde_json::to_vec(value).map_err(|error| internal(error.to_string()))?;
         let encoded = if self.version() >= 2 {
             let mut encoded = vec![COMPRESSED];
@@ -119,11 +134,15 @@ impl Repository {
         } else {
             plain
         };
-        let sealed = self.key().seal(&encoded).map_err(|error| internal(error.to_string()))?;
-        let name = Id::of(&sealed).hex();
-        self.put_new(&format!("{}{name}", kind.prefix()), sealed.into(), None)
-            .await?;
-        Ok(name)
+        self.key().seal(&encoded).map_err(|error| internal(error.to_string()))
+    }
+
+    /// Deletes an object; that it is gone already, perhaps by an attempt that seemed to fail, is what was wanted.
+    pub(crate) async fn delete_gone(&self, key: &str) -> Result<(), RepoError> {
+        match self.retry(None, || self.0.store.delete(key)).await {
+            Err(error) if error.kind != ErrorKind::NotFound => Err(error.into()),
+            _ => Ok(()),
+        }
     }
 
     /// Stores a new object, repeating a request that may have succeeded.
