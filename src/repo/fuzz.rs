@@ -17,6 +17,7 @@ use super::files::{FileKind, decode_blob};
 use super::index::{Index, IndexFile};
 use super::key::KeyFile;
 use super::lock::LockFile;
+use super::pack::BlobKind;
 use super::testing::{check, contents, forged, fresh, open, restore, tree_of};
 use super::tree::{self, Node, NodeKind};
 use super::{Config, Id, Overwrite, Repository, RestoreOptions, SnapshotFile};
@@ -165,7 +166,7 @@ proptest! {
         let mut sealed = key.seal(&changed(packed.clone(), &changes)).unwrap();
         // A claim beyond what a chunk or a tree can be would only make the test slow.
         let claimed = length.map(|length| length % (1 << 20));
-        if let Ok(read) = decode_blob(&key, &mut sealed, claimed, &Id::of(&plain)) {
+        if let Ok(read) = decode_blob(&key, BlobKind::Data, &mut sealed, claimed, &Id::of(&plain)) {
             prop_assert_eq!(read, plain);
         }
     }
