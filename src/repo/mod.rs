@@ -28,11 +28,13 @@
 //! | [`restore`] | plan and restore |
 //! | [`browse`], [`reader`], [`diff`] | ls, walk, find, dump, diff |
 //! | [`check`] | structure and data |
+//! | [`beside`], [`trash`], [`pins`], [`tag`] | forgetting and its undo, protection, labels |
 //!
-//! What this room never does: overwrite or delete a stored file other than a lock or a removed key, decide what expires,
-//! trust half a listing, or write outside the target of a restore.
+//! What this room never does: overwrite a stored file, delete one but as the essays of [`trash`] and [`tag`] say (or a
+//! lock, or a removed key), decide which snapshots expire, trust half a listing, or write outside the target of a restore.
 
 pub mod archive;
+pub mod beside;
 pub mod blob;
 pub mod browse;
 pub mod check;
@@ -41,6 +43,8 @@ pub mod crypto;
 pub mod diff;
 pub mod error;
 pub mod files;
+#[cfg(test)]
+mod fuzz;
 pub mod gojson;
 pub mod gotime;
 pub mod host;
@@ -51,6 +55,7 @@ pub mod keys;
 pub mod lock;
 pub mod lsmode;
 pub mod pack;
+pub mod pins;
 pub mod polynomial;
 pub mod progress;
 pub mod rate;
@@ -59,14 +64,15 @@ pub mod restore;
 pub mod snapshot;
 pub mod stats;
 pub(crate) mod stop;
+pub mod tag;
 #[cfg(test)]
 mod testing;
+pub mod trash;
 pub mod tree;
 
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use futures_util::StreamExt;
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 use tokio::sync::Mutex;
@@ -76,14 +82,18 @@ use crate::store::Store;
 
 pub use archive::stream::{StreamOptions, StreamSnapshot, StreamStats};
 pub use archive::{BackupOptions, BackupResult, BackupStats, Compression, ItemError, Parent};
+pub use beside::Note;
 pub use browse::{FindMatch, TreeEntry};
 pub use check::{CheckOptions, CheckProblem, CheckReport, ReadData};
 pub use diff::{DiffReport, Difference};
 pub use error::RepoError;
 pub use id::Id;
+pub use pins::Pin;
 pub use progress::{Phase, Progress, ProgressSample};
 pub use restore::{Overwrite, RestoreOptions, RestorePlan, RestoreResult};
 pub use snapshot::{SnapshotFile, SnapshotInfo, Summary};
+pub use tag::{Retagged, TagChange};
+pub use trash::{Forgotten, Trashed};
 pub use tree::NodeKind;
 
 use crypto::CipherKey;
@@ -95,9 +105,6 @@ use key::{KeyFailure, KeyFile};
 pub const PROGRAM_VERSION: &str = concat!("lifeboat ", env!("CARGO_PKG_VERSION"));
 /// The file at the root of our trees that says what a snapshot holds.
 pub const DESCRIPTION_NAME: &str = "lifeboat.json";
-
-/// How many small files are read from the store at once.
-const PARALLEL_READS: usize = 8;
 
 /// The `config` file.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -267,13 +274,12 @@ impl Repository {
     /// Every readable snapshot, oldest first, and the damaged ones by name.
     pub async fn snapshots_lossy(&self) -> Result<(Vec<SnapshotInfo>, Vec<(String, RepoError)>), RepoError> {
         let names = self.list_files(FileKind::Snapshot).await?;
-        let loads = names.into_iter().map(|(name, _)| async move {
-            let loaded = self.load_json::<SnapshotFile>(FileKind::Snapshot, &name).await;
-            (name, loaded)
-        });
-        let mut loads = futures_util::stream::iter(loads).buffer_unordered(PARALLEL_READS);
+        let names: Vec<String> = names.into_iter().map(|(name, _)| name).collect();
+        let mut left = names.len();
+        let mut loads = self.load_many::<SnapshotFile>(FileKind::Snapshot, names);
         let (mut good, mut damaged) = (Vec::new(), Vec::new());
-        while let Some((id, loaded)) = loads.next().await {
+        while let Some((id, loaded)) = loads.recv().await {
+            left -= 1;
             match loaded {
                 Ok(snapshot) => good.push(SnapshotInfo { id, snapshot }),
                 // Forgotten by somebody else between the listing and now.
@@ -281,6 +287,9 @@ impl Repository {
                 Err(error @ RepoError::Damaged { .. }) => damaged.push((id, error)),
                 Err(error) => return Err(error),
             }
+        }
+        if left > 0 {
+            return Err(RepoError::internal("the loading of the snapshots ended early"));
         }
         good.sort_by(|a, b| (a.snapshot.time, &a.id).cmp(&(b.snapshot.time, &b.id)));
         damaged.sort_by(|a, b| a.0.cmp(&b.0));
@@ -327,22 +336,16 @@ impl Repository {
             *loaded = LoadedIndex::default();
         }
         let missing: Vec<String> = names.into_iter().filter(|name| !loaded.files.contains(name)).collect();
-        // Owned names, so that the future can move between threads.
-        let loads = missing
-            .clone()
-            .into_iter()
-            .map(|name| async move { self.load_json::<IndexFile>(FileKind::Index, &name).await });
-        let mut loads = futures_util::stream::iter(loads).buffered(PARALLEL_READS);
-        let mut files = Vec::new();
-        while let Some(file) = loads.next().await {
-            files.push(file?);
+        let wanted = missing.len();
+        let mut loads = self.load_many::<IndexFile>(FileKind::Index, missing.clone());
+        let mut added = 0;
+        // Until all are there the files count as missing: what was added already is only added again.
+        while let Some((_, file)) = loads.recv().await {
+            Arc::make_mut(&mut loaded.index).add(&file?);
+            added += 1;
         }
-        drop(loads);
-        if !files.is_empty() {
-            let index = Arc::make_mut(&mut loaded.index);
-            for file in &files {
-                index.add(file);
-            }
+        if added < wanted {
+            return Err(RepoError::internal("the loading of the index ended early"));
         }
         loaded.files.extend(missing);
         Ok(Arc::clone(&loaded.index))

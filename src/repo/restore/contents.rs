@@ -20,6 +20,7 @@ use crate::repo::Repository;
 use crate::repo::archive::ItemError;
 use crate::repo::error::{RepoError, plain};
 use crate::repo::files::{decode_blob, pack_key};
+use crate::repo::pack::BlobKind;
 use crate::repo::progress::Progress;
 use crate::repo::stop::Stop;
 use crate::store::ErrorKind;
@@ -177,7 +178,13 @@ impl<'a> Contents<'a> {
             let Some(sealed) = data.get_mut(from..from.saturating_add(want.at.length as usize)) else {
                 continue;
             };
-            match decode_blob(self.repo.key(), sealed, want.at.uncompressed(), &want.id) {
+            match decode_blob(
+                self.repo.key(),
+                BlobKind::Data,
+                sealed,
+                want.at.uncompressed(),
+                &want.id,
+            ) {
                 Ok(plain) => self.place(want, &plain, dirs)?,
                 Err(error) => self.lose(want, &error.to_string()),
             }
