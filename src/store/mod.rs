@@ -37,7 +37,9 @@ pub use error::{ErrorKind, StoreError};
 pub use s3::AccessKey;
 
 use crate::clock::Clock;
+use crate::config::secret;
 use crate::domain::address::Address;
+use crate::domain::job::{BucketKey, RepositoryDefinition};
 
 /// The result of a store operation.
 pub type StoreResult<T> = Result<T, StoreError>;
@@ -151,6 +153,29 @@ pub struct Access {
 /// before the first operation.
 pub fn open(url: &str) -> StoreResult<Arc<dyn Store>> {
     open_with(url, Access::default())
+}
+
+/// Opens the store of a repository as it is defined, with the secrets it names.
+pub async fn open_defined(definition: &RepositoryDefinition, clock: &Clock) -> StoreResult<Arc<dyn Store>> {
+    let access = &definition.access;
+    let key = match &access.key {
+        None => None,
+        Some(BucketKey { id, secret }) => {
+            let secret = secret::resolve(secret).await.map_err(|error| {
+                let refused = StoreError::new(ErrorKind::Permission, "read", "secret_access_key", error.to_string());
+                refused.with_hint(error.hint().unwrap_or_default())
+            })?;
+            let id = id.clone();
+            Some(AccessKey { id, secret })
+        }
+    };
+    let access = Access {
+        key,
+        limit_upload: access.limit_upload.map(|limit| limit.0),
+        limit_download: access.limit_download.map(|limit| limit.0),
+        clock: clock.clone(),
+    };
+    open_with(&definition.url, access)
 }
 
 /// Opens the store at `url`.
