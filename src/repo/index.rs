@@ -233,6 +233,12 @@ impl Index {
         self.table(kind).number(id)
     }
 
+    /// The blob with a number.
+    pub fn numbered(&self, kind: BlobKind, number: u32) -> Option<(Id, Location)> {
+        let entry = self.table(kind).entries.get(number as usize)?;
+        Some((entry.id, entry.at))
+    }
+
     /// How many blobs of a kind are known.
     pub fn count(&self, kind: BlobKind) -> usize {
         self.table(kind).entries.len()
@@ -325,12 +331,21 @@ mod tests {
                 (BlobKind::Data, BlobKind::Tree)
             };
             let at = index.find(kind, &id(n)).unwrap();
-            assert_eq!(at.offset, (n / 100 * 100).saturating_sub(100), "the first pack that has it");
+            assert_eq!(
+                at.offset,
+                (n / 100 * 100).saturating_sub(100),
+                "the first pack that has it"
+            );
             assert!(!index.has(other, &id(n)));
             numbers.extend(index.number(BlobKind::Data, &id(n)));
         }
         numbers.sort_unstable();
-        assert!(numbers.iter().copied().eq(0..u32::try_from(index.count(BlobKind::Data)).unwrap()));
+        assert!(
+            numbers
+                .iter()
+                .copied()
+                .eq(0..u32::try_from(index.count(BlobKind::Data)).unwrap())
+        );
         assert!(!index.has(BlobKind::Data, &id(30_000)) && !Index::default().has(BlobKind::Data, &id(1)));
         assert_eq!(index.iter().count(), 20_100);
         let bytes = index.data.entries.capacity() * size_of::<Entry>() + index.data.places.len() * 4;
