@@ -91,7 +91,11 @@ impl Repository {
     /// Reads many files at once and parses them, all off the runtime; they arrive in the order they are ready.
     ///
     /// Dropping the receiver ends the work. A file that is gone arrives as [`ErrorKind::NotFound`].
-    pub(crate) fn load_many<T>(&self, kind: FileKind, names: Vec<String>) -> mpsc::Receiver<(String, Result<T, RepoError>)>
+    pub(crate) fn load_many<T>(
+        &self,
+        kind: FileKind,
+        names: Vec<String>,
+    ) -> mpsc::Receiver<(String, Result<T, RepoError>)>
     where
         T: DeserializeOwned + Send + 'static,
     {
@@ -264,7 +268,9 @@ mod tests {
     fn a_blob_must_be_what_its_name_says_even_when_it_is_authentic() {
         let key = crypto::CipherKey::random().unwrap();
         let packed = zstd::bulk::compress(&[7; 5000], 3).unwrap();
-        let open = |plain_length, id: &Id| decode_blob(&key, BlobKind::Data, &mut key.seal(&packed).unwrap(), plain_length, id);
+        let open = |plain_length, id: &Id| {
+            decode_blob(&key, BlobKind::Data, &mut key.seal(&packed).unwrap(), plain_length, id)
+        };
         assert_eq!(open(Some(5000), &Id::of(&[7; 5000])).unwrap(), [7; 5000]);
         assert_eq!(open(None, &Id::of(&packed)).unwrap(), packed);
         assert!(
@@ -276,7 +282,15 @@ mod tests {
             "it unpacks to more than the index says"
         );
         let bomb = zstd::bulk::compress(&vec![0; (128 << 20) + 1], 1).unwrap();
-        let open = |kind| decode_blob(&key, kind, &mut key.seal(&bomb).unwrap(), Some((128 << 20) + 1), &Id::default());
+        let open = |kind| {
+            decode_blob(
+                &key,
+                kind,
+                &mut key.seal(&bomb).unwrap(),
+                Some((128 << 20) + 1),
+                &Id::default(),
+            )
+        };
         let error = open(BlobKind::Data).unwrap_err().to_string();
         assert!(error.contains("more than any honest"), "{error}");
         let error = open(BlobKind::Tree).unwrap_err().to_string();
