@@ -30,6 +30,7 @@ mod job;
 mod keep;
 mod load;
 mod raw;
+mod repository;
 pub mod secret;
 mod section;
 

@@ -77,6 +77,29 @@ pub struct RepositoryDefinition {
     pub password: SecretRef,
     /// How it is kept in order.
     pub upkeep: UpkeepPolicy,
+    /// How its store is reached, beyond the address.
+    #[serde(default)]
+    pub access: StoreAccess,
+}
+
+/// How a store is reached, beyond its address.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StoreAccess {
+    /// The access key of a bucket; looked for in the environment when absent.
+    pub key: Option<BucketKey>,
+    /// Bytes a second, at most, to the store.
+    pub limit_upload: Option<Bytes>,
+    /// Bytes a second, at most, from the store.
+    pub limit_download: Option<Bytes>,
+}
+
+/// The access key of a bucket.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BucketKey {
+    /// The public half.
+    pub id: String,
+    /// Where the secret half comes from.
+    pub secret: SecretRef,
 }
 
 /// How a repository is kept in order.

@@ -217,6 +217,7 @@ fn definitions() -> Definitions {
         url: "/nowhere".into(),
         password: SecretRef::Env("NOTHING".into()),
         upkeep: UpkeepPolicy::default(),
+        access: crate::domain::job::StoreAccess::default(),
     };
     let source = Source {
         name: "docs".into(),
