@@ -33,11 +33,7 @@ pub(super) async fn run(
 ) {
     let parallel = repo.store().capabilities().parallel_puts.max(1);
     let mut running: JoinSet<Result<IndexPack, RepoError>> = JoinSet::new();
-    let mut index = Collected {
-        repo: repo.clone(),
-        file: IndexFile::default(),
-        blobs: 0,
-    };
+    let mut index = Collected::new(&repo);
     let mut open = true;
     while open || !running.is_empty() {
         if stop.is_stopped() {
@@ -88,23 +84,45 @@ async fn upload(
     Ok(entry)
 }
 
-struct Collected {
+/// Packs that are stored and wait for an index file to name them.
+pub(in crate::repo) struct Collected {
     repo: Repository,
     file: IndexFile,
     blobs: usize,
+    most_packs: usize,
 }
 
 impl Collected {
-    async fn add(&mut self, pack: IndexPack) -> Result<(), RepoError> {
+    /// Index files as a backup writes them, early.
+    pub(in crate::repo) fn new(repo: &Repository) -> Self {
+        Self {
+            repo: repo.clone(),
+            file: IndexFile::default(),
+            blobs: 0,
+            most_packs: PACKS_PER_INDEX,
+        }
+    }
+
+    /// Index files as large as they may be, for packs that have long been stored.
+    pub(in crate::repo) fn large(repo: &Repository) -> Self {
+        Self {
+            most_packs: usize::MAX,
+            ..Self::new(repo)
+        }
+    }
+
+    /// Takes a stored pack; writes an index file when enough have come together.
+    pub(in crate::repo) async fn add(&mut self, pack: IndexPack) -> Result<(), RepoError> {
         self.blobs += pack.blobs.len();
         self.file.packs.push(pack);
-        if self.blobs >= BLOBS_PER_INDEX || self.file.packs.len() >= PACKS_PER_INDEX {
+        if self.blobs >= BLOBS_PER_INDEX || self.file.packs.len() >= self.most_packs {
             self.flush().await?;
         }
         Ok(())
     }
 
-    async fn flush(&mut self) -> Result<(), RepoError> {
+    /// Writes an index file of what is left.
+    pub(in crate::repo) async fn flush(&mut self) -> Result<(), RepoError> {
         let file = std::mem::take(&mut self.file);
         self.blobs = 0;
         if !file.packs.is_empty() {
