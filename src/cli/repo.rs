@@ -94,7 +94,7 @@ async fn init(
     ctx: &Ctx,
 ) -> Result<Exit, CliError> {
     ctx.may_change("make a repository")?;
-    let (store, password) = reach(definition).await?;
+    let (store, password) = reach(definition, &ctx.clock).await?;
     let clock = ctx.clock.clone();
     let made = match like {
         Some(like) => Repository::init_like(store, &open(like, ctx).await?, &password, clock).await,

@@ -6,6 +6,7 @@
 //!
 //! What it must never do: know how anything is stored, sent or drawn.
 
+pub mod address;
 pub mod alert;
 pub mod apply;
 pub mod command;
@@ -18,6 +19,7 @@ pub mod objective;
 pub mod observe;
 pub mod react;
 pub mod recovery;
+pub mod retention;
 pub mod rules;
 pub mod run;
 pub mod schedule;

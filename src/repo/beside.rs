@@ -22,6 +22,9 @@ use super::error::RepoError;
 use super::id::Id;
 use crate::store::ErrorKind;
 
+/// How many of these small files are read or written at once.
+pub(crate) const PARALLEL_READS: usize = 8;
+
 /// A folder of ours.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Beside {

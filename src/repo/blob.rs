@@ -70,7 +70,7 @@ impl Repository {
             .find(kind, id)
             .ok_or_else(|| RepoError::MissingBlob { blob: id.short() })?;
         let sealed = self.read_range(index, &at).await?;
-        decode_blob(self.key(), &mut Vec::from(sealed), at.uncompressed(), id)
+        decode_blob(self.key(), kind, &mut Vec::from(sealed), at.uncompressed(), id)
     }
 
     async fn read_range(&self, index: &Index, at: &Location) -> Result<Bytes, RepoError> {
@@ -110,6 +110,6 @@ impl Repository {
             }
             None => Vec::from(self.read_range(index, &at).await?),
         };
-        decode_blob(self.key(), &mut sealed, at.uncompressed(), id)
+        decode_blob(self.key(), BlobKind::Tree, &mut sealed, at.uncompressed(), id)
     }
 }

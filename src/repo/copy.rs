@@ -19,6 +19,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
+use super::beside::PARALLEL_READS;
 use super::error::RepoError;
 use super::files::FileKind;
 use super::id::{BuildIdHasher, Id};
@@ -28,7 +29,7 @@ use super::progress::{Phase, Progress};
 use super::snapshot::SnapshotInfo;
 use super::stop::Stop;
 use super::transfer::{Moved, Transfer, Wanted};
-use super::{Config, PARALLEL_READS, Repository};
+use super::{Config, Repository};
 use crate::clock::Clock;
 use crate::store::Store;
 

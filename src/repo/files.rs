@@ -2,14 +2,17 @@
 
 use std::cell::RefCell;
 use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use tokio::sync::mpsc;
 
 use super::error::RepoError;
 use super::id::Id;
+use super::pack::BlobKind;
 use super::progress::Progress;
 use super::{Repository, crypto};
 use crate::store::{ErrorKind, StoreError, StoreResult};
@@ -47,8 +50,13 @@ impl FileKind {
 
 /// The first byte of a file whose rest is zstd.
 const COMPRESSED: u8 = 2;
-/// The most plain bytes such a file may unpack to.
-const MAX_PLAIN: usize = 1 << 30;
+/// The most plain bytes such a file may unpack to: far above the 8 MiB of an index file, far below the memory of a machine.
+const MAX_PLAIN: usize = 256 << 20;
+/// How many files are read at once over a network, and from a disk of this machine.
+const READERS_REMOTE: usize = 32;
+const READERS_LOCAL: usize = 4;
+/// The most plain bytes a blob may unpack to: chunks are a few mebibytes, a tree of a million entries is some hundred.
+const MAX_BLOB: [u32; 2] = [128 << 20, 1 << 30];
 /// How often a request is tried.
 const ATTEMPTS: u32 = 5;
 
@@ -97,10 +105,45 @@ impl Repository {
                 let size = zstd::bulk::Decompressor::upper_bound(&plain[1..])
                     .unwrap_or(MAX_PLAIN)
                     .min(MAX_PLAIN);
-                zstd::bulk::decompress(&plain[1..], size).map_err(|_| damaged("it does not decompress"))
+                decompress(&plain[1..], size).map_err(|_| damaged("it does not decompress"))
             }
             _ => Err(damaged("it has an unknown encoding")),
         }
+    }
+
+    /// Reads many files at once and parses them, all off the runtime; they arrive in the order they are ready.
+    ///
+    /// Dropping the receiver ends the work. A file that is gone arrives as [`ErrorKind::NotFound`].
+    pub(crate) fn load_many<T>(
+        &self,
+        kind: FileKind,
+        names: Vec<String>,
+    ) -> mpsc::Receiver<(String, Result<T, RepoError>)>
+    where
+        T: DeserializeOwned + Send + 'static,
+    {
+        let remote = self.0.store.capabilities().remote;
+        // Over a network most of the time is waiting; on this machine it is parsing.
+        let parallel = if remote { READERS_REMOTE } else { READERS_LOCAL };
+        let workers = parallel.min(names.len());
+        let names = Arc::new(Mutex::new(names.into_iter()));
+        let (done, inbox) = mpsc::channel(workers.max(1));
+        for _ in 0..workers {
+            let (repo, names, done) = (self.clone(), Arc::clone(&names), done.clone());
+            let runtime = tokio::runtime::Handle::current();
+            tokio::task::spawn_blocking(move || {
+                loop {
+                    let Some(name) = names.lock().unwrap_or_else(PoisonError::into_inner).next() else {
+                        return;
+                    };
+                    let loaded = runtime.block_on(repo.load_json(kind, &name));
+                    if done.blocking_send((name, loaded)).is_err() {
+                        return;
+                    }
+                }
+            });
+        }
+        inbox
     }
 
     /// Reads a file as JSON.
@@ -211,11 +254,15 @@ fn decompress(packed: &[u8], length: usize) -> std::io::Result<Vec<u8>> {
 /// Opens, decompresses and verifies one blob.
 pub(crate) fn decode_blob(
     key: &crypto::CipherKey,
+    kind: BlobKind,
     sealed: &mut [u8],
     plain_length: Option<u32>,
     id: &Id,
 ) -> Result<Vec<u8>, RepoError> {
     let damaged = |why: &str| RepoError::damaged(format!("blob {}", id.short()), why);
+    if plain_length.is_some_and(|length| length > MAX_BLOB[kind as usize]) {
+        return Err(damaged("it claims to unpack to more than any honest blob"));
+    }
     let plain = key
         .open_in_place(sealed)
         .map_err(|_| damaged("it does not authenticate"))?;
@@ -238,7 +285,9 @@ mod tests {
     fn a_blob_must_be_what_its_name_says_even_when_it_is_authentic() {
         let key = crypto::CipherKey::random().unwrap();
         let packed = zstd::bulk::compress(&[7; 5000], 3).unwrap();
-        let open = |plain_length, id: &Id| decode_blob(&key, &mut key.seal(&packed).unwrap(), plain_length, id);
+        let open = |plain_length, id: &Id| {
+            decode_blob(&key, BlobKind::Data, &mut key.seal(&packed).unwrap(), plain_length, id)
+        };
         assert_eq!(open(Some(5000), &Id::of(&[7; 5000])).unwrap(), [7; 5000]);
         assert_eq!(open(None, &Id::of(&packed)).unwrap(), packed);
         assert!(
@@ -249,5 +298,19 @@ mod tests {
             open(Some(100), &Id::of(&[7; 5000])).is_err(),
             "it unpacks to more than the index says"
         );
+        let bomb = zstd::bulk::compress(&vec![0; (128 << 20) + 1], 1).unwrap();
+        let open = |kind| {
+            decode_blob(
+                &key,
+                kind,
+                &mut key.seal(&bomb).unwrap(),
+                Some((128 << 20) + 1),
+                &Id::default(),
+            )
+        };
+        let error = open(BlobKind::Data).unwrap_err().to_string();
+        assert!(error.contains("more than any honest"), "{error}");
+        let error = open(BlobKind::Tree).unwrap_err().to_string();
+        assert!(error.contains("do not match"), "a tree may be larger: {error}");
     }
 }

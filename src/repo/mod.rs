@@ -45,6 +45,8 @@ pub mod crypto;
 pub mod diff;
 pub mod error;
 pub mod files;
+#[cfg(test)]
+mod fuzz;
 pub mod gojson;
 pub mod gotime;
 pub mod host;
@@ -75,7 +77,6 @@ pub mod tree;
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use futures_util::StreamExt;
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 use tokio::sync::Mutex;
@@ -84,7 +85,7 @@ use crate::clock::Clock;
 use crate::store::Store;
 
 pub use archive::stream::{StreamOptions, StreamSnapshot, StreamStats};
-pub use archive::{BackupOptions, BackupResult, BackupStats, Compression, ItemError, Parent};
+pub use archive::{BackupOptions, BackupResult, BackupStats, Compression, FixedBlocks, ItemError, Parent};
 pub use beside::Note;
 pub use browse::{FindMatch, TreeEntry};
 pub use check::{CheckOptions, CheckProblem, CheckReport, ReadData};
@@ -110,9 +111,6 @@ use key::{KeyFailure, KeyFile};
 pub const PROGRAM_VERSION: &str = concat!("lifeboat ", env!("CARGO_PKG_VERSION"));
 /// The file at the root of our trees that says what a snapshot holds.
 pub const DESCRIPTION_NAME: &str = "lifeboat.json";
-
-/// How many small files are read from the store at once.
-const PARALLEL_READS: usize = 8;
 
 /// The `config` file.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -288,13 +286,12 @@ impl Repository {
     /// Every readable snapshot, oldest first, and the damaged ones by name.
     pub async fn snapshots_lossy(&self) -> Result<(Vec<SnapshotInfo>, Vec<(String, RepoError)>), RepoError> {
         let names = self.list_files(FileKind::Snapshot).await?;
-        let loads = names.into_iter().map(|(name, _)| async move {
-            let loaded = self.load_json::<SnapshotFile>(FileKind::Snapshot, &name).await;
-            (name, loaded)
-        });
-        let mut loads = futures_util::stream::iter(loads).buffer_unordered(PARALLEL_READS);
+        let names: Vec<String> = names.into_iter().map(|(name, _)| name).collect();
+        let mut left = names.len();
+        let mut loads = self.load_many::<SnapshotFile>(FileKind::Snapshot, names);
         let (mut good, mut damaged) = (Vec::new(), Vec::new());
-        while let Some((id, loaded)) = loads.next().await {
+        while let Some((id, loaded)) = loads.recv().await {
+            left -= 1;
             match loaded {
                 Ok(snapshot) => good.push(SnapshotInfo { id, snapshot }),
                 // Forgotten by somebody else between the listing and now.
@@ -302,6 +299,9 @@ impl Repository {
                 Err(error @ RepoError::Damaged { .. }) => damaged.push((id, error)),
                 Err(error) => return Err(error),
             }
+        }
+        if left > 0 {
+            return Err(RepoError::internal("the loading of the snapshots ended early"));
         }
         good.sort_by(|a, b| (a.snapshot.time, &a.id).cmp(&(b.snapshot.time, &b.id)));
         damaged.sort_by(|a, b| a.0.cmp(&b.0));
@@ -348,22 +348,16 @@ impl Repository {
             *loaded = LoadedIndex::default();
         }
         let missing: Vec<String> = names.into_iter().filter(|name| !loaded.files.contains(name)).collect();
-        // Owned names, so that the future can move between threads.
-        let loads = missing
-            .clone()
-            .into_iter()
-            .map(|name| async move { self.load_json::<IndexFile>(FileKind::Index, &name).await });
-        let mut loads = futures_util::stream::iter(loads).buffered(PARALLEL_READS);
-        let mut files = Vec::new();
-        while let Some(file) = loads.next().await {
-            files.push(file?);
+        let wanted = missing.len();
+        let mut loads = self.load_many::<IndexFile>(FileKind::Index, missing.clone());
+        let mut added = 0;
+        // Until all are there the files count as missing: what was added already is only added again.
+        while let Some((_, file)) = loads.recv().await {
+            Arc::make_mut(&mut loaded.index).add(&file?);
+            added += 1;
         }
-        drop(loads);
-        if !files.is_empty() {
-            let index = Arc::make_mut(&mut loaded.index);
-            for file in &files {
-                index.add(file);
-            }
+        if added < wanted {
+            return Err(RepoError::internal("the loading of the index ended early"));
         }
         loaded.files.extend(missing);
         Ok(Arc::clone(&loaded.index))

@@ -10,9 +10,9 @@ use chrono::{DateTime, FixedOffset};
 use futures_util::StreamExt;
 use serde::{Deserialize, Serialize};
 
-use super::beside::{Beside, Note, Sealed};
+use super::Repository;
+use super::beside::{Beside, Note, PARALLEL_READS, Sealed};
 use super::error::RepoError;
-use super::{PARALLEL_READS, Repository};
 
 /// A snapshot that must stay.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -192,7 +192,7 @@ fn readdress(
 ) -> Result<Parcel, RepoError> {
     let sealed = slice(blob, pieces, &wanted.pack)?;
     let packed_length = (blob.uncompressed_length != 0).then_some(blob.uncompressed_length);
-    let plain = decode_blob(open, &mut sealed.to_vec(), packed_length, &blob.id)?;
+    let plain = decode_blob(open, blob.kind, &mut sealed.to_vec(), packed_length, &blob.id)?;
     let random = |error: getrandom::Error| RepoError::internal(format!("no randomness: {error}"));
     let (sealed, plain_length) = match (seal, packed_length) {
         // The oldest format knows no compression.
@@ -224,7 +224,8 @@ fn verify_whole(wanted: &Wanted, pieces: &[(u64, Bytes)], open: &CipherKey) -> R
     }
     for blob in &wanted.blobs {
         let length = (blob.uncompressed_length != 0).then_some(blob.uncompressed_length);
-        decode_blob(open, &mut slice(blob, pieces, &wanted.pack)?.to_vec(), length, &blob.id)?;
+        let mut sealed = slice(blob, pieces, &wanted.pack)?.to_vec();
+        decode_blob(open, blob.kind, &mut sealed, length, &blob.id)?;
     }
     let entry = IndexPack {
         id: wanted.pack,

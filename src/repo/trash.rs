@@ -18,12 +18,12 @@ use chrono::{DateTime, FixedOffset};
 use futures_util::{StreamExt, TryStreamExt};
 use serde::{Deserialize, Serialize};
 
-use super::beside::{Beside, Note, Sealed};
+use super::Repository;
+use super::beside::{Beside, Note, PARALLEL_READS, Sealed};
 use super::error::RepoError;
 use super::files::FileKind;
 use super::id::Id;
 use super::snapshot::{SnapshotFile, SnapshotInfo};
-use super::{PARALLEL_READS, Repository};
 use crate::store::ErrorKind;
 
 /// What forgetting did.

@@ -1,9 +1,11 @@
 //! The end of the pipeline: finished packs go to the store, several at once, and into the index.
 //!
-//! Crash window: a pack that is stored but not yet indexed is garbage. Index files are therefore also written on the way,
-//! each time enough has come together, so that an interrupted backup of a large tree does not begin from nothing.
+//! Crash window: a pack that is stored but not yet indexed is garbage until the next backup adopts it (see `adopt`). Index
+//! files are therefore also written on the way, so that an interrupted backup of a large tree does not begin from nothing:
+//! early at first, and then whenever a sixteenth more has been stored, so that a long backup does not leave thousands.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use tokio::sync::mpsc;
@@ -20,8 +22,12 @@ use crate::repo::stop::Stop;
 
 /// An index file is written when it names so many blobs: at 160 bytes each, with one more pack, below 8 MiB.
 const BLOBS_PER_INDEX: usize = 35_000;
-/// Or so many packs: at most a gibibyte or so is stored again after a crash.
-const PACKS_PER_INDEX: usize = 64;
+/// Or so many packs, or this share of all that were stored.
+const PACKS_PER_INDEX: usize = 16;
+const SHARE: usize = 16;
+/// Or, when so much time has passed, a smaller share.
+const INDEX_EVERY: Duration = Duration::from_secs(20);
+const SHARE_IN_TIME: usize = 64;
 
 /// Uploads packs until the channel closes, then writes the rest of the index.
 pub(super) async fn run(
@@ -89,7 +95,11 @@ pub(in crate::repo) struct Collected {
     repo: Repository,
     file: IndexFile,
     blobs: usize,
-    most_packs: usize,
+    /// All packs so far.
+    packs: usize,
+    written: Instant,
+    /// Only full index files, for packs that have long been stored.
+    large: bool,
 }
 
 impl Collected {
@@ -99,14 +109,16 @@ impl Collected {
             repo: repo.clone(),
             file: IndexFile::default(),
             blobs: 0,
-            most_packs: PACKS_PER_INDEX,
+            packs: 0,
+            written: repo.clock().monotonic(),
+            large: false,
         }
     }
 
     /// Index files as large as they may be, for packs that have long been stored.
     pub(in crate::repo) fn large(repo: &Repository) -> Self {
         Self {
-            most_packs: usize::MAX,
+            large: true,
             ..Self::new(repo)
         }
     }
@@ -115,16 +127,25 @@ impl Collected {
     pub(in crate::repo) async fn add(&mut self, pack: IndexPack) -> Result<(), RepoError> {
         self.blobs += pack.blobs.len();
         self.file.packs.push(pack);
-        if self.blobs >= BLOBS_PER_INDEX || self.file.packs.len() >= self.most_packs {
+        self.packs += 1;
+        if self.is_due() {
             self.flush().await?;
         }
         Ok(())
+    }
+
+    fn is_due(&self) -> bool {
+        let waiting = self.file.packs.len();
+        let early = waiting >= PACKS_PER_INDEX.max(self.packs / SHARE)
+            || waiting >= self.packs / SHARE_IN_TIME && self.repo.clock().elapsed(self.written) >= INDEX_EVERY;
+        self.blobs >= BLOBS_PER_INDEX || early && !self.large
     }
 
     /// Writes an index file of what is left.
     pub(in crate::repo) async fn flush(&mut self) -> Result<(), RepoError> {
         let file = std::mem::take(&mut self.file);
         self.blobs = 0;
+        self.written = self.repo.clock().monotonic();
         if !file.packs.is_empty() {
             self.repo.save_json(FileKind::Index, &file).await?;
         }

@@ -160,7 +160,9 @@ impl Reading {
             let range = blob.offset as usize..blob.offset as usize + blob.length as usize;
             let plain_length = (blob.uncompressed_length != 0).then_some(blob.uncompressed_length);
             let opened = match data.get_mut(range) {
-                Some(sealed) => decode_blob(self.repo.key(), sealed, plain_length, &blob.id).map_err(|e| e.to_string()),
+                Some(sealed) => {
+                    decode_blob(self.repo.key(), blob.kind, sealed, plain_length, &blob.id).map_err(|e| e.to_string())
+                }
                 None => Err(format!("blob {} lies past the end", blob.id.short())),
             };
             self.blobs.fetch_add(1, Ordering::Relaxed);

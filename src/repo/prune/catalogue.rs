@@ -10,13 +10,14 @@ use std::collections::{BTreeMap, HashMap};
 
 use futures_util::StreamExt;
 
+use crate::repo::Repository;
+use crate::repo::beside::PARALLEL_READS;
 use crate::repo::crypto::OVERHEAD;
 use crate::repo::error::RepoError;
 use crate::repo::files::FileKind;
 use crate::repo::id::{BuildIdHasher, Id};
 use crate::repo::index::{Index, IndexBlob, IndexFile, IndexPack};
 use crate::repo::pack::BlobKind;
-use crate::repo::{PARALLEL_READS, Repository};
 
 /// A blob in a pack.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

@@ -8,11 +8,12 @@
 use futures_util::StreamExt;
 
 use super::catalogue::Catalogue;
+use crate::repo::Repository;
+use crate::repo::beside::PARALLEL_READS;
 use crate::repo::error::RepoError;
 use crate::repo::id::Id;
 use crate::repo::pack::BlobKind;
 use crate::repo::stop::Stop;
-use crate::repo::{PARALLEL_READS, Repository};
 
 /// How strictly a snapshot is followed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
