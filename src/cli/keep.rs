@@ -4,7 +4,7 @@
 use serde::Serialize;
 
 use super::agent_snapshot::resolve;
-use super::args::{MaintenanceCommand, SnapshotCommand};
+use super::args::{MaintenanceCommand, SnapshotCommand, TagArgs};
 use super::context::Ctx;
 use super::direct::of_repo;
 use super::error::{CliError, Exit};
@@ -19,7 +19,7 @@ use crate::domain::maintenance::MaintenanceRecord;
 use crate::domain::run::Outcome;
 use crate::domain::snapshot::SnapshotRecord;
 use crate::domain::{Millis, Timestamp};
-use crate::repo::{Note, Repository, TagChange, Trashed};
+use crate::repo::{Repository, SnapshotInfo};
 
 /// Runs a verb of `lifeboat maintenance`.
 pub async fn run(command: MaintenanceCommand, ctx: &Ctx) -> Result<Exit, CliError> {
@@ -105,25 +105,32 @@ pub(super) fn show(ctx: &Ctx, records: Vec<MaintenanceRecord>) -> Result<Exit, C
 pub(super) async fn through_agent(command: SnapshotCommand, ctx: &Ctx) -> Result<Exit, CliError> {
     let client = ctx.client().await?;
     let (command, title) = match command {
-        SnapshotCommand::Pin { id, reason } => {
+        SnapshotCommand::Pin { id, why } => {
+            let reason = why.reason;
             let snapshot = resolve(&client, &id).await?.id;
             let title = format!("pinning {}", snapshot.short());
             (Command::PinSnapshot { snapshot, reason }, title)
         }
-        SnapshotCommand::Unpin { id, reason } => {
+        SnapshotCommand::Unpin { id, why } => {
+            let reason = why.reason;
             let snapshot = resolve(&client, &id).await?.id;
             let title = format!("unpinning {}", snapshot.short());
             (Command::UnpinSnapshot { snapshot, reason }, title)
         }
-        SnapshotCommand::Tag { id, add, remove } => {
+        SnapshotCommand::Tag(TagArgs { id, add, remove }) => {
             let snapshot = resolve(&client, &id).await?.id;
             let title = format!("tagging {}", snapshot.short());
             (Command::TagSnapshot { snapshot, add, remove }, title)
         }
-        SnapshotCommand::Forget { ids, reason } => {
+        SnapshotCommand::Forget { ids, why } => {
+            let Some(reason) = why.reason else {
+                return Err(CliError::usage("nothing was forgotten")
+                    .why("the agent keeps the reason in its journal, and none was given")
+                    .hint("say why with: --reason TEXT"));
+            };
             let mut snapshots = Vec::new();
             for id in ids {
-                snapshots.push(whole(&id, resolve(&client, &id).await?.id)?);
+                snapshots.push(resolve(&client, &id).await?.id);
             }
             (Command::ForgetSnapshots { snapshots, reason }, "forgetting".to_owned())
         }
@@ -135,16 +142,6 @@ pub(super) async fn through_agent(command: SnapshotCommand, ctx: &Ctx) -> Result
         _ => return Err(CliError::usage("this is not about keeping snapshots")),
     };
     do_it(ctx, &client, command, &title, false).await
-}
-
-/// Refuses to forget what was not named by its id: `latest` is never meant to go.
-fn whole(typed: &str, id: SnapshotId) -> Result<SnapshotId, CliError> {
-    if typed.starts_with("latest") {
-        return Err(CliError::usage("nothing was forgotten")
-            .why("what is forgotten is named by its id")
-            .hint(format!("give its id: {}", id.short())));
-    }
-    Ok(id)
 }
 
 /// The one snapshot in the trash whose id begins so.
@@ -169,94 +166,24 @@ async fn trashed(client: &Client, id: &str) -> Result<SnapshotId, CliError> {
     }
 }
 
-/// What was done to a repository directly.
+/// A snapshot that is back.
 #[derive(Debug, Serialize)]
-struct Done<T> {
-    message: String,
-    result: T,
+struct Back {
+    snapshot: SnapshotInfo,
 }
 
-impl<T: Serialize> Render for Done<T> {
+impl Render for Back {
     fn text(&self, out: &mut Text) {
-        out.line(&self.message);
+        out.line(format!("snapshot {} is listed again", self.snapshot.short_id()));
     }
 }
 
-/// Runs a verb of `lifeboat snapshot` that keeps or forgets, on a repository directly.
-pub(super) async fn direct(command: SnapshotCommand, repo: &Repository, ctx: &Ctx) -> Result<Exit, CliError> {
-    ctx.may_change("change snapshots")?;
-    let note = |reason| Note {
-        by: format!("{}@{}", ctx.actor.name, ctx.actor.host),
-        reason,
-    };
-    let find = async |id: String| super::direct::resolve(repo, &id).await.map(|found| found.id);
-    match command {
-        SnapshotCommand::Pin { id, reason } => {
-            let id = find(id).await?;
-            let done = repo.pin(&id, &note(reason)).await;
-            let result = done.map_err(|error| of_repo("the snapshot was not pinned", &error))?;
-            let message = format!("snapshot {} is pinned", SnapshotId(id).short());
-            ctx.print(&Done { message, result })?;
-        }
-        SnapshotCommand::Unpin { id, reason } => {
-            let done = repo.unpin(&id, &note(reason)).await;
-            done.map_err(|error| of_repo("the snapshot was not unpinned", &error))?;
-            let message = format!("snapshot {id} is pinned no more");
-            ctx.print(&Done { message, result: id })?;
-        }
-        SnapshotCommand::Tag { id, add, remove } => {
-            let done = repo.tag(&find(id).await?, &TagChange { add, remove }).await;
-            let result = done.map_err(|error| of_repo("the snapshot was not tagged", &error))?;
-            let id = SnapshotId(result.new.id.clone());
-            let message = format!("it is snapshot {} now", id.short());
-            ctx.print(&Done { message, result })?;
-        }
-        SnapshotCommand::Forget { ids, reason } => {
-            let mut whole_ids = Vec::new();
-            for id in ids {
-                whole_ids.push(whole(&id, SnapshotId(find(id.clone()).await?))?.0);
-            }
-            let done = repo.forget(&whole_ids, &note(Some(reason))).await;
-            let result = done.map_err(|error| of_repo("nothing was forgotten", &error))?;
-            for (id, why) in &result.refused {
-                ctx.out
-                    .remark(&format!("{} was not forgotten: {why}", id.get(..8).unwrap_or(id)));
-            }
-            let refused = !result.refused.is_empty();
-            let message = format!("{} snapshots are in the trash", result.trashed.len());
-            ctx.print(&Done { message, result })?;
-            return Ok(if refused { Exit::Partial } else { Exit::Done });
-        }
-        SnapshotCommand::Untrash { id } => {
-            let done = repo.untrash(&id).await;
-            let result = done.map_err(|error| of_repo("the snapshot was not brought back", &error))?;
-            let message = format!("snapshot {} is back", SnapshotId(result.id.clone()).short());
-            ctx.print(&Done { message, result })?;
-        }
-        _ => return Err(CliError::usage("this is not about keeping snapshots")),
-    }
+/// Brings a snapshot back, on a repository directly.
+pub(super) async fn untrash(repo: &Repository, id: &str, ctx: &Ctx) -> Result<Exit, CliError> {
+    let snapshot = repo.untrash(id).await;
+    let snapshot = snapshot.map_err(|error| of_repo(format!("{id} cannot come back"), &error))?;
+    ctx.print(&Back { snapshot })?;
     Ok(Exit::Done)
-}
-
-impl Row for Trashed {
-    const COLUMNS: &'static [Column] = &[
-        Column::left("ID"),
-        Column::left("TAKEN (UTC)"),
-        Column::left("FORGOTTEN"),
-        Column::cut("BY"),
-        Column::cut("WHY"),
-    ];
-    const EMPTY: &'static str = "nothing is in the trash";
-
-    fn cells(&self, style: &Style) -> Vec<String> {
-        vec![
-            self.id.get(..8).unwrap_or(&self.id).to_owned(),
-            self.snapshot.time.to_utc().format("%Y-%m-%d %H:%M").to_string(),
-            style.ago(Some(self.at.to_utc())),
-            self.note.by.clone(),
-            self.note.reason.clone().unwrap_or_default(),
-        ]
-    }
 }
 
 /// Lists what is in the trash of a repository.

@@ -4,6 +4,7 @@
 
 mod data;
 mod keep;
+mod upkeep;
 mod work;
 
 use std::path::PathBuf;
@@ -12,6 +13,8 @@ use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
 
 pub use data::*;
 pub use keep::*;
+pub(in crate::cli) use upkeep::bytes;
+pub use upkeep::{CopyArgs, PruneArgs, TagArgs, TrashCommand, WhyArgs};
 pub use work::*;
 
 use crate::domain::snapshot::EvidenceLevel;

@@ -13,10 +13,12 @@ use crate::domain::id::SnapshotId;
 use crate::domain::job::RepositoryDefinition;
 use crate::domain::maintenance::{Maintenance, MaintenanceResult, SnapshotChange, Task};
 use crate::domain::run::{Failure, Outcome};
-use crate::domain::units::Timestamp;
+use crate::domain::units::{Bytes, Timestamp};
 use crate::engine::hands::{Known, Work};
 use crate::repo::rate::sampler;
-use crate::repo::{CheckOptions, CheckReport, Note, Progress, ReadData, RepoError, Repository, TagChange};
+use crate::repo::{
+    CheckOptions, CheckReport, Note, Progress, PruneOptions, PruneReport, ReadData, RepoError, Repository, TagChange,
+};
 
 /// How many lines of what was found are kept.
 const FINDINGS_KEPT: usize = 50;
@@ -66,10 +68,10 @@ async fn attempt(worker: &Worker, work: &Work, maintenance: &Maintenance) -> Res
         Task::Unpin { snapshot, reason } => desk.unpin(snapshot, reason.clone()).await,
         Task::Tag { snapshot, add, remove } => desk.tag(snapshot, add, remove).await,
         Task::Prune => {
-            return Err(Failure::permanent(
-                "the agent cannot prune a repository yet",
-                "leave prune out of the configuration",
-            ));
+            let done = desk.prune().await;
+            // Packs moved: what the open repository remembers of its index no longer holds, however the prune ended.
+            worker.repositories.forget(name).await;
+            done
         }
         Task::Check { subset } => desk.check(subset.as_deref()).await,
     };
@@ -173,6 +175,25 @@ impl Desk<'_> {
         Ok(MaintenanceResult::done(summary, vec![change]))
     }
 
+    async fn prune(&self) -> Result<MaintenanceResult, RepoError> {
+        let options = PruneOptions {
+            trash_period: self.definition.upkeep.trash.to_std(),
+            grace: self.definition.upkeep.grace.to_std(),
+            ..PruneOptions::default()
+        };
+        let cancel = self.work.cancel.clone();
+        let report = self.repo.prune(options, self.progress.clone(), cancel).await?;
+        let purged = report.trash_expired.iter().map(|id| SnapshotChange::Purged {
+            snapshot: SnapshotId(id.clone()),
+        });
+        let mut result = MaintenanceResult::done(pruned(&report), purged.collect());
+        result.freed = Bytes(report.bytes_deleted);
+        let broken = report.trash_broken.iter().take(FINDINGS_KEPT);
+        let broken = broken.map(|id| format!("{} in the trash cannot come back", id.get(..8).unwrap_or(id)));
+        result.findings = report.postponed.iter().cloned().chain(broken).collect();
+        Ok(result)
+    }
+
     async fn check(&self, subset: Option<&str>) -> Result<MaintenanceResult, RepoError> {
         let options = CheckOptions {
             read_data: read_data(subset),
@@ -209,6 +230,24 @@ fn read_data(subset: Option<&str>) -> ReadData {
         Some((part, of)) => ReadData::Part { part, of },
         None => ReadData::All,
     }
+}
+
+fn pruned(report: &PruneReport) -> String {
+    let mut words = vec![format!(
+        "{} packs deleted, {} free",
+        report.packs_deleted,
+        Bytes(report.bytes_deleted)
+    )];
+    if report.packs_waiting > 0 {
+        words.push(format!("{} wait for the grace period", Bytes(report.bytes_waiting)));
+    }
+    if !report.trash_expired.is_empty() {
+        words.push(format!("{} left the trash", report.trash_expired.len()));
+    }
+    if report.packs_repacked > 0 {
+        words.push(format!("{} packs rewritten", report.packs_repacked));
+    }
+    words.join(", ")
 }
 
 fn checked(report: &CheckReport) -> String {
