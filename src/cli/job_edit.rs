@@ -143,7 +143,7 @@ pub fn edit(ctx: &Ctx, args: JobEditArgs) -> Result<Exit, CliError> {
     };
     if let Some(policy) = changed.retention.as_mut().filter(|_| !zone.is_empty()) {
         // One zone for the schedule and the calendar.
-        policy.zone = zone.to_owned();
+        zone.clone_into(&mut policy.zone);
     }
     if changed == *job {
         return Err(CliError::usage(what)

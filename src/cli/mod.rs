@@ -154,13 +154,7 @@ async fn dispatch(verb: Option<Verb>, ctx: &Ctx, wiring: Wiring) -> Result<Exit,
 async fn snapshots(args: args::SnapshotArgs, ctx: &Ctx) -> Result<Exit, CliError> {
     let direct = matches!(
         args.command,
-        SnapshotCommand::Find { .. }
-            | SnapshotCommand::Diff { .. }
-            | SnapshotCommand::Dump { .. }
-            | SnapshotCommand::Forget { .. }
-            | SnapshotCommand::Pin { .. }
-            | SnapshotCommand::Unpin { .. }
-            | SnapshotCommand::Tag(_)
+        SnapshotCommand::Find { .. } | SnapshotCommand::Diff { .. } | SnapshotCommand::Dump { .. }
     );
     if direct || args.repository.repository.is_some() {
         snapshot::run(args.command, &ctx.repository(&args.repository)?, ctx).await

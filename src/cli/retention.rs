@@ -28,14 +28,13 @@ pub async fn run(command: RetentionCommand, ctx: &Ctx) -> Result<Exit, CliError>
 /// The plans of one job, or of every job with a policy.
 async fn plans(client: &Client, job: Option<String>) -> Result<Vec<RetentionPlan>, CliError> {
     let failed = |error| CliError::from_client("what is kept cannot be shown", error);
-    let jobs = match job {
-        Some(job) => vec![job],
-        None => {
-            let jobs = client.overview().await.map_err(failed)?.jobs.into_iter();
-            jobs.filter(|job| job.retention.is_some())
-                .map(|job| job.name.0)
-                .collect()
-        }
+    let jobs: Vec<String> = if let Some(job) = job {
+        vec![job]
+    } else {
+        let jobs = client.overview().await.map_err(failed)?.jobs.into_iter();
+        jobs.filter(|job| job.retention.is_some())
+            .map(|job| job.name.0)
+            .collect()
     };
     let mut plans = Vec::new();
     for job in jobs {

@@ -64,14 +64,12 @@ fn max_delete(place: &Place<'_>, offset: usize, text: Option<&str>, problems: &m
     let percent = text
         .strip_suffix('%')
         .and_then(|number| number.trim().parse::<u8>().ok());
-    match percent.filter(|percent| *percent <= 100) {
-        Some(percent) => percent,
-        None => {
-            let message = format!("\"{text}\" is not a part of the snapshots; write for example 50%");
-            place.problem(problems, offset, "retention.max_delete", message, None);
-            MAX_DELETE_PERCENT
-        }
+    if let Some(percent) = percent.filter(|percent| *percent <= 100) {
+        return percent;
     }
+    let message = format!("\"{text}\" is not a part of the snapshots; write for example 50%");
+    place.problem(problems, offset, "retention.max_delete", message, None);
+    MAX_DELETE_PERCENT
 }
 
 /// Makes the upkeep of a repository of its options.

@@ -258,6 +258,13 @@ impl Event {
             Self::AlertResolved { key, reason } => format!("alert {key} resolved: {reason}"),
             Self::AlertRearmed { key } => format!("alert {key} may open again"),
             Self::CommandRefused { command, reason } => format!("refused to {command}: {reason}"),
+            _ => self.keeping_summary(),
+        }
+    }
+
+    /// The summary of an event about the keeping of repositories.
+    fn keeping_summary(&self) -> String {
+        match self {
             Self::MaintenanceRequested { maintenance } => format!(
                 "{} queued: {}",
                 maintenance.id,
@@ -299,6 +306,7 @@ impl Event {
                     tags.join(" ")
                 )
             }
+            other => other.word().to_owned(),
         }
     }
 }

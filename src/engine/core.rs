@@ -5,6 +5,7 @@
 //! with the error, an observation waits and is tried again.
 
 mod begin;
+mod ends;
 mod keep;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -16,6 +17,7 @@ use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use self::ends::{is_cut_off, receipt};
 use super::EngineError;
 use super::hands::{Hands, Listing, Practice};
 use super::overview::{Beside, draw};
@@ -28,7 +30,7 @@ use crate::domain::id::{MaintenanceId, RecoveryId, RepositoryName, RunId};
 use crate::domain::job::Definitions;
 use crate::domain::observe;
 use crate::domain::react;
-use crate::domain::run::{Failure, Outcome};
+use crate::domain::run::Failure;
 use crate::domain::state::State;
 use crate::domain::units::Timestamp;
 use crate::domain::view::{Overview, Receipt};
@@ -396,27 +398,4 @@ impl Core {
         self.turn().await;
         self.parts.journal.clone().close().await;
     }
-}
-
-fn is_cut_off(observation: &Observation) -> bool {
-    match observation {
-        Observation::RunEnded { result, .. } => result.outcome == Outcome::Cancelled,
-        Observation::RecoveryEnded { record, .. } => record.outcome == Outcome::Cancelled,
-        Observation::MaintenanceEnded { result, .. } => result.outcome == Outcome::Cancelled,
-        _ => false,
-    }
-}
-
-/// What a command led to, by its events.
-fn receipt(events: &[Event]) -> Receipt {
-    let mut receipt = Receipt::default();
-    for event in events {
-        match event {
-            Event::RunQueued { run, .. } => receipt.run = Some(run.clone()),
-            Event::RecoveryRequested { recovery } => receipt.recovery = Some(recovery.id.clone()),
-            Event::MaintenanceRequested { maintenance } => receipt.maintenance.push(maintenance.id.clone()),
-            _ => {}
-        }
-    }
-    receipt
 }

@@ -29,7 +29,9 @@ fn subject(event: &Event) -> Subject {
         ..Subject::default()
     };
     match event {
-        Event::JobAppeared { job }
+        Event::RetentionApplied { job, .. }
+        | Event::RetentionRefused { job, .. }
+        | Event::JobAppeared { job }
         | Event::JobDisappeared { job }
         | Event::JobEnabled { job }
         | Event::JobDisabled { job, .. }
@@ -59,10 +61,6 @@ fn subject(event: &Event) -> Subject {
         Event::MaintenanceStarted { maintenance } | Event::MaintenanceCancelRequested { maintenance, .. } => {
             thing(maintenance)
         }
-        Event::RetentionApplied { job, .. } | Event::RetentionRefused { job, .. } => Subject {
-            job: text(job),
-            ..Subject::default()
-        },
         Event::SnapshotRetagged { new: snapshot, .. }
         | Event::SnapshotForgotten { snapshot, .. }
         | Event::SnapshotUnforgotten { snapshot }

@@ -202,13 +202,11 @@ fn retention(app: &mut App) -> Vec<Effect> {
         Some(Subject::Snapshot(id)) => app.known_snapshot(id).and_then(|snapshot| snapshot.job.clone()),
         _ => None,
     };
-    match job {
-        Some(job) => navigation::go(app, Place::Retention(job)),
-        None => {
-            app.say("no job here; retention is a job's: choose one on screen 2");
-            Vec::new()
-        }
+    if let Some(job) = job {
+        return navigation::go(app, Place::Retention(job));
     }
+    app.say("no job here; retention is a job's: choose one on screen 2");
+    Vec::new()
 }
 
 /// The selected row as the API gives it.

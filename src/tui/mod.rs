@@ -41,6 +41,7 @@ pub mod link;
 pub mod loading;
 pub mod message;
 pub mod navigation;
+pub mod operation;
 pub mod operations;
 pub mod options;
 pub mod overlays;

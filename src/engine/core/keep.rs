@@ -3,6 +3,7 @@
 //! What retention decides on is read from history in the same turn in which it is decided, so that nothing is pinned,
 //! proved or refuted between the look and the decision.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::{Core, Input, Live};
@@ -33,7 +34,7 @@ impl Core {
             looked_up.snapshots.push(found.map_err(|error| failed(&error))?);
         }
         let definitions = self.definitions();
-        let jobs: Vec<JobName> = match command {
+        let jobs: BTreeSet<JobName> = match command {
             Command::ApplyRetention { job, .. } => {
                 let all = definitions.jobs.values();
                 let wanted = all.filter(|one| job.as_ref().is_none_or(|job| one.name == *job));
@@ -44,13 +45,12 @@ impl Core {
                 .iter()
                 .filter_map(|snapshot| snapshot.job.clone())
                 .collect(),
-            _ => Vec::new(),
+            _ => BTreeSet::new(),
         };
         for job in jobs {
-            if !looked_up.retention.contains_key(&job) {
-                let facts = self.parts.journal.retention_facts(&job).await;
-                looked_up.retention.insert(job, facts.map_err(|error| failed(&error))?);
-            }
+            let facts = self.parts.journal.retention_facts(&job).await;
+            let facts = facts.map_err(|error| failed(&error))?;
+            looked_up.retention.insert(job, facts);
         }
         Ok(())
     }

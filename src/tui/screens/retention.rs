@@ -108,7 +108,7 @@ pub fn detail(decision: &Decision, look: Look<'_>, width: usize) -> Vec<Line<'st
     } else {
         ("it goes to the trash when retention is applied", Role::Warn)
     };
-    detail.pair_as("fate", fate.to_owned(), role);
+    detail.pair_as("fate", fate, role);
     detail.pair("taken", ago(look.now, decision.taken_at));
     detail.pair("repository", decision.repository.as_str());
     detail.pair_if(
