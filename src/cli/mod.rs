@@ -7,7 +7,7 @@
 //!
 //! | file | verbs | needs |
 //! | --- | --- | --- |
-//! | `repo`, `backup`, `snapshot`, `restore` | break-glass: on a repository directly | a repository and its password |
+//! | `repo`, `upkeep`, `labels`, `backup`, `snapshot`, `restore` | break-glass: on a repository directly | a repository and its password |
 //! | `launch`, `agent` | finding, starting and running the agent | a configuration |
 //! | the others | views and commands | an agent |
 //!
@@ -31,6 +31,7 @@ mod init;
 mod job;
 mod job_edit;
 mod journal;
+mod labels;
 mod launch;
 mod logging;
 mod manual;
@@ -45,6 +46,7 @@ mod snapshot;
 mod stats;
 mod target;
 mod text;
+mod upkeep;
 mod views;
 
 use std::future::Future;
@@ -148,7 +150,13 @@ async fn dispatch(verb: Option<Verb>, ctx: &Ctx, wiring: Wiring) -> Result<Exit,
 async fn snapshots(args: args::SnapshotArgs, ctx: &Ctx) -> Result<Exit, CliError> {
     let direct = matches!(
         args.command,
-        SnapshotCommand::Find { .. } | SnapshotCommand::Diff { .. } | SnapshotCommand::Dump { .. }
+        SnapshotCommand::Find { .. }
+            | SnapshotCommand::Diff { .. }
+            | SnapshotCommand::Dump { .. }
+            | SnapshotCommand::Forget { .. }
+            | SnapshotCommand::Pin { .. }
+            | SnapshotCommand::Unpin { .. }
+            | SnapshotCommand::Tag(_)
     );
     if direct || args.repository.repository.is_some() {
         snapshot::run(args.command, &ctx.repository(&args.repository)?, ctx).await

@@ -9,6 +9,7 @@ use super::args::{SnapshotCommand, SnapshotFilter};
 use super::context::Ctx;
 use super::direct::{of_repo, open, resolve};
 use super::error::{CliError, Exit};
+use super::labels;
 use super::moment::maybe;
 use super::output::{Column, Listing, Render, Row, Style, Text, moment};
 use crate::domain::Bytes;
@@ -25,8 +26,15 @@ pub async fn run(command: SnapshotCommand, repository: &RepositoryDefinition, ct
                 .hint("leave out --repository; or read all data with: lifeboat repo check --read-data"),
         );
     }
+    if changes(&command) {
+        ctx.may_change("change snapshots")?;
+    }
     let repo = open(repository, ctx).await?;
     match command {
+        SnapshotCommand::Forget { ids, why } => return labels::forget(&repo, &ids, why.reason, ctx).await,
+        SnapshotCommand::Pin { id, why } => return labels::pin(&repo, &id, why.reason, ctx).await,
+        SnapshotCommand::Unpin { id, why } => return labels::unpin(&repo, &id, why.reason, ctx).await,
+        SnapshotCommand::Tag(args) => return labels::tag(&repo, args, ctx).await,
         SnapshotCommand::List(filter) => list(&repo, filter, ctx).await?,
         SnapshotCommand::Show { id } => ctx.print(&Shown::from(resolve(&repo, &id).await?))?,
         SnapshotCommand::Ls { id, path, recursive } => {
@@ -68,6 +76,17 @@ pub async fn run(command: SnapshotCommand, repository: &RepositoryDefinition, ct
         SnapshotCommand::Verify { .. } => {}
     }
     Ok(Exit::Done)
+}
+
+/// Whether a verb writes to the repository.
+fn changes(command: &SnapshotCommand) -> bool {
+    matches!(
+        command,
+        SnapshotCommand::Forget { .. }
+            | SnapshotCommand::Pin { .. }
+            | SnapshotCommand::Unpin { .. }
+            | SnapshotCommand::Tag(_)
+    )
 }
 
 /// A snapshot as it is in the repository; no agent has proved anything of it here.

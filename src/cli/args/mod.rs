@@ -3,6 +3,7 @@
 //! The comments on options are the help, so they follow the rules of help: no full stop, no backticks.
 
 mod data;
+mod upkeep;
 mod work;
 
 use std::path::PathBuf;
@@ -10,6 +11,8 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
 
 pub use data::*;
+pub(in crate::cli) use upkeep::bytes;
+pub use upkeep::{CopyArgs, PruneArgs, TagArgs, TrashCommand, WhyArgs};
 pub use work::*;
 
 use crate::domain::snapshot::EvidenceLevel;
