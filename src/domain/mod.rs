@@ -18,6 +18,7 @@ pub mod objective;
 pub mod observe;
 pub mod react;
 pub mod recovery;
+pub mod retention;
 pub mod rules;
 pub mod run;
 pub mod schedule;

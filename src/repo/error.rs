@@ -67,6 +67,26 @@ pub enum RepoError {
         /// How many match.
         count: usize,
     },
+    /// No snapshot in the trash matches.
+    #[error("no snapshot in the trash matches {query:?}")]
+    NotInTrash {
+        /// What was asked for.
+        query: String,
+    },
+    /// Another program has removed data of a snapshot in the trash.
+    #[error("snapshot {snapshot} cannot come back: its blob {blob} was removed, by a prune of another program")]
+    LostInTrash {
+        /// The short id of the snapshot.
+        snapshot: String,
+        /// The blob.
+        blob: String,
+    },
+    /// No pin matches.
+    #[error("no pinned snapshot matches {query:?}")]
+    NotPinned {
+        /// What was asked for.
+        query: String,
+    },
     /// The snapshot has no such path.
     #[error("snapshot {snapshot} has no {path}")]
     NoSuchPath {
@@ -169,6 +189,9 @@ impl RepoError {
                 Some("run `lifeboat repo check --read-data` to see which snapshots are affected")
             }
             Self::NoSuchSnapshot { .. } => Some("`lifeboat snapshot list` shows what there is"),
+            Self::NotInTrash { .. } => Some("`lifeboat repo trash list` shows what can come back"),
+            Self::LostInTrash { .. } => Some("restore it from a copy of this repository, if there is one"),
+            Self::NotPinned { .. } => Some("`lifeboat snapshot list` shows which are pinned"),
             Self::AmbiguousSnapshot { .. } => Some("give more characters of the id"),
             Self::NoSuchPath { .. } => Some("`lifeboat snapshot ls` shows what there is"),
             Self::Locked { .. } => {

@@ -50,8 +50,8 @@ impl FileKind {
 
 /// The first byte of a file whose rest is zstd.
 const COMPRESSED: u8 = 2;
-/// The most plain bytes such a file may unpack to.
-const MAX_PLAIN: usize = 1 << 30;
+/// The most plain bytes such a file may unpack to: far above the 8 MiB of an index file, far below the memory of a machine.
+const MAX_PLAIN: usize = 256 << 20;
 /// How many files are read at once over a network, and from a disk of this machine.
 const READERS_REMOTE: usize = 32;
 const READERS_LOCAL: usize = 4;
@@ -85,7 +85,30 @@ impl Repository {
     pub(crate) async fn load_file(&self, kind: FileKind, name: &str) -> Result<Vec<u8>, RepoError> {
         let key = format!("{}{name}", kind.prefix());
         let sealed = self.retry(None, || self.0.store.get(&key)).await?;
-        open_file(self.key(), kind, name, &sealed)
+        let label = || format!("{} {}", kind.word(), name.get(..8).unwrap_or(name));
+        if Id::of(&sealed).hex() != name {
+            return Err(RepoError::damaged(label(), "its bytes do not match its name"));
+        }
+        self.unseal(&sealed, label)
+    }
+
+    /// Decrypts and unpacks the bytes of a stored file; `label` names it when it is damaged.
+    pub(crate) fn unseal(&self, sealed: &[u8], label: impl Fn() -> String) -> Result<Vec<u8>, RepoError> {
+        let damaged = |why: &str| RepoError::damaged(label(), why);
+        let plain = self
+            .key()
+            .open(sealed)
+            .map_err(|_| damaged("it does not authenticate"))?;
+        match plain.first() {
+            Some(b'{' | b'[') => Ok(plain),
+            Some(&COMPRESSED) => {
+                let size = zstd::bulk::Decompressor::upper_bound(&plain[1..])
+                    .unwrap_or(MAX_PLAIN)
+                    .min(MAX_PLAIN);
+                decompress(&plain[1..], size).map_err(|_| damaged("it does not decompress"))
+            }
+            _ => Err(damaged("it has an unknown encoding")),
+        }
     }
 
     /// Reads many files at once and parses them, all off the runtime; they arrive in the order they are ready.
@@ -136,7 +159,16 @@ impl Repository {
 
     /// Writes a file as JSON and returns its name.
     pub(crate) async fn save_json<T: Serialize>(&self, kind: FileKind, value: &T) -> Result<String, RepoError> {
-        let internal = |error: String| RepoError::internal(format!("cannot write a {}: {error}", kind.word()));
+        let sealed = self.seal_json(value, kind.word())?;
+        let name = Id::of(&sealed).hex();
+        self.put_new(&format!("{}{name}", kind.prefix()), sealed.into(), None)
+            .await?;
+        Ok(name)
+    }
+
+    /// The bytes that a value is stored as: JSON, packed where the format allows it, sealed.
+    pub(crate) fn seal_json<T: Serialize>(&self, value: &T, word: &str) -> Result<Vec<u8>, RepoError> {
+        let internal = |error: String| RepoError::internal(format!("cannot write a {word}: {error}"));
         let plain = serde_json::to_vec(value).map_err(|error| internal(error.to_string()))?;
         let encoded = if self.version() >= 2 {
             let mut encoded = vec![COMPRESSED];
@@ -145,11 +177,15 @@ impl Repository {
         } else {
             plain
         };
-        let sealed = self.key().seal(&encoded).map_err(|error| internal(error.to_string()))?;
-        let name = Id::of(&sealed).hex();
-        self.put_new(&format!("{}{name}", kind.prefix()), sealed.into(), None)
-            .await?;
-        Ok(name)
+        self.key().seal(&encoded).map_err(|error| internal(error.to_string()))
+    }
+
+    /// Deletes an object; that it is gone already, perhaps by an attempt that seemed to fail, is what was wanted.
+    pub(crate) async fn delete_gone(&self, key: &str) -> Result<(), RepoError> {
+        match self.retry(None, || self.0.store.delete(key)).await {
+            Err(error) if error.kind != ErrorKind::NotFound => Err(error.into()),
+            _ => Ok(()),
+        }
     }
 
     /// Stores a new object, repeating a request that may have succeeded.
@@ -193,25 +229,6 @@ impl Repository {
                 other => return other,
             }
         }
-    }
-}
-
-/// Verifies, decrypts and unpacks a file of the repository.
-fn open_file(key: &crypto::CipherKey, kind: FileKind, name: &str, sealed: &[u8]) -> Result<Vec<u8>, RepoError> {
-    let damaged = |why: &str| RepoError::damaged(format!("{} {}", kind.word(), name.get(..8).unwrap_or(name)), why);
-    if Id::of(sealed).hex() != name {
-        return Err(damaged("its bytes do not match its name"));
-    }
-    let plain = key.open(sealed).map_err(|_| damaged("it does not authenticate"))?;
-    match plain.first() {
-        Some(b'{' | b'[') => Ok(plain),
-        Some(&COMPRESSED) => {
-            let size = zstd::bulk::Decompressor::upper_bound(&plain[1..])
-                .unwrap_or(MAX_PLAIN)
-                .min(MAX_PLAIN);
-            decompress(&plain[1..], size).map_err(|_| damaged("it does not decompress"))
-        }
-        _ => Err(damaged("it has an unknown encoding")),
     }
 }
 

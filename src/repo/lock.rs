@@ -190,11 +190,7 @@ impl Repository {
     }
 
     async fn delete_lock(&self, name: &str) -> Result<(), RepoError> {
-        let key = format!("{}{name}", FileKind::Lock.prefix());
-        match self.retry(None, || self.0.store.delete(&key)).await {
-            Err(error) if error.kind != crate::store::ErrorKind::NotFound => Err(error.into()),
-            _ => Ok(()),
-        }
+        self.delete_gone(&format!("{}{name}", FileKind::Lock.prefix())).await
     }
 }
 

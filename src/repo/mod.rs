@@ -28,11 +28,13 @@
 //! | [`restore`] | plan and restore |
 //! | [`browse`], [`reader`], [`diff`] | ls, walk, find, dump, diff |
 //! | [`check`] | structure and data |
+//! | [`beside`], [`trash`], [`pins`], [`tag`] | forgetting and its undo, protection, labels |
 //!
-//! What this room never does: overwrite or delete a stored file other than a lock or a removed key, decide what expires,
-//! trust half a listing, or write outside the target of a restore.
+//! What this room never does: overwrite a stored file, delete one but as the essays of [`trash`] and [`tag`] say (or a
+//! lock, or a removed key), decide which snapshots expire, trust half a listing, or write outside the target of a restore.
 
 pub mod archive;
+pub mod beside;
 pub mod blob;
 pub mod browse;
 pub mod check;
@@ -41,6 +43,8 @@ pub mod crypto;
 pub mod diff;
 pub mod error;
 pub mod files;
+#[cfg(test)]
+mod fuzz;
 pub mod gojson;
 pub mod gotime;
 pub mod host;
@@ -51,6 +55,7 @@ pub mod keys;
 pub mod lock;
 pub mod lsmode;
 pub mod pack;
+pub mod pins;
 pub mod polynomial;
 pub mod progress;
 pub mod rate;
@@ -59,8 +64,10 @@ pub mod restore;
 pub mod snapshot;
 pub mod stats;
 pub(crate) mod stop;
+pub mod tag;
 #[cfg(test)]
 mod testing;
+pub mod trash;
 pub mod tree;
 
 use std::collections::HashSet;
@@ -75,14 +82,18 @@ use crate::store::Store;
 
 pub use archive::stream::{StreamOptions, StreamSnapshot, StreamStats};
 pub use archive::{BackupOptions, BackupResult, BackupStats, Compression, FixedBlocks, ItemError, Parent};
+pub use beside::Note;
 pub use browse::{FindMatch, TreeEntry};
 pub use check::{CheckOptions, CheckProblem, CheckReport, ReadData};
 pub use diff::{DiffReport, Difference};
 pub use error::RepoError;
 pub use id::Id;
+pub use pins::Pin;
 pub use progress::{Phase, Progress, ProgressSample};
 pub use restore::{Overwrite, RestoreOptions, RestorePlan, RestoreResult};
 pub use snapshot::{SnapshotFile, SnapshotInfo, Summary};
+pub use tag::{Retagged, TagChange};
+pub use trash::{Forgotten, Trashed};
 pub use tree::NodeKind;
 
 use crypto::CipherKey;

@@ -168,6 +168,8 @@ fn write_synced(temp: &Path, parent: &Path, data: &[u8]) -> io::Result<()> {
     let mut file = match create() {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             make_dir(parent)?;
+            // A folder that a crash takes away would take the object with it.
+            parent.parent().map_or(Ok(()), sync_dir)?;
             create()?
         }
         other => other?,
