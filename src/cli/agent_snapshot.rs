@@ -7,6 +7,7 @@ use super::context::Ctx;
 use super::error::{CliError, Exit};
 use super::follow::{RecoveryWork, follow};
 use super::job::{Ordered, give};
+use super::keep;
 use super::moment::maybe;
 use super::output::{Column, Listing, Paint, Render, Row, Style, Text, moment};
 use crate::api::Client;
@@ -35,6 +36,7 @@ pub async fn run(command: SnapshotCommand, ctx: &Ctx) -> Result<Exit, CliError> 
         | SnapshotCommand::Tag(_) => {
             Err(CliError::usage("this reads a repository directly").hint("say which with --repository"))
         }
+        keeping => keep::through_agent(keeping, ctx).await,
     }
 }
 
@@ -65,7 +67,7 @@ pub async fn resolve(client: &Client, id: &str) -> Result<SnapshotRecord, CliErr
         })
         .await;
     let page = page.map_err(|error| CliError::from_client(&what, error))?;
-    let mut found: Vec<SnapshotRecord> = page.items.into_iter().filter(|one| one.vanished_at.is_none()).collect();
+    let mut found: Vec<SnapshotRecord> = page.items.into_iter().filter(SnapshotRecord::is_there).collect();
     let hint = "see them with: lifeboat snapshot list";
     if found.is_empty() {
         let why = if latest {
@@ -93,6 +95,7 @@ async fn list(ctx: &Ctx, filter: SnapshotFilter) -> Result<Exit, CliError> {
         until: maybe(filter.until.as_deref(), now)?,
         tag: filter.tag,
         evidence: filter.evidence,
+        trash: filter.trash.then_some(true),
         ..Query::default()
     };
     let client = ctx.client().await?;
@@ -115,6 +118,8 @@ async fn list(ctx: &Ctx, filter: SnapshotFilter) -> Result<Exit, CliError> {
 fn evidence(snapshot: &SnapshotRecord) -> String {
     match (&snapshot.vanished_at, &snapshot.evidence.failure) {
         (Some(_), _) => "GONE".to_owned(),
+        (None, _) if snapshot.replaced_by.is_some() => "REPLACED".to_owned(),
+        (None, _) if snapshot.forgotten.is_some() => "IN TRASH".to_owned(),
         (None, Some(failure)) => format!("NOT {}", failure.level),
         (None, None) if snapshot.partial => "PARTIAL".to_owned(),
         (None, None) => snapshot.evidence.level.to_string(),
@@ -129,11 +134,12 @@ impl Row for SnapshotRecord {
         Column::left("EVIDENCE"),
         Column::right("SIZE"),
         Column::right("ADDED"),
+        Column::left("KEPT"),
         Column::cut("WHAT"),
     ];
     const EMPTY: &'static str = "no such snapshot";
 
-    fn cells(&self, _style: &Style) -> Vec<String> {
+    fn cells(&self, style: &Style) -> Vec<String> {
         let what = match &self.database {
             Some(database) => format!("database {}", database.name),
             None => self.paths.join(" "),
@@ -145,6 +151,7 @@ impl Row for SnapshotRecord {
             evidence(self),
             self.size.to_string(),
             self.added.to_string(),
+            keep::kept_words(self, style.now),
             what,
         ]
     }
@@ -175,6 +182,7 @@ impl Render for SnapshotRecord {
         if let Some(at) = self.vanished_at {
             out.painted(Paint::Bad, format!("GONE from its repository since {}", moment(at)));
         }
+        keep::fields(self, out);
         out.field(
             "size",
             format!("{} in {} files; {} added", self.size, self.files, self.added),

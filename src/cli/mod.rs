@@ -31,6 +31,7 @@ mod init;
 mod job;
 mod job_edit;
 mod journal;
+mod keep;
 mod labels;
 mod launch;
 mod logging;
@@ -42,6 +43,7 @@ mod recovery;
 mod reload;
 mod repo;
 mod restore;
+mod retention;
 mod snapshot;
 mod stats;
 mod target;
@@ -136,6 +138,8 @@ async fn dispatch(verb: Option<Verb>, ctx: &Ctx, wiring: Wiring) -> Result<Exit,
         Some(Verb::Agent { command }) => agent::run(command, ctx).await,
         Some(Verb::Job { command }) => job::run(command, ctx).await,
         Some(Verb::Recovery { command }) => recovery::run(command, ctx).await,
+        Some(Verb::Retention { command }) => retention::run(command, ctx).await,
+        Some(Verb::Maintenance { command }) => keep::run(command, ctx).await,
         Some(Verb::Alert { command }) => alert::run(command, ctx).await,
         Some(Verb::Journal { command }) => journal::run(command, ctx).await,
         Some(Verb::Completions { shell }) => manual::completions(shell),

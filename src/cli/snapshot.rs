@@ -9,6 +9,7 @@ use super::args::{SnapshotCommand, SnapshotFilter};
 use super::context::Ctx;
 use super::direct::{of_repo, open, resolve};
 use super::error::{CliError, Exit};
+use super::keep;
 use super::labels;
 use super::moment::maybe;
 use super::output::{Column, Listing, Render, Row, Style, Text, moment};
@@ -74,6 +75,7 @@ pub async fn run(command: SnapshotCommand, repository: &RepositoryDefinition, ct
             dump(&repo, &snapshot, &path, output.as_deref()).await?;
         }
         SnapshotCommand::Verify { .. } => {}
+        SnapshotCommand::Untrash { id } => return keep::untrash(&repo, &id, ctx).await,
     }
     Ok(Exit::Done)
 }
@@ -83,6 +85,7 @@ fn changes(command: &SnapshotCommand) -> bool {
     matches!(
         command,
         SnapshotCommand::Forget { .. }
+            | SnapshotCommand::Untrash { .. }
             | SnapshotCommand::Pin { .. }
             | SnapshotCommand::Unpin { .. }
             | SnapshotCommand::Tag(_)
@@ -167,6 +170,9 @@ async fn list(repo: &Repository, filter: SnapshotFilter, ctx: &Ctx) -> Result<()
             CliError::usage("the repository does not hold evidence; the agent's journal does")
                 .hint("leave out --repository, or leave out --evidence"),
         );
+    }
+    if filter.trash {
+        return keep::list_trash(repo, filter.limit, ctx).await;
     }
     let now = ctx.clock.now();
     let since = maybe(filter.since.as_deref(), now)?;

@@ -34,6 +34,8 @@ pub mod client;
 pub mod filter;
 pub mod frame;
 pub mod glyphs;
+pub mod keeping;
+mod kept_events;
 pub mod keymap;
 pub mod link;
 pub mod loading;

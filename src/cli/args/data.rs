@@ -147,6 +147,11 @@ pub enum SnapshotCommand {
     },
     /// Change the tags of a snapshot, which gives it a new id
     Tag(TagArgs),
+    /// Bring a snapshot back from the trash, under the same id
+    Untrash {
+        /// A prefix of its id
+        id: String,
+    },
 }
 
 /// Which snapshots.
@@ -170,6 +175,9 @@ pub struct SnapshotFilter {
     /// Only proved at least to this level
     #[arg(long, value_name = "LEVEL", value_parser = level)]
     pub evidence: Option<EvidenceLevel>,
+    /// Only those in the trash
+    #[arg(long)]
+    pub trash: bool,
     /// At most so many
     #[arg(long, value_name = "N", default_value_t = 100)]
     pub limit: u32,
