@@ -12,6 +12,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use rustix::fs::Stat;
+use sha2::{Digest, Sha256};
 
 use super::select::Item;
 use super::target::{DirCache, Target};
@@ -21,10 +22,10 @@ use crate::repo::index::Index;
 use crate::repo::pack::BlobKind;
 use crate::repo::stop::Stop;
 
-/// How many bytes are read at a time; a file below it is compared in one go.
+/// How much of a file one thread compares before it looks for other work; a file below it is compared in one go.
 const PIECE: u64 = 4 << 20;
-/// No honest blob is larger, and none that claims to be is read.
-const MAX_BLOB: u64 = 128 << 20;
+/// How many bytes are read at a time.
+const STEP: usize = 256 << 10;
 /// How many files a thread takes at a time: neighbours, because they lie in the same directory.
 const BATCH: usize = 64;
 
@@ -117,39 +118,41 @@ fn pieces(file: usize, item: &Item, index: &Index) -> Vec<Piece> {
 impl Piece {
     /// Which blobs of the piece the file holds.
     fn compare(&self, handle: &File, item: &Item, index: &Index, buffer: &mut Vec<u8>) -> Vec<bool> {
-        let mut same = vec![false; self.to - self.from];
-        let Some(room) = usize::try_from(self.length).ok().filter(|_| self.length <= MAX_BLOB) else {
-            return same;
-        };
-        if buffer.len() < room {
-            buffer.resize(room, 0);
-        }
-        let Ok(read) = read_at(handle, &mut buffer[..room], self.offset) else {
-            return same;
-        };
-        let mut at = 0;
-        for (same, id) in same.iter_mut().zip(&item.node.content[self.from..self.to]) {
-            let end = at + usize::try_from(length(index, id)).unwrap_or(0);
-            // A blob is never empty; what the file is too short for is not the same.
-            *same = end > at && end <= read && Id::of(&buffer[at..end]) == *id;
-            at = end;
-        }
-        same
+        buffer.resize(STEP, 0);
+        let mut offset = self.offset;
+        let ids = &item.node.content[self.from..self.to];
+        ids.iter()
+            .map(|id| {
+                let length = length(index, id);
+                let same = holds(handle, offset, length, id, buffer).unwrap_or(false);
+                offset += length;
+                same
+            })
+            .collect()
     }
 }
 
-/// Reads until the buffer is full or the file ends.
-fn read_at(file: &File, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+/// Whether a file holds a blob at an offset.
+///
+/// Read and hashed in steps that stay in the cache of a core: what is read is still there when it is hashed.
+fn holds(file: &File, offset: u64, length: u64, id: &Id, buffer: &mut [u8]) -> io::Result<bool> {
+    let mut hash = Sha256::new();
     let mut done = 0;
-    while done < buffer.len() {
-        match file.read_at(&mut buffer[done..], offset + done as u64) {
-            Ok(0) => break,
-            Ok(read) => done += read,
+    while done < length {
+        let room = usize::try_from(length - done).unwrap_or(usize::MAX).min(buffer.len());
+        match file.read_at(&mut buffer[..room], offset + done) {
+            // It is too short.
+            Ok(0) => return Ok(false),
+            Ok(read) => {
+                hash.update(&buffer[..read]);
+                done += read as u64;
+            }
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) => return Err(error),
         }
     }
-    Ok(done)
+    // A blob is never empty; one that the index does not know has no length here.
+    Ok(length > 0 && hash.finalize().as_slice() == id.0)
 }
 
 /// Which blobs of some files are in place.
