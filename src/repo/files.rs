@@ -57,8 +57,11 @@ const READERS_REMOTE: usize = 32;
 const READERS_LOCAL: usize = 4;
 /// The most plain bytes a blob may unpack to: chunks are a few mebibytes, a tree of a million entries is some hundred.
 const MAX_BLOB: [u32; 2] = [128 << 20, 1 << 30];
-/// How often a request is tried.
+/// How often a request is tried that somebody waits for.
 const ATTEMPTS: u32 = 5;
+/// How often one is tried whose retries are counted on screen: a busy object store wants a minute, and hours of work behind it
+/// are worth waiting that long.
+const PATIENT_ATTEMPTS: u32 = 9;
 
 /// The key of a pack.
 pub fn pack_key(id: &Id) -> String {
@@ -214,10 +217,11 @@ impl Repository {
     where
         F: Future<Output = StoreResult<T>>,
     {
+        let attempts = if retries.is_some() { PATIENT_ATTEMPTS } else { ATTEMPTS };
         let mut attempt = 1;
         loop {
             match request().await {
-                Err(error) if error.retryable() && attempt < ATTEMPTS => {
+                Err(error) if error.retryable() && attempt < attempts => {
                     if let Some(counter) = retries {
                         Progress::add(counter, 1);
                     }
@@ -282,6 +286,20 @@ pub(crate) fn decode_blob(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn work_that_is_counted_waits_longer_for_a_busy_store_than_work_that_somebody_waits_for() {
+        let clock = crate::clock::Clock::manual(chrono::DateTime::UNIX_EPOCH);
+        let store = std::sync::Arc::new(crate::store::memory::MemoryStore::new());
+        let password = crate::repo::testing::password();
+        let repo = Repository::init(store, &password, clock.clone()).await.unwrap();
+        let busy = || async { Err::<(), _>(StoreError::new(ErrorKind::Transient, "write", "data/a", "busy")) };
+        for (counter, tried) in [(None, 5), (Some(&AtomicU64::new(0)), 9)] {
+            let work = repo.retry(counter, busy);
+            let error = crate::repo::testing::turning(&clock, work).await.unwrap_err();
+            assert!(error.message.contains(&format!("tried {tried} times")), "{error}");
+        }
+    }
 
     #[test]
     fn a_blob_must_be_what_its_name_says_even_when_it_is_authentic() {

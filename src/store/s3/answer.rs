@@ -58,7 +58,12 @@ impl Failure {
             _ => {}
         }
         if failure.message.is_empty() && failure.code.is_empty() {
-            failure.message = chain(error);
+            // The words the client wraps around the cause say nothing to anybody.
+            let told = chain(error);
+            let told = told.strip_prefix("dispatch failure: ").unwrap_or(&told);
+            told.strip_prefix("io error: ")
+                .unwrap_or(told)
+                .clone_into(&mut failure.message);
         }
         failure
     }
