@@ -32,6 +32,7 @@ pub async fn run(command: SnapshotCommand, ctx: &Ctx) -> Result<Exit, CliError> 
         | SnapshotCommand::Forget { .. }
         | SnapshotCommand::Pin { .. }
         | SnapshotCommand::Unpin { .. }
+        | SnapshotCommand::Export(_)
         | SnapshotCommand::Tag(_) => {
             Err(CliError::usage("this reads a repository directly").hint("say which with --repository"))
         }

@@ -26,6 +26,7 @@ mod context;
 mod direct;
 mod doctor;
 mod error;
+mod export;
 mod follow;
 mod init;
 mod job;
@@ -156,6 +157,7 @@ async fn snapshots(args: args::SnapshotArgs, ctx: &Ctx) -> Result<Exit, CliError
             | SnapshotCommand::Forget { .. }
             | SnapshotCommand::Pin { .. }
             | SnapshotCommand::Unpin { .. }
+            | SnapshotCommand::Export(_)
             | SnapshotCommand::Tag(_)
     );
     if direct || args.repository.repository.is_some() {

@@ -9,9 +9,9 @@ use super::args::{SnapshotCommand, SnapshotFilter};
 use super::context::Ctx;
 use super::direct::{of_repo, open, resolve};
 use super::error::{CliError, Exit};
-use super::labels;
 use super::moment::maybe;
 use super::output::{Column, Listing, Render, Row, Style, Text, moment};
+use super::{export, labels};
 use crate::domain::Bytes;
 use crate::domain::job::RepositoryDefinition;
 use crate::repo::diff::Change;
@@ -35,6 +35,7 @@ pub async fn run(command: SnapshotCommand, repository: &RepositoryDefinition, ct
         SnapshotCommand::Pin { id, why } => return labels::pin(&repo, &id, why.reason, ctx).await,
         SnapshotCommand::Unpin { id, why } => return labels::unpin(&repo, &id, why.reason, ctx).await,
         SnapshotCommand::Tag(args) => return labels::tag(&repo, args, ctx).await,
+        SnapshotCommand::Export(args) => return export::run(&repo, args, ctx).await,
         SnapshotCommand::List(filter) => list(&repo, filter, ctx).await?,
         SnapshotCommand::Show { id } => ctx.print(&Shown::from(resolve(&repo, &id).await?))?,
         SnapshotCommand::Ls { id, path, recursive } => {

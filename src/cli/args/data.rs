@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand, ValueHint};
 
 use super::level;
-use super::upkeep::{CopyArgs, PruneArgs, TagArgs, TrashCommand, WhyArgs};
+use super::upkeep::{CopyArgs, ExportArgs, PruneArgs, TagArgs, TrashCommand, WhyArgs};
 use crate::domain::snapshot::EvidenceLevel;
 
 /// Which repository, for commands that work on one directly.
@@ -147,6 +147,8 @@ pub enum SnapshotCommand {
     },
     /// Change the tags of a snapshot, which gives it a new id
     Tag(TagArgs),
+    /// Write a snapshot as an archive, or the dump of a database as a file
+    Export(ExportArgs),
 }
 
 /// Which snapshots.
