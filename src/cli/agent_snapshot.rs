@@ -27,7 +27,10 @@ pub async fn run(command: SnapshotCommand, ctx: &Ctx) -> Result<Exit, CliError> 
         }
         SnapshotCommand::Ls { id, path, recursive } => ls(ctx, &id, &path, recursive).await,
         SnapshotCommand::Verify { id, level, no_wait } => verify(ctx, &id, level, no_wait).await,
-        SnapshotCommand::Find { .. } | SnapshotCommand::Diff { .. } | SnapshotCommand::Dump { .. } => {
+        SnapshotCommand::Find { .. }
+        | SnapshotCommand::Diff { .. }
+        | SnapshotCommand::Dump { .. }
+        | SnapshotCommand::Export(_) => {
             Err(CliError::usage("this reads a repository directly").hint("say which with --repository"))
         }
         SnapshotCommand::Pin { .. }

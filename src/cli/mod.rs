@@ -26,6 +26,7 @@ mod context;
 mod direct;
 mod doctor;
 mod error;
+mod export;
 mod follow;
 mod init;
 mod job;
@@ -154,7 +155,10 @@ async fn dispatch(verb: Option<Verb>, ctx: &Ctx, wiring: Wiring) -> Result<Exit,
 async fn snapshots(args: args::SnapshotArgs, ctx: &Ctx) -> Result<Exit, CliError> {
     let direct = matches!(
         args.command,
-        SnapshotCommand::Find { .. } | SnapshotCommand::Diff { .. } | SnapshotCommand::Dump { .. }
+        SnapshotCommand::Find { .. }
+            | SnapshotCommand::Diff { .. }
+            | SnapshotCommand::Dump { .. }
+            | SnapshotCommand::Export(_)
     );
     if direct || args.repository.repository.is_some() {
         snapshot::run(args.command, &ctx.repository(&args.repository)?, ctx).await

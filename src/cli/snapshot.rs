@@ -9,6 +9,7 @@ use super::args::{SnapshotCommand, SnapshotFilter};
 use super::context::Ctx;
 use super::direct::{of_repo, open, resolve};
 use super::error::{CliError, Exit};
+use super::export;
 use super::keep;
 use super::labels;
 use super::moment::maybe;
@@ -36,6 +37,7 @@ pub async fn run(command: SnapshotCommand, repository: &RepositoryDefinition, ct
         SnapshotCommand::Pin { id, why } => return labels::pin(&repo, &id, why.reason, ctx).await,
         SnapshotCommand::Unpin { id, why } => return labels::unpin(&repo, &id, why.reason, ctx).await,
         SnapshotCommand::Tag(args) => return labels::tag(&repo, args, ctx).await,
+        SnapshotCommand::Export(args) => return export::run(&repo, args, ctx).await,
         SnapshotCommand::List(filter) => list(&repo, filter, ctx).await?,
         SnapshotCommand::Show { id } => ctx.print(&Shown::from(resolve(&repo, &id).await?))?,
         SnapshotCommand::Ls { id, path, recursive } => {

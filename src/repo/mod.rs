@@ -26,7 +26,7 @@
 //! | [`files`], [`blob`], [`lock`] | reading and writing them on a store |
 //! | [`archive`] | backup: trees of files and streams |
 //! | [`restore`] | plan and restore |
-//! | [`browse`], [`reader`], [`diff`] | ls, walk, find, dump, diff |
+//! | [`browse`], [`reader`], [`diff`], [`export`] | ls, walk, find, dump, diff, archives |
 //! | [`check`] | structure and data |
 //! | [`beside`], [`trash`], [`pins`], [`tag`] | forgetting and its undo, protection, labels |
 //! | [`prune`], [`copy`], `transfer` | removing what nobody needs, and moving blobs to new packs |
@@ -44,6 +44,7 @@ pub mod copy;
 pub mod crypto;
 pub mod diff;
 pub mod error;
+pub mod export;
 pub mod files;
 #[cfg(test)]
 mod fuzz;
@@ -92,6 +93,7 @@ pub use check::{CheckOptions, CheckProblem, CheckReport, ReadData};
 pub use copy::{Copied, CopyReport};
 pub use diff::{DiffReport, Difference};
 pub use error::RepoError;
+pub use export::{ExportFormat, ExportReport};
 pub use id::Id;
 pub use pins::Pin;
 pub use progress::{Phase, Progress, ProgressSample};

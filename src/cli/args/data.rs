@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand, ValueHint};
 
 use super::level;
-use super::upkeep::{CopyArgs, PruneArgs, TagArgs, TrashCommand, WhyArgs};
+use super::upkeep::{CopyArgs, ExportArgs, PruneArgs, TagArgs, TrashCommand, WhyArgs};
 use crate::domain::snapshot::EvidenceLevel;
 
 /// Which repository, for commands that work on one directly.
@@ -152,6 +152,8 @@ pub enum SnapshotCommand {
         /// A prefix of its id
         id: String,
     },
+    /// Write a snapshot as an archive, or the dump of a database as a file
+    Export(ExportArgs),
 }
 
 /// Which snapshots.

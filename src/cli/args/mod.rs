@@ -14,7 +14,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
 pub use data::*;
 pub use keep::*;
 pub(in crate::cli) use upkeep::bytes;
-pub use upkeep::{CopyArgs, PruneArgs, TagArgs, TrashCommand, WhyArgs};
+pub use upkeep::{CopyArgs, ExportArgs, ExportForm, PruneArgs, TagArgs, TrashCommand, WhyArgs};
 pub use work::*;
 
 use crate::domain::snapshot::EvidenceLevel;

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Args, Subcommand, ValueHint};
+use clap::{Args, Subcommand, ValueEnum, ValueHint};
 
 /// `lifeboat repo prune`.
 #[derive(Debug, Clone, Args)]
@@ -78,6 +78,37 @@ pub struct TagArgs {
     /// A word to take away
     #[arg(long, value_name = "TAG")]
     pub remove: Vec<String>,
+}
+
+/// `lifeboat snapshot export`.
+#[derive(Debug, Clone, Args)]
+pub struct ExportArgs {
+    /// A prefix of its id, `latest` or `latest:JOB`
+    pub id: String,
+    /// The file to write; it must not exist
+    #[arg(short, long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub output: PathBuf,
+    /// The form; else by the name of the file
+    #[arg(long, value_name = "FORMAT")]
+    pub format: Option<ExportForm>,
+    /// The directory of the snapshot that becomes the top of the archive
+    #[arg(long, value_name = "PATH")]
+    pub subpath: Option<String>,
+}
+
+/// The forms of an export.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum ExportForm {
+    /// A tar archive, zstd-compressed.
+    #[value(name = "tar.zst")]
+    TarZst,
+    /// A zip archive.
+    Zip,
+    /// The dump of a database as SQL text, gzip-compressed.
+    #[value(name = "sql.gz")]
+    SqlGz,
+    /// The dump of a database as pg_dump wrote it.
+    Dump,
 }
 
 fn percent(text: &str) -> Result<f64, String> {

@@ -26,6 +26,7 @@
 mod child;
 mod connect;
 mod dump;
+pub mod export;
 mod feed;
 mod plan;
 mod probe;

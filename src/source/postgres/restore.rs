@@ -36,7 +36,11 @@ pub(super) struct Dump {
 impl Dump {
     /// Reads what a snapshot says of the dump in it.
     pub(super) async fn of(subject: &Subject, work: &Work<'_>) -> Result<Self, SourceError> {
-        let snapshot = subject.snapshot.id.clone();
+        Self::in_snapshot(subject.snapshot.id.clone(), work).await
+    }
+
+    /// The same, where only the repository is known.
+    pub(super) async fn in_snapshot(snapshot: SnapshotId, work: &Work<'_>) -> Result<Self, SourceError> {
         let Some(manifest) = Manifest::read(work.repo, &snapshot).await? else {
             return Err(SourceError::Snapshot {
                 snapshot: snapshot.short().to_owned(),
