@@ -175,7 +175,7 @@ fn open(repository: &Path, clock: &Clock) -> Value {
         let blobs = repo.load_index().await.expect("an index").len();
         json!({
             "seconds": clock.elapsed(began).as_secs_f64(), "key_s": opened.as_secs_f64(),
-            "snapshots_s": (listed - opened).as_secs_f64(), "snapshots": snapshots, "blobs": blobs,
+            "snapshots_s": listed.saturating_sub(opened).as_secs_f64(), "snapshots": snapshots, "blobs": blobs,
         })
     })
 }
