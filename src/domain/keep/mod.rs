@@ -242,8 +242,7 @@ fn forget(context: &Context<'_>, actor: &Actor, looked_up: &LookedUp, reason: &s
     Ok(events)
 }
 
-/// Whether nothing newer and good would be left of its job, in its repository, were the snapshot forgotten together with
-/// the others that were named.
+/// Whether it is the newest of its job, in its repository, that is complete and not known to be damaged.
 fn is_last_good(record: &SnapshotRecord, looked_up: &LookedUp) -> bool {
     let Some(facts) = record.job.as_ref().and_then(|job| looked_up.retention.get(job)) else {
         return false;

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::domain::job::{Definitions, Job, RepositoryDefinition};
+use crate::domain::maintenance::MaintenanceResult;
 use crate::domain::react::Effect;
 use crate::domain::recovery::Recovery;
 use crate::domain::run::Failure;
@@ -245,6 +246,26 @@ fn an_interrupted_prune_of_the_schedule_is_asked_for_once_more() {
     });
     state.upkeep.insert("near".into(), facts);
     assert_eq!(words(&state), ["maintenance_finished"], "but not for ever");
+}
+
+#[test]
+fn a_prune_that_made_way_waits_for_its_turn_again_and_one_that_was_stopped_does_not() {
+    let mut state = state([live("a", Task::Prune, MaintenanceState::Running)]);
+    let definitions = definitions();
+    let words = |state: &State| {
+        let context = Context {
+            state,
+            definitions: &definitions,
+            now: at("2026-03-01T12:00:00Z"),
+            unique: 7,
+        };
+        let result = MaintenanceResult::failed(Outcome::Cancelled, Failure::transient("stopped"));
+        let events = ended(&context, &"a".into(), result);
+        events.iter().map(Event::word).collect::<Vec<_>>()
+    };
+    assert_eq!(words(&state), ["maintenance_finished", "maintenance_requested"]);
+    state.maintenance.get_mut(&"a".into()).unwrap().cancel_requested = Some("ana".into());
+    assert_eq!(words(&state), ["maintenance_finished"]);
 }
 
 #[test]

@@ -55,7 +55,9 @@ pub fn due_maintenance(context: &Context<'_>) -> Vec<Event> {
 }
 
 fn due(context: &Context<'_>, schedule: &Schedule, last: Option<Timestamp>, facts: &UpkeepFacts) -> Option<Timestamp> {
-    let baseline = last.unwrap_or(facts.since);
+    // A schedule that never ran counts from when it can have been there: what was due before this agent is not missed.
+    let agent = context.state.agent.as_ref().map(|agent| agent.started_at);
+    let baseline = last.unwrap_or(facts.since.max(agent.unwrap_or(facts.since)));
     let (due, _) = schedule.latest_due(baseline, context.now, DUE_COUNTED)?;
     Some(due)
 }
@@ -171,6 +173,7 @@ pub fn ended(context: &Context<'_>, id: &MaintenanceId, result: MaintenanceResul
     let Some(live) = context.state.maintenance.get(id) else {
         return Vec::new();
     };
+    let outcome = result.outcome;
     let record = MaintenanceRecord {
         summary: result.summary,
         freed: result.freed,
@@ -182,6 +185,11 @@ pub fn ended(context: &Context<'_>, id: &MaintenanceId, result: MaintenanceResul
         record,
         sound: result.sound,
     });
+    if outcome == Outcome::Cancelled && live.cancel_requested.is_none() && live.task.is_exclusive() {
+        // It made way for a recovery. Nobody wanted it to be left undone, so it waits for its turn again.
+        let (by, place) = (live.requested_by.as_str(), &live.repository);
+        events.push(requested(context, by, place, live.task.clone(), live.due));
+    }
     events
 }
 
