@@ -32,7 +32,7 @@ where
     let listing = quiet.operations() - first;
     work(repo.clone()).await.unwrap();
     let last = quiet.operations() - listing;
-    // What is listed before and after is listed at every moment between.
+    // What is listed before and after is never lost between: it is listed, or in the trash on its way back.
     let mut must = listed(&repo).await;
     must.retain(|id| before.contains(id));
     assert!(last > first + 5, "{name} did nothing: {first} to {last}");
@@ -63,7 +63,8 @@ async fn holds(world: &World, store: &Arc<MemoryStore>, must: &[String], at: &st
     let repo = world.open(store.clone()).await.unwrap();
     // The process that crashed is gone; here it is our own, and its lock looks alive.
     repo.unlock(true).await.unwrap();
-    let now = listed(&repo).await;
+    let mut now = listed(&repo).await;
+    now.extend(repo.trash().await.unwrap().into_iter().map(|one| one.id));
     assert!(must.iter().all(|id| now.contains(id)), "{at}: {must:?} became {now:?}");
     every_snapshot_restores(world, &repo, at).await;
     sound(&repo, false, at).await;
