@@ -27,6 +27,7 @@ pub mod source;
 pub mod state;
 pub mod units;
 pub mod view;
+pub mod wal;
 
 pub use units::{Bytes, Millis, Timestamp};
 
