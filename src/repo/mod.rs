@@ -29,6 +29,7 @@
 //! | [`browse`], [`reader`], [`diff`] | ls, walk, find, dump, diff |
 //! | [`check`] | structure and data |
 //! | [`beside`], [`trash`], [`pins`], [`tag`] | forgetting and its undo, protection, labels |
+//! | [`sealed`] | sealed objects of other rooms |
 //!
 //! What this room never does: overwrite a stored file, delete one but as the essays of [`trash`] and [`tag`] say (or a
 //! lock, or a removed key), decide which snapshots expire, trust half a listing, or write outside the target of a restore.
@@ -61,6 +62,7 @@ pub mod progress;
 pub mod rate;
 pub mod reader;
 pub mod restore;
+pub mod sealed;
 pub mod snapshot;
 pub mod stats;
 pub(crate) mod stop;
