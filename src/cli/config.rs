@@ -112,6 +112,15 @@ impl Render for Shown {
             out.heading(&format!("repository {}", repository.name));
             out.field("url", &repository.url);
             out.field("password", secret(&repository.password));
+            let access = &repository.access;
+            if let Some(key) = &access.key {
+                out.field(
+                    "access key",
+                    format!("{}, its secret from {}", key.id, secret(&key.secret)),
+                );
+            }
+            out.maybe("limit up", access.limit_upload.map(|limit| format!("{limit}/s")));
+            out.maybe("limit down", access.limit_download.map(|limit| format!("{limit}/s")));
         }
         for source in all.sources.values() {
             out.heading(&format!("source {} ({})", source.name, source.kind.word()));

@@ -7,6 +7,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::context::Ctx;
 use super::error::{CliError, Exit};
+use crate::clock::Clock;
 use crate::config::secret;
 use crate::domain::job::RepositoryDefinition;
 use crate::repo::rate::sampler;
@@ -18,14 +19,18 @@ use secrecy::SecretString;
 const LOOK_EVERY: Duration = Duration::from_millis(200);
 
 /// Reads the password of a repository and reaches its store.
-pub(super) async fn reach(definition: &RepositoryDefinition) -> Result<(Arc<dyn Store>, SecretString), CliError> {
+pub(super) async fn reach(
+    definition: &RepositoryDefinition,
+    clock: &Clock,
+) -> Result<(Arc<dyn Store>, SecretString), CliError> {
     let password = secret::resolve(&definition.password).await.map_err(|error| {
         CliError::usage("the password of the repository cannot be read")
             .why(&error)
             .maybe_hint(error.hint())
     })?;
-    let store = store::open(&definition.url).map_err(|error| {
-        CliError::usage(format!("the repository {} cannot be reached", definition.url))
+    // An address that is refused is not repeated: it may be refused for the secret in it.
+    let store = store::open_defined(definition, clock).await.map_err(|error| {
+        CliError::usage("the repository cannot be reached")
             .why(&error)
             .maybe_hint(error.hint())
     })?;
@@ -34,7 +39,7 @@ pub(super) async fn reach(definition: &RepositoryDefinition) -> Result<(Arc<dyn 
 
 /// Opens a repository.
 pub(super) async fn open(definition: &RepositoryDefinition, ctx: &Ctx) -> Result<Repository, CliError> {
-    let (store, password) = reach(definition).await?;
+    let (store, password) = reach(definition, &ctx.clock).await?;
     let opened = Repository::open(store, &password, ctx.clock.clone()).await;
     opened.map_err(|error| of_repo(format!("the repository {} cannot be opened", definition.url), &error))
 }

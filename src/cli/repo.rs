@@ -77,7 +77,7 @@ impl Render for Made {
 
 async fn init(definition: &RepositoryDefinition, ctx: &Ctx) -> Result<Exit, CliError> {
     ctx.may_change("make a repository")?;
-    let (store, password) = reach(definition).await?;
+    let (store, password) = reach(definition, &ctx.clock).await?;
     let made = Repository::init(store, &password, ctx.clock.clone()).await;
     let repo = made.map_err(|error| of_repo(format!("no repository was made at {}", definition.url), &error))?;
     ctx.print(&Made {

@@ -7,7 +7,8 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::job;
-use super::raw::{RawAgent, RawConnection, RawFiles, RawPostgresDump, RawRepository, RawService, TOP};
+use super::raw::{RawAgent, RawConnection, RawFiles, RawPostgresDump, RawService, TOP};
+use super::repository::repository;
 use super::section::{Place, Problems, SourceFile, read, suggestion};
 use crate::domain::id::{RepositoryName, ServiceName, SourceName, is_valid_name};
 use crate::domain::job::{Definitions, Job, Limits, RepositoryDefinition};
@@ -260,25 +261,6 @@ fn limits(place: &Place<'_>, agent: &RawAgent, problems: &mut Problems) -> Limit
         concurrent_runs,
         concurrent_recoveries,
         memory_budget: budget.map_or(default.memory_budget, |budget| budget.get_ref().0),
-    }
-}
-
-fn repository(place: &Place<'_>, raw: RawRepository, name: &str, problems: &mut Problems) -> RepositoryDefinition {
-    let url = raw.url.get_ref();
-    // A relative path would mean another place whenever the agent is started elsewhere.
-    let path = url
-        .strip_prefix("file://")
-        .or_else(|| url.strip_prefix("local:"))
-        .unwrap_or(url);
-    if !path.starts_with('/') {
-        let message = format!("\"{url}\" is not a place this version can write to");
-        let hint = Some("write the absolute path of a directory, such as /srv/backup".to_owned());
-        place.problem(problems, raw.url.span().start, "url", message, hint);
-    }
-    RepositoryDefinition {
-        name: name.into(),
-        url: raw.url.into_inner(),
-        password: raw.password.0,
     }
 }
 

@@ -17,7 +17,7 @@ use super::error::ConfigError;
 use super::load::{Overlay, Surroundings, dropin_directory, load};
 use super::raw::{
     AbsolutePath, Duration, RawConnection, RawFiles, RawHook, RawHooks, RawJob, RawPostgresDump, RawProbe,
-    RawRepository, RawRetry, RawService, RawVerify, Secret,
+    RawRepository, RawRetry, RawService, RawVerify, Secret, Size,
 };
 use crate::domain::id::is_valid_name;
 use crate::domain::job::{Hook, Job, RepositoryDefinition};
@@ -64,6 +64,10 @@ pub fn write_repository(config: &Config, repository: &RepositoryDefinition) -> R
     let raw = RawRepository {
         url: anywhere(repository.url.clone()),
         password: Secret(repository.password.clone()),
+        access_key_id: repository.access.key.as_ref().map(|key| anywhere(key.id.clone())),
+        secret_access_key: repository.access.key.as_ref().map(|key| Secret(key.secret.clone())),
+        limit_upload: repository.access.limit_upload.map(|limit| anywhere(Size(limit))),
+        limit_download: repository.access.limit_download.map(|limit| anywhere(Size(limit))),
     };
     write(config, Kind::Repository, repository.name.as_str(), &raw)
 }

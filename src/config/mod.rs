@@ -29,6 +29,7 @@ mod error;
 mod job;
 mod load;
 mod raw;
+mod repository;
 pub mod secret;
 mod section;
 

@@ -38,6 +38,10 @@ pub(super) struct RawAgent {
 pub(super) struct RawRepository {
     pub(super) url: Spanned<String>,
     pub(super) password: Secret,
+    pub(super) access_key_id: Option<Spanned<String>>,
+    pub(super) secret_access_key: Option<Secret>,
+    pub(super) limit_upload: Option<Spanned<Size>>,
+    pub(super) limit_download: Option<Spanned<Size>>,
 }
 
 /// `[source.NAME]` with `kind = "files"`.
@@ -208,6 +212,19 @@ pub(super) struct Duration(#[serde(with = "human_duration")] pub(super) Millis);
 /// A size, such as `128MiB`.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Size(pub(super) Bytes);
+
+impl Serialize for Size {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let bytes = self.0.0;
+        let unit = [("GiB", 30), ("MiB", 20), ("KiB", 10)]
+            .into_iter()
+            .find(|(_, shift)| bytes > 0 && bytes.is_multiple_of(1 << shift));
+        match unit {
+            Some((word, shift)) => serializer.collect_str(&format_args!("{}{word}", bytes >> shift)),
+            None => serializer.collect_str(&bytes),
+        }
+    }
+}
 
 impl<'de> Deserialize<'de> for Size {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {

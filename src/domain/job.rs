@@ -74,6 +74,29 @@ pub struct RepositoryDefinition {
     pub url: String,
     /// Where the password comes from.
     pub password: SecretRef,
+    /// How its store is reached, beyond the address.
+    #[serde(default)]
+    pub access: StoreAccess,
+}
+
+/// How a store is reached, beyond its address.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StoreAccess {
+    /// The access key of a bucket; looked for in the environment when absent.
+    pub key: Option<BucketKey>,
+    /// Bytes a second, at most, to the store.
+    pub limit_upload: Option<Bytes>,
+    /// Bytes a second, at most, from the store.
+    pub limit_download: Option<Bytes>,
+}
+
+/// The access key of a bucket.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BucketKey {
+    /// The public half.
+    pub id: String,
+    /// Where the secret half comes from.
+    pub secret: SecretRef,
 }
 
 /// What is done: a source, a repository, a schedule and the rules of trying.

@@ -6,6 +6,7 @@
 //!
 //! What it must never do: know how anything is stored, sent or drawn.
 
+pub mod address;
 pub mod alert;
 pub mod apply;
 pub mod command;

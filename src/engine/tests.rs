@@ -198,6 +198,7 @@ fn definitions() -> Definitions {
         name: "near".into(),
         url: "/nowhere".into(),
         password: SecretRef::Env("NOTHING".into()),
+        access: crate::domain::job::StoreAccess::default(),
     };
     let source = Source {
         name: "docs".into(),

@@ -30,6 +30,8 @@ const STEP: usize = 1 << 20;
 #[derive(Clone)]
 pub struct Chunker {
     table: Box<[u64; 256]>,
+    /// How long the chunks of zeros are.
+    zeros: usize,
 }
 
 impl std::fmt::Debug for Chunker {
@@ -60,7 +62,20 @@ impl Chunker {
                 .take(8)
                 .fold(0, |value, byte| value << 8 | u64::from(*byte));
         }
-        Self { table }
+        let mut chunker = Self { table, zeros: MAX_SIZE };
+        chunker.zeros = chunker.zero_length();
+        chunker
+    }
+
+    /// The hash of zeros is the same at every place once the window is full: they end a chunk where a mask first allows it,
+    /// or never before the largest size.
+    fn zero_length(&self) -> usize {
+        let settled = (0..WINDOW).fold(0u64, |hash, _| (hash << 1).wrapping_add(self.table[0]));
+        match settled {
+            hash if hash & STRICT == 0 => MIN_SIZE + 1,
+            hash if hash & LAX == 0 => AVERAGE_SIZE + 1,
+            _ => MAX_SIZE,
+        }
     }
 
     /// Looks for the end of the chunk that begins at `data[0]`, going on from `scan`.
@@ -95,10 +110,19 @@ impl Chunker {
     }
 }
 
+/// How a file is cut.
+#[derive(Debug, Clone, Copy)]
+pub enum Cut<'a> {
+    /// Where its content says.
+    Content(&'a Chunker),
+    /// Into blocks of this many bytes, for files that are changed in place by the page.
+    Blocks(usize),
+}
+
 /// Cuts what a reader yields into chunks.
 #[derive(Debug)]
 pub struct Chunks<'a, R> {
-    chunker: &'a Chunker,
+    cut: Cut<'a>,
     reader: R,
     scan: Scan,
     pending: Vec<u8>,
@@ -107,10 +131,10 @@ pub struct Chunks<'a, R> {
 }
 
 impl<'a, R: Read> Chunks<'a, R> {
-    /// Chunks `reader`, which is expected to yield about `expected` bytes; any other number is fine too.
-    pub fn new(chunker: &'a Chunker, reader: R, expected: u64) -> Self {
+    /// Cuts `reader`, which is expected to yield about `expected` bytes; any other number is fine too.
+    pub fn new(cut: Cut<'a>, reader: R, expected: u64) -> Self {
         Self {
-            chunker,
+            cut,
             reader,
             scan: Scan::default(),
             pending: Vec::new(),
@@ -122,7 +146,11 @@ impl<'a, R: Read> Chunks<'a, R> {
     /// The next chunk, or `None` at the end.
     pub fn next_chunk(&mut self) -> std::io::Result<Option<Vec<u8>>> {
         loop {
-            if let Some(length) = self.chunker.cut(&mut self.scan, &self.pending) {
+            let end = match self.cut {
+                Cut::Content(chunker) => chunker.cut(&mut self.scan, &self.pending),
+                Cut::Blocks(size) => (self.pending.len() >= size).then_some(size),
+            };
+            if let Some(length) = end {
                 // Copied to its exact size: whoever holds a permit for a chunk must not hold more memory than that.
                 let chunk = self.pending[..length].to_vec();
                 self.pending.drain(..length);
@@ -135,6 +163,22 @@ impl<'a, R: Read> Chunks<'a, R> {
                 return Ok(if last.is_empty() { None } else { Some(last) });
             }
             self.fill()?;
+        }
+    }
+
+    /// Forgets what was read ahead, between two chunks; the reader now stands elsewhere, with `expected` bytes to come.
+    pub fn moved(&mut self, expected: u64) {
+        self.pending.clear();
+        self.scan = Scan::default();
+        self.ended = false;
+        self.expected = expected;
+    }
+
+    /// How long the chunks are that nothing but zeros makes.
+    pub fn zeros(&self) -> usize {
+        match self.cut {
+            Cut::Content(chunker) => chunker.zeros,
+            Cut::Blocks(size) => size,
         }
     }
 
@@ -161,7 +205,7 @@ mod tests {
 
     fn chunks(data: &[u8], expected: u64) -> Vec<Vec<u8>> {
         let chunker = Chunker::new(0x003d_a335_8b4d_c173);
-        let mut chunks = Chunks::new(&chunker, data, expected);
+        let mut chunks = Chunks::new(Cut::Content(&chunker), data, expected);
         let mut all = Vec::new();
         while let Some(chunk) = chunks.next_chunk().unwrap() {
             all.push(chunk);
@@ -189,6 +233,33 @@ mod tests {
             .collect();
         assert_eq!(sizes.iter().sum::<usize>(), (20 << 20) + 5);
         assert!(sizes.iter().all(|size| *size <= MAX_SIZE));
+    }
+
+    #[test]
+    fn zeros_are_cut_as_foreseen_whatever_the_table() {
+        for polynomial in 0..6 {
+            let mut chunker = Chunker::new(polynomial);
+            if polynomial % 3 > 0 {
+                // The masks match few tables; make the rare cases.
+                let shift = if polynomial % 3 == 1 { 21 } else { 19 };
+                chunker.table[0] = 0u64.wrapping_sub(1) >> shift | 1;
+                chunker.zeros = chunker.zero_length();
+            }
+            let zeros = vec![0; MAX_SIZE + 1];
+            assert_eq!(chunker.cut(&mut Scan::default(), &zeros), Some(chunker.zeros));
+        }
+    }
+
+    #[test]
+    fn blocks_are_of_one_size_but_the_last() {
+        let data = noise(3, 100_000);
+        let mut chunks = Chunks::new(Cut::Blocks(8192), data.as_slice(), 5);
+        let mut all = Vec::new();
+        while let Some(chunk) = chunks.next_chunk().unwrap() {
+            assert!(chunk.len() == 8192 || all.len() + chunk.len() == data.len());
+            all.extend(chunk);
+        }
+        assert_eq!((all, chunks.zeros()), (data, 8192));
     }
 
     proptest! {

@@ -219,6 +219,11 @@ impl RepoError {
     pub(crate) fn is_not_found(&self) -> bool {
         matches!(self, Self::Store(error) if error.kind == ErrorKind::NotFound)
     }
+
+    /// Whether the store has the object in a cold storage class.
+    pub(crate) fn is_cold(&self) -> bool {
+        matches!(self, Self::Store(error) if error.kind == ErrorKind::Cold)
+    }
 }
 
 /// The reason of an operating-system error, without the number Rust appends.

@@ -51,6 +51,28 @@ impl Names {
                 .map(|group| group.name)
         })
     }
+
+    /// Whether this is the name [`Names::user`] gives.
+    pub fn is_user(&self, uid: u32, name: &str) -> bool {
+        let known = self
+            .users
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(&uid)
+            .map(|known| known == name);
+        known.unwrap_or_else(|| self.user(uid) == name)
+    }
+
+    /// Whether this is the name [`Names::group`] gives.
+    pub fn is_group(&self, gid: u32, name: &str) -> bool {
+        let known = self
+            .groups
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(&gid)
+            .map(|known| known == name);
+        known.unwrap_or_else(|| self.group(gid) == name)
+    }
 }
 
 fn cached(map: &Mutex<HashMap<u32, String>>, id: u32, find: impl FnOnce() -> Option<String>) -> String {

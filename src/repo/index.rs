@@ -233,6 +233,12 @@ impl Index {
         self.table(kind).number(id)
     }
 
+    /// The blob with a number.
+    pub fn numbered(&self, kind: BlobKind, number: u32) -> Option<(Id, Location)> {
+        let entry = self.table(kind).entries.get(number as usize)?;
+        Some((entry.id, entry.at))
+    }
+
     /// How many blobs of a kind are known.
     pub fn count(&self, kind: BlobKind) -> usize {
         self.table(kind).entries.len()

@@ -139,6 +139,11 @@ impl Repository {
         Ok(removed)
     }
 
+    /// Whether somebody left a lock behind and is gone: a backup that was killed.
+    pub(crate) async fn has_left_locks(&self) -> Result<bool, RepoError> {
+        Ok(self.locks().await?.iter().any(|(_, lock)| self.is_stale(lock)))
+    }
+
     async fn refuse_conflict(&self, exclusive: bool, own: Option<&str>) -> Result<(), RepoError> {
         for (name, lock) in self.locks().await? {
             if self.is_stale(&lock) {

@@ -83,7 +83,7 @@ use crate::clock::Clock;
 use crate::store::Store;
 
 pub use archive::stream::{StreamOptions, StreamSnapshot, StreamStats};
-pub use archive::{BackupOptions, BackupResult, BackupStats, Compression, ItemError, Parent};
+pub use archive::{BackupOptions, BackupResult, BackupStats, Compression, FixedBlocks, ItemError, Parent};
 pub use beside::Note;
 pub use browse::{FindMatch, TreeEntry};
 pub use check::{CheckOptions, CheckProblem, CheckReport, ReadData};

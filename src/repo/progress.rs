@@ -14,6 +14,8 @@ pub enum Phase {
     Waiting,
     /// It reads the index and makes its plan.
     Preparing,
+    /// It waits for packs to come back from a cold storage class.
+    Thawing,
     /// It moves data.
     Copying,
     /// It writes metadata, the index and the snapshot.
@@ -41,6 +43,10 @@ pub struct Progress {
     pub errors: AtomicU64,
     /// How many requests to the store were repeated.
     pub retries: AtomicU64,
+    /// How many packs were in a cold storage class.
+    pub packs_cold: AtomicU64,
+    /// How many of them are readable again.
+    pub packs_thawed: AtomicU64,
     current: Mutex<String>,
     phase: Mutex<Phase>,
 }
@@ -64,6 +70,12 @@ pub struct ProgressSample {
     pub errors: u64,
     /// How many requests to the store were repeated.
     pub retries: u64,
+    /// How many packs were in a cold storage class.
+    #[serde(default)]
+    pub packs_cold: u64,
+    /// How many of them are readable again.
+    #[serde(default)]
+    pub packs_thawed: u64,
     /// What it works on now.
     pub current: String,
 }
@@ -92,11 +104,15 @@ impl Progress {
         *self.phase.lock().unwrap_or_else(PoisonError::into_inner) = phase;
     }
 
+    pub(crate) fn phase(&self) -> Phase {
+        *self.phase.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Reads all counters.
     pub fn sample(&self) -> ProgressSample {
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         ProgressSample {
-            phase: *self.phase.lock().unwrap_or_else(PoisonError::into_inner),
+            phase: self.phase(),
             files_total: read(&self.files_total),
             files_done: read(&self.files_done),
             bytes_total: read(&self.bytes_total),
@@ -104,6 +120,8 @@ impl Progress {
             bytes_stored: read(&self.bytes_stored),
             errors: read(&self.errors),
             retries: read(&self.retries),
+            packs_cold: read(&self.packs_cold),
+            packs_thawed: read(&self.packs_thawed),
             current: self.current.lock().unwrap_or_else(PoisonError::into_inner).clone(),
         }
     }

@@ -51,6 +51,7 @@ const fn word(phase: Phase) -> &'static str {
     match phase {
         Phase::Waiting => "waiting",
         Phase::Preparing => "preparing",
+        Phase::Thawing => "waiting for cold packs",
         Phase::Copying => "copying",
         Phase::Finishing => "finishing",
         Phase::Verifying => "verifying",

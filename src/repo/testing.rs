@@ -117,6 +117,7 @@ pub(super) async fn forged(repo: &Repository, trees: &[Vec<u8>], root: &[u8]) ->
         memory_budget_bytes: 1 << 20,
         cpu_threads: Some(1),
         pack_bytes: 1 << 20,
+        adopt: false,
     };
     let session = Session::begin(repo, sizes, Progress::new(), CancellationToken::new())
         .await

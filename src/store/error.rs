@@ -41,6 +41,8 @@ pub struct StoreError {
     pub key: String,
     /// The reason, in one line.
     pub message: String,
+    /// What the backend knows to be the remedy, when it knows better than the class does.
+    pub advice: Option<String>,
 }
 
 impl StoreError {
@@ -51,7 +53,15 @@ impl StoreError {
             action,
             key: key.into(),
             message: message.into(),
+            advice: None,
         }
+    }
+
+    /// Says what the operator should do, where that is more than what the class of the failure says.
+    #[must_use]
+    pub fn with_hint(mut self, hint: impl Into<String>) -> Self {
+        self.advice = Some(hint.into());
+        self
     }
 
     /// Classifies an operating-system error.
@@ -75,7 +85,10 @@ impl StoreError {
     }
 
     /// What the operator should do next.
-    pub fn hint(&self) -> Option<&'static str> {
+    pub fn hint(&self) -> Option<&str> {
+        if self.advice.is_some() {
+            return self.advice.as_deref();
+        }
         match self.kind {
             ErrorKind::NotFound => Some("check the address; if the object was there before, run `lifeboat repo check`"),
             ErrorKind::NoSpace => {
@@ -87,7 +100,7 @@ impl StoreError {
             ErrorKind::ShortRead => Some("the stored object is truncated: run `lifeboat repo check --read-data`"),
             ErrorKind::Locked => Some("leave it: it can be removed when its retention ends"),
             ErrorKind::Cold => Some("restore from it: the objects that are needed are thawed first, which takes hours"),
-            ErrorKind::Unsupported => Some("use a path or a file:// address"),
+            ErrorKind::Unsupported => Some("use a directory such as /srv/backup, or s3://BUCKET/PREFIX"),
             ErrorKind::AlreadyExists | ErrorKind::Other => None,
         }
     }

@@ -42,8 +42,18 @@ pub enum Fault {
     FlipBit(usize),
     /// Waits, then does it.
     Stall(Duration),
+    /// Fails without doing anything, as a server that wants fewer requests.
+    Busy,
+    /// Puts the object and then says that it was there already, as a repetition below the caller would.
+    AlreadyExists,
+    /// Returns a range that is so many bytes too short.
+    ShortRange(u64),
     /// Leaves out every other object of a listing and then reports the error.
     ListMidway,
+    /// Leaves out every other object of a listing and says nothing.
+    ListOmit,
+    /// Names every object of a listing twice.
+    ListDuplicate,
     /// Fails this and every later operation.
     Crash,
 }
@@ -176,7 +186,12 @@ impl FaultStore {
                 self.clock.sleep(time).await;
                 work.await
             }
-            Some(fault @ (Fault::Truncate(_) | Fault::FlipBit(_))) => work.await.map(|value| spoil(value, &fault)),
+            Some(Fault::Busy) => {
+                let busy = StoreError::new(ErrorKind::Transient, action, key, "the server is busy (503)");
+                Err(busy)
+            }
+            Some(Fault::AlreadyExists) => work.await.and(Err(injected(ErrorKind::AlreadyExists))),
+            Some(fault) => work.await.map(|value| spoil(value, &fault)),
         }
     }
 }
@@ -194,6 +209,17 @@ fn spoil_bytes(data: Bytes, fault: &Fault) -> Bytes {
     }
 }
 
+fn spoil_list(objects: Vec<ObjectInfo>, fault: &Fault) -> Vec<ObjectInfo> {
+    match fault {
+        Fault::ListOmit => objects.into_iter().step_by(2).collect(),
+        Fault::ListDuplicate => objects
+            .into_iter()
+            .flat_map(|object| [object.clone(), object])
+            .collect(),
+        _ => objects,
+    }
+}
+
 impl Store for FaultStore {
     fn put<'a>(&'a self, key: &'a str, data: Bytes) -> BoxFuture<'a, StoreResult<()>> {
         Box::pin(async move {
@@ -208,7 +234,14 @@ impl Store for FaultStore {
 
     fn get_range<'a>(&'a self, key: &'a str, offset: u64, length: u64) -> BoxFuture<'a, StoreResult<Bytes>> {
         let work = self.inner.get_range(key, offset, length);
-        Box::pin(async move { self.run((Op::Get, "read"), key, work, spoil_bytes).await })
+        let spoil = |data: Bytes, fault: &Fault| match fault {
+            Fault::ShortRange(missing) => {
+                let left = (data.len() as u64).saturating_sub(*missing);
+                data.slice(..usize::try_from(left).unwrap_or(data.len()))
+            }
+            _ => spoil_bytes(data, fault),
+        };
+        Box::pin(async move { self.run((Op::Get, "read"), key, work, spoil).await })
     }
 
     fn head<'a>(&'a self, key: &'a str) -> BoxFuture<'a, StoreResult<u64>> {
@@ -217,7 +250,7 @@ impl Store for FaultStore {
 
     fn list<'a>(&'a self, prefix: &'a str) -> BoxFuture<'a, StoreResult<Vec<ObjectInfo>>> {
         Box::pin(async move {
-            self.run((Op::List, "list"), prefix, self.inner.list(prefix), |v, _| v)
+            self.run((Op::List, "list"), prefix, self.inner.list(prefix), spoil_list)
                 .await
         })
     }
@@ -239,6 +272,10 @@ impl Store for FaultStore {
 
     fn create(&self) -> BoxFuture<'_, StoreResult<()>> {
         self.inner.create()
+    }
+
+    fn tidy(&self) -> BoxFuture<'_, StoreResult<u64>> {
+        self.inner.tidy()
     }
 
     fn capabilities(&self) -> Capabilities {
@@ -296,6 +333,44 @@ mod tests {
             assert_eq!(store.get("data/a").await.unwrap(), Bytes::copy_from_slice(spoiled));
             assert_eq!(store.get("data/a").await.unwrap(), Bytes::from_static(b"abc"));
         }
+    }
+
+    #[tokio::test]
+    async fn listings_are_spoiled_in_silence() {
+        for (fault, expected) in [
+            (Fault::ListOmit, &["data/a", "data/c"][..]),
+            (
+                Fault::ListDuplicate,
+                &["data/a", "data/a", "data/b", "data/b", "data/c", "data/c"][..],
+            ),
+        ] {
+            let store = faulty(Op::List, fault);
+            for key in ["data/a", "data/b", "data/c"] {
+                store.put(key, Bytes::new()).await.unwrap();
+            }
+            let listed = store.list("data/").await.unwrap();
+            assert!(
+                listed
+                    .iter()
+                    .map(|object| object.key.as_str())
+                    .eq(expected.iter().copied())
+            );
+            assert_eq!(store.list("data/").await.unwrap().len(), 3);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_busy_server_a_short_range_and_an_object_that_was_there() {
+        let busy = faulty(Op::Put, Fault::Busy);
+        assert!(busy.put("data/a", Bytes::new()).await.unwrap_err().retryable());
+        assert_eq!(busy.head("data/a").await.unwrap_err().kind, ErrorKind::NotFound);
+        let short = faulty(Op::Get, Fault::ShortRange(2));
+        short.put("data/a", Bytes::from_static(b"abcd")).await.unwrap();
+        assert_eq!(short.get_range("data/a", 0, 3).await.unwrap(), Bytes::from_static(b"a"));
+        let there = faulty(Op::Put, Fault::AlreadyExists);
+        let error = there.put("data/a", Bytes::from_static(b"x")).await.unwrap_err();
+        assert_eq!(error.kind, ErrorKind::AlreadyExists);
+        assert_eq!(there.get("data/a").await.unwrap(), Bytes::from_static(b"x"));
     }
 
     #[tokio::test]

@@ -9,18 +9,22 @@
 //! | `mod` | the trait, its required semantics, [`open`] |
 //! | [`local`] | a directory, in restic's layout |
 //! | [`memory`] | a map, for tests |
+//! | [`s3`] | a bucket, in the same layout |
+//! | [`limit`] | bounds of bandwidth and concurrency, wrapped around another store |
 //! | [`fault`] | the one fault injector, wrapped around another store |
 //! | `conformance` | the suite every backend passes |
 //!
 //! What a store never does: overwrite an object in place, return part of a listing as if it were the whole, report
 //! success before the bytes are durable, or retry behind its caller's back.
 
-#[cfg(test)]
-mod conformance;
+#[doc(hidden)]
+pub mod conformance;
 pub mod error;
 pub mod fault;
+pub mod limit;
 pub mod local;
 pub mod memory;
+pub mod s3;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -30,6 +34,12 @@ use chrono::{DateTime, Utc};
 use futures_util::future::BoxFuture;
 
 pub use error::{ErrorKind, StoreError};
+pub use s3::AccessKey;
+
+use crate::clock::Clock;
+use crate::config::secret;
+use crate::domain::address::Address;
+use crate::domain::job::{BucketKey, RepositoryDefinition};
 
 /// The result of a store operation.
 pub type StoreResult<T> = Result<T, StoreError>;
@@ -98,6 +108,12 @@ pub trait Store: Send + Sync + std::fmt::Debug {
     /// Creates whatever the backend needs before the first put (directories, for a local store).
     fn create(&self) -> BoxFuture<'_, StoreResult<()>>;
 
+    /// Removes what writes that never ended left behind and no reader sees, and says how many there were. What may still
+    /// be on its way is left alone: only what is older than a day goes.
+    fn tidy(&self) -> BoxFuture<'_, StoreResult<u64>> {
+        Box::pin(std::future::ready(Ok(0)))
+    }
+
     /// Says what this backend can do.
     fn capabilities(&self) -> Capabilities;
 
@@ -120,26 +136,69 @@ pub trait Store: Send + Sync + std::fmt::Debug {
     }
 }
 
-/// Opens the store at `url`: a path or a `file://` address.
+/// What it takes to open a store beyond its address.
+#[derive(Debug, Clone, Default)]
+pub struct Access {
+    /// The access key of a bucket; looked for in the environment when absent.
+    pub key: Option<AccessKey>,
+    /// Bytes a second, at most, to the store; the address may say so too, and the smaller counts.
+    pub limit_upload: Option<u64>,
+    /// Bytes a second, at most, from the store.
+    pub limit_download: Option<u64>,
+    /// The clock that limits and patience are measured on.
+    pub clock: Clock,
+}
+
+/// Opens the store at `url` with what the environment gives: a directory, or an S3 address. Nothing is asked of a network
+/// before the first operation.
 pub fn open(url: &str) -> StoreResult<Arc<dyn Store>> {
-    if url.is_empty() {
-        return Err(StoreError::new(
-            ErrorKind::Unsupported,
-            "open",
-            "the store",
-            "the address is empty",
-        ));
-    }
-    if let Some(path) = url.strip_prefix("file://") {
-        return Ok(Arc::new(local::LocalStore::new(PathBuf::from(path))));
-    }
-    if let Some((scheme, _)) = url.split_once("://") {
-        let message = format!("{scheme}:// is not supported in this build");
-        return Err(StoreError::new(ErrorKind::Unsupported, "open", url, message));
-    }
-    Ok(Arc::new(local::LocalStore::new(PathBuf::from(
-        url.strip_prefix("local:").unwrap_or(url),
-    ))))
+    open_with(url, Access::default())
+}
+
+/// Opens the store of a repository as it is defined, with the secrets it names.
+pub async fn open_defined(definition: &RepositoryDefinition, clock: &Clock) -> StoreResult<Arc<dyn Store>> {
+    let access = &definition.access;
+    let key = match &access.key {
+        None => None,
+        Some(BucketKey { id, secret }) => {
+            let secret = secret::resolve(secret).await.map_err(|error| {
+                let refused = StoreError::new(ErrorKind::Permission, "read", "secret_access_key", error.to_string());
+                refused.with_hint(error.hint().unwrap_or_default())
+            })?;
+            let id = id.clone();
+            Some(AccessKey { id, secret })
+        }
+    };
+    let access = Access {
+        key,
+        limit_upload: access.limit_upload.map(|limit| limit.0),
+        limit_download: access.limit_download.map(|limit| limit.0),
+        clock: clock.clone(),
+    };
+    open_with(&definition.url, access)
+}
+
+/// Opens the store at `url`.
+pub fn open_with(url: &str, access: Access) -> StoreResult<Arc<dyn Store>> {
+    let address = Address::parse(url).map_err(|error| {
+        // The address itself is not repeated: it may be refused for what it should not hold.
+        StoreError::new(ErrorKind::Unsupported, "open", "the store", error.message).with_hint(error.hint)
+    })?;
+    let (up, down) = match &address {
+        Address::Directory(_) => (None, None),
+        Address::S3(bucket) => (bucket.limit_upload, bucket.limit_download),
+    };
+    let smaller = |a: Option<u64>, b: Option<u64>| a.into_iter().chain(b).min();
+    let rates = limit::Rates {
+        up: smaller(up, access.limit_upload),
+        down: smaller(down, access.limit_download),
+        at_once: None,
+    };
+    let store: Arc<dyn Store> = match address {
+        Address::Directory(path) => Arc::new(local::LocalStore::new(PathBuf::from(path))),
+        Address::S3(address) => Arc::new(s3::S3Store::new(*address, access.key, access.clock.clone())),
+    };
+    Ok(limit::limited(store, rates, access.clock))
 }
 
 /// Refuses keys that could leave the store.
@@ -164,7 +223,7 @@ mod tests {
     fn paths_and_file_addresses_open_and_the_rest_is_refused() {
         assert_eq!(open("/srv/backup").unwrap().location(), "/srv/backup");
         assert_eq!(open("file:///srv/backup").unwrap().location(), "/srv/backup");
-        for url in ["s3://bucket/prefix", "az://c", ""] {
+        for url in ["s3://", "s3://bucket?nothing=1", "az://c", ""] {
             let error = open(url).unwrap_err();
             assert_eq!(error.kind, ErrorKind::Unsupported, "{url}");
             assert!(error.hint().is_some());

@@ -9,6 +9,7 @@ use super::super::output::short;
 use super::Finding;
 use crate::clock::Clock;
 use crate::config::Config;
+use crate::domain::address::Address;
 use crate::domain::job::{Definitions, Job};
 use crate::domain::source::{PostgresConnection, SecretRef, SourceKind};
 use crate::domain::{Bytes, Millis, Timestamp};
@@ -28,8 +29,11 @@ pub fn look(config: &Config, now: Timestamp, findings: &mut Vec<Finding>) {
     for repository in definitions.repositories.values() {
         let what = format!("repository {}", repository.name);
         findings.extend(secret(&format!("{what}: password"), &repository.password));
-        if !repository.url.contains("://") {
-            findings.push(local_repository(&what, Path::new(&repository.url)));
+        if let Some(key) = &repository.access.key {
+            findings.extend(secret(&format!("{what}: secret_access_key"), &key.secret));
+        }
+        if let Ok(Address::Directory(path)) = Address::parse(&repository.url) {
+            findings.push(local_repository(&what, Path::new(&path)));
         }
     }
     for source in definitions.sources.values() {

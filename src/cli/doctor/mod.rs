@@ -4,6 +4,7 @@
 
 mod live;
 mod local;
+mod remote;
 
 use serde::Serialize;
 
@@ -104,6 +105,7 @@ pub async fn run(ctx: &Ctx) -> Result<Exit, CliError> {
         Ok(config) => {
             findings.push(Finding::ok("configuration", config.path.display().to_string()));
             local::look(&config, ctx.clock.now(), &mut findings);
+            remote::look(&config, &ctx.clock, &mut findings).await;
             local::look_at_servers(&config, &ctx.clock, &mut findings).await;
             live::look(ctx, &config, &mut findings).await;
         }

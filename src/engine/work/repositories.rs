@@ -42,8 +42,9 @@ impl Repositories {
             hint: hint.map(str::to_owned),
             retryable,
         };
-        let store: Arc<dyn store::Store> =
-            store::open(&definition.url).map_err(|error| named(error.to_string(), error.hint(), error.retryable()))?;
+        let store: Arc<dyn store::Store> = store::open_defined(definition, clock)
+            .await
+            .map_err(|error| named(error.to_string(), error.hint(), error.retryable()))?;
         let repository = Repository::open(store, &password, clock.clone())
             .await
             .map_err(|error| named(error.to_string(), error.hint(), error.retryable()))?;

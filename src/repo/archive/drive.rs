@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use crossbeam_channel::Sender;
 
-use super::build::Event;
+use super::build::{Event, Left};
 use super::exclude::Excludes;
 use super::read::FileJob;
 use super::scan::{Base, Entry, Known, Scanner, Slot, item};
@@ -103,7 +103,7 @@ impl Driver<'_> {
             }
             self.describe(description)?;
         }
-        self.say(Event::Leave(None))
+        self.say(Event::Leave(Left::Root))
     }
 
     fn say(&self, event: Event) -> Walk {
@@ -159,13 +159,24 @@ impl Driver<'_> {
             self.target(&path.join(name), name, target, before)?;
         }
         node.kind = NodeKind::Dir;
-        self.say(Event::Leave(Some(node)))
+        self.say(Event::Leave(Left::Node(Box::new(node))))
     }
 
     fn directory_entries(&mut self, slot: &Slot) -> Walk {
         let listing = self.scanner.take(slot)?;
         for error in listing.errors {
             self.say(Event::Error(error))?;
+        }
+        if let Some(same) = listing.same {
+            self.say(Event::Same {
+                files: same.files,
+                bytes: same.bytes,
+            })?;
+            for (name, slot) in same.dirs {
+                self.say(Event::Enter(slot.before))?;
+                self.directory_entries(&slot)?;
+                self.say(Event::Leave(Left::Same(name)))?;
+            }
         }
         for entry in listing.entries {
             let path = slot.path.join(std::ffi::OsStr::from_bytes(&entry.node.name));
@@ -179,7 +190,7 @@ impl Driver<'_> {
         if let Some(slot) = dir {
             self.say(Event::Enter(slot.before))?;
             self.directory_entries(&slot)?;
-            return self.say(Event::Leave(Some(node)));
+            return self.say(Event::Leave(Left::Node(Box::new(node))));
         }
         if node.kind != NodeKind::File || known == Known::Same {
             return self.say(Event::Entry { node, known });

@@ -10,9 +10,8 @@ use crate::repo::gotime::Time;
 use crate::repo::host::Names;
 use crate::repo::tree::{Node, NodeKind, Xattr, gomode};
 
-/// Builds a node without content, link target and extended attributes.
-pub(super) fn node(name: &[u8], meta: &Metadata, names: &Names) -> Node {
-    let kind = match meta.mode() & 0o170_000 {
+fn kind(meta: &Metadata) -> NodeKind {
+    match meta.mode() & 0o170_000 {
         0o100_000 => NodeKind::File,
         0o040_000 => NodeKind::Dir,
         0o120_000 => NodeKind::Symlink,
@@ -21,10 +20,46 @@ pub(super) fn node(name: &[u8], meta: &Metadata, names: &Names) -> Node {
         0o010_000 => NodeKind::Fifo,
         0o140_000 => NodeKind::Socket,
         _ => NodeKind::Irregular,
-    };
-    let mtime = Time::new(meta.mtime(), meta.mtime_nsec());
+    }
+}
+
+fn size(kind: NodeKind, meta: &Metadata) -> u64 {
+    if kind == NodeKind::File { meta.size() } else { 0 }
+}
+
+fn links(kind: NodeKind, meta: &Metadata) -> u64 {
     // restic leaves the number of links out where it says nothing.
-    let counts_links = !matches!(kind, NodeKind::Dir | NodeKind::Fifo | NodeKind::Socket);
+    let counts = !matches!(kind, NodeKind::Dir | NodeKind::Fifo | NodeKind::Socket);
+    if counts { meta.nlink() } else { 0 }
+}
+
+fn device(kind: NodeKind, meta: &Metadata) -> u64 {
+    let is_device = matches!(kind, NodeKind::Dev | NodeKind::Chardev);
+    if is_device { meta.rdev() } else { 0 }
+}
+
+/// Whether the node of the parent snapshot is the very one that would be written now, whatever it contains: everything
+/// about the inode is the same, and what is not looked at cannot change without its change time.
+pub(super) fn is_same(meta: &Metadata, before: &Node, names: &Names) -> bool {
+    let kind = kind(meta);
+    let mtime = Time::new(meta.mtime(), meta.mtime_nsec());
+    before.kind == kind
+        && (before.mtime, before.atime) == (mtime, mtime)
+        && before.ctime == Time::new(meta.ctime(), meta.ctime_nsec())
+        && (before.inode, before.device_id) == (meta.ino(), meta.dev())
+        && before.mode == gomode::from_unix(meta.mode())
+        && (before.uid, before.gid) == (meta.uid(), meta.gid())
+        && before.size == size(kind, meta)
+        && before.links == links(kind, meta)
+        && before.device == device(kind, meta)
+        && names.is_user(before.uid, &before.user)
+        && names.is_group(before.gid, &before.group)
+}
+
+/// Builds a node without content, link target and extended attributes.
+pub(super) fn node(name: &[u8], meta: &Metadata, names: &Names) -> Node {
+    let kind = kind(meta);
+    let mtime = Time::new(meta.mtime(), meta.mtime_nsec());
     Node {
         mode: gomode::from_unix(meta.mode()),
         mtime,
@@ -37,13 +72,9 @@ pub(super) fn node(name: &[u8], meta: &Metadata, names: &Names) -> Node {
         group: names.group(meta.gid()),
         inode: meta.ino(),
         device_id: meta.dev(),
-        size: if kind == NodeKind::File { meta.size() } else { 0 },
-        links: if counts_links { meta.nlink() } else { 0 },
-        device: if matches!(kind, NodeKind::Dev | NodeKind::Chardev) {
-            meta.rdev()
-        } else {
-            0
-        },
+        size: size(kind, meta),
+        links: links(kind, meta),
+        device: device(kind, meta),
         ..Node::new(name, kind)
     }
 }

@@ -18,17 +18,23 @@
 //! **Sources that misbehave.** A file that cannot be read, that vanishes or that changes its size while it is read is
 //! listed in [`BackupResult::errors`]; the backup goes on and is Partial. It never fails for one file, and never hides one.
 
+mod adopt;
+mod blocks;
 mod budget;
 mod buffers;
 mod build;
 mod drive;
 pub(crate) mod exclude;
+mod holes;
 mod meta;
+mod options;
 mod read;
 mod saver;
 mod scan;
 pub(crate) mod session;
 
+#[cfg(test)]
+mod reuse_tests;
 pub mod stream;
 #[cfg(test)]
 mod tests;
@@ -37,10 +43,8 @@ mod upload;
 
 use std::collections::{BTreeSet, HashMap};
 use std::path::PathBuf;
-use std::sync::Arc;
-use std::time::Duration;
+use std::sync::{Arc, Mutex};
 
-use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
 
 use super::chunk::Chunker;
@@ -52,140 +56,17 @@ use super::snapshot::SnapshotInfo;
 use super::stop::Stopped;
 use super::tree::{Node, NodeKind};
 use super::{DESCRIPTION_NAME, Repository, host};
+use blocks::Blocks;
+pub use blocks::FixedBlocks;
 use budget::Budget;
 use build::Built;
 use drive::{Driver, Targets};
+pub use options::{BackupOptions, BackupResult, BackupStats, Compression, ItemError, Parent};
 use read::Reader;
 use saver::Feed;
 use scan::Scanner;
 use session::{Labels, Session, Sizes};
 use ticket::{FileEnd, Ticket};
-
-/// With which snapshot a backup is compared, so that unchanged files need not be read.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub enum Parent {
-    /// The newest snapshot of the same host and paths.
-    #[default]
-    Auto,
-    /// None: every file is read.
-    None,
-    /// This one, by id or prefix.
-    Id(String),
-}
-
-/// How hard to compress.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Compression {
-    /// zstd level 3, and not at all where a sample shows that it does not pay.
-    #[default]
-    Auto,
-    /// Not at all.
-    Off,
-    /// zstd level 12.
-    Max,
-}
-
-/// What to back up and how.
-#[derive(Debug, Clone)]
-pub struct BackupOptions {
-    /// Files and directories.
-    pub paths: Vec<PathBuf>,
-    /// Patterns of what to leave out, in gitignore syntax.
-    pub excludes: Vec<String>,
-    /// Do not enter other file systems.
-    pub one_file_system: bool,
-    /// Labels of the snapshot.
-    pub tags: Vec<String>,
-    /// A comment of the operator.
-    pub comment: Option<String>,
-    /// The host to record; this machine when `None`.
-    pub hostname: Option<String>,
-    /// What to compare with.
-    pub parent: Parent,
-    /// How hard to compress.
-    pub compression: Compression,
-    /// What `lifeboat.json` at the root of the tree says; not written when empty.
-    pub description: serde_json::Map<String, serde_json::Value>,
-    /// How many bytes of file content may be in memory at once.
-    pub memory_budget_bytes: u64,
-    /// How many threads hash, compress and encrypt; as many as there are cores when `None`.
-    pub cpu_threads: Option<usize>,
-    /// How large packs become.
-    pub pack_bytes: usize,
-}
-
-impl Default for BackupOptions {
-    fn default() -> Self {
-        Self {
-            paths: Vec::new(),
-            excludes: Vec::new(),
-            one_file_system: false,
-            tags: Vec::new(),
-            comment: None,
-            hostname: None,
-            parent: Parent::Auto,
-            compression: Compression::Auto,
-            description: serde_json::Map::new(),
-            memory_budget_bytes: 32 << 20,
-            cpu_threads: None,
-            pack_bytes: 16 << 20,
-        }
-    }
-}
-
-/// What a backup did, in numbers.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct BackupStats {
-    /// Files that the parent did not have.
-    pub files_new: u64,
-    /// Files that differ from the parent's.
-    pub files_changed: u64,
-    /// Files that were not read again.
-    pub files_unmodified: u64,
-    /// Directories that the parent did not have.
-    pub dirs_new: u64,
-    /// Directories that differ.
-    pub dirs_changed: u64,
-    /// Directories that are the same.
-    pub dirs_unmodified: u64,
-    /// Files in the snapshot.
-    pub files_total: u64,
-    /// Bytes in the snapshot.
-    pub bytes_total: u64,
-    /// Bytes read from the source.
-    pub bytes_read: u64,
-    /// Plain bytes of new blobs.
-    pub bytes_added: u64,
-    /// Stored bytes of new blobs.
-    pub bytes_stored: u64,
-    /// New data blobs.
-    pub data_blobs: u64,
-    /// New tree blobs.
-    pub tree_blobs: u64,
-    /// How long it took.
-    pub duration: Duration,
-}
-
-/// One item that could not be processed.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ItemError {
-    /// Which.
-    pub path: String,
-    /// Why.
-    pub message: String,
-}
-
-/// A finished backup; with errors it is Partial.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct BackupResult {
-    /// The snapshot that was committed.
-    pub snapshot: SnapshotInfo,
-    /// What it did.
-    pub stats: BackupStats,
-    /// What could not be backed up.
-    pub errors: Vec<ItemError>,
-}
 
 /// How many threads read files; more only make a spinning disk seek.
 const READERS: usize = 2;
@@ -215,6 +96,7 @@ impl Repository {
             memory_budget_bytes: options.memory_budget_bytes,
             cpu_threads: options.cpu_threads,
             pack_bytes: options.pack_bytes,
+            adopt: options.adopt,
         };
         let labels = Labels {
             paths,
@@ -285,6 +167,7 @@ fn checked(mut options: BackupOptions) -> Result<BackupOptions, RepoError> {
     for path in &options.paths {
         exclude::Excludes::new(&options.excludes, path)?;
     }
+    options.fixed_blocks.as_ref().map(Blocks::new).transpose()?;
     let missing = |path: &PathBuf| std::fs::symlink_metadata(path).err().map(|error| (path.clone(), error));
     let errors: Vec<_> = options.paths.iter().filter_map(missing).collect();
     match errors.first() {
@@ -302,6 +185,8 @@ struct Walk {
     budget: Arc<Budget>,
     progress: Arc<Progress>,
     options: BackupOptions,
+    blocks: Option<Blocks>,
+    zeros: Mutex<HashMap<usize, Id>>,
     before: Option<Id>,
     now: Time,
 }
@@ -317,6 +202,8 @@ impl Walk {
             chunker: Arc::clone(&session.chunker),
             budget: Arc::clone(&session.budget),
             progress,
+            blocks: options.fixed_blocks.as_ref().map(Blocks::new).transpose()?,
+            zeros: Mutex::default(),
             options,
             before,
             now: Time::new(now.timestamp(), i64::from(now.timestamp_subsec_nanos())),
@@ -352,7 +239,7 @@ impl Walk {
             });
             // The inbox moves into the builder, so that a driver whose builder has stopped stops too.
             let inbox = inbox;
-            build::run(&inbox, &this.feed, &this.progress)
+            build::run(&inbox, &this.scanner, &this.feed, &this.progress)
         })
     }
 
@@ -362,6 +249,8 @@ impl Walk {
             budget: &self.budget,
             feed: self.feed.clone(),
             progress: &self.progress,
+            blocks: self.blocks.as_ref(),
+            zeros: &self.zeros,
         }
     }
 

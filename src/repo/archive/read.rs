@@ -1,18 +1,25 @@
 //! The readers: open a file, cut it into chunks, hand them to the pool.
+//!
+//! Holes are not read: where a chunk would begin in one and end in it, the chunk is the known one of zeros. A file has the
+//! same chunks whether its zeros are holes or not.
 
+use std::collections::HashMap;
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use crossbeam_channel::Receiver;
 
+use super::blocks::Blocks;
 use super::budget::Budget;
+use super::holes::Holes;
 use super::saver::Feed;
 use super::ticket::{FileEnd, Ticket};
-use crate::repo::chunk::{Chunker, Chunks};
+use crate::repo::chunk::{Chunker, Chunks, Cut};
 use crate::repo::error::plain;
+use crate::repo::id::Id;
 use crate::repo::progress::Progress;
 use crate::repo::stop::Stopped;
 
@@ -29,6 +36,10 @@ pub(super) struct Reader<'a> {
     pub(super) budget: &'a Arc<Budget>,
     pub(super) feed: Feed,
     pub(super) progress: &'a Progress,
+    /// The files that are cut into blocks.
+    pub(super) blocks: Option<&'a Blocks>,
+    /// The chunks of zeros that were stored, by their length; shared by all readers.
+    pub(super) zeros: &'a Mutex<HashMap<usize, Id>>,
 }
 
 impl Reader<'_> {
@@ -58,10 +69,25 @@ impl Reader<'_> {
             Ok(_) => return Ok(Err(io::Error::other("it is not a regular file any more"))),
             Err(error) => return Ok(Err(error)),
         };
-        let mut chunks = Chunks::new(self.chunker, &file, before.size());
+        let cut = match &self.blocks {
+            Some(blocks) if blocks.matches(&job.path) => Cut::Blocks(blocks.size()),
+            _ => Cut::Content(self.chunker),
+        };
+        let mut chunks = Chunks::new(cut, &file, before.size());
+        let mut holes = Holes::of(&file, &before, chunks.zeros());
         let mut size = 0;
         let mut count = 0;
         loop {
+            let skipped = match holes.skip(size) {
+                Ok(skipped) => skipped,
+                Err(error) => return Ok(Err(error)),
+            };
+            if skipped > 0 {
+                self.zeros(chunks.zeros(), skipped, job)?;
+                size += skipped * chunks.zeros() as u64;
+                count += skipped;
+                chunks.moved(before.size().saturating_sub(size));
+            }
             let chunk = match chunks.next_chunk() {
                 Ok(Some(chunk)) => chunk,
                 Ok(None) => break,
@@ -86,6 +112,29 @@ impl Reader<'_> {
             )
         });
         Ok(Ok(FileEnd { size, warning }))
+    }
+
+    /// Adds chunks of zeros to a file: one is hashed and stored like any other, the rest only refer to it.
+    fn zeros(&self, length: usize, count: u64, job: &FileJob) -> Result<(), Stopped> {
+        let mut known = self.zeros.lock().unwrap_or_else(PoisonError::into_inner);
+        let id = if let Some(id) = known.get(&length) {
+            *id
+        } else {
+            let zeros = vec![0; length];
+            let id = Id::of(&zeros);
+            let permit = self.budget.acquire(length, self.feed.stop())?;
+            // To a ticket of its own: what counts is that it is stored.
+            self.feed.chunk(zeros, permit, &Ticket::new())?;
+            known.insert(length, id);
+            id
+        };
+        drop(known);
+        for _ in 0..count {
+            let position = job.ticket.expect();
+            job.ticket.fill(position, id);
+        }
+        Progress::add(&self.progress.bytes_done, count * length as u64);
+        Ok(())
     }
 }
 

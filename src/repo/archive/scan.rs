@@ -5,7 +5,9 @@
 //! takes slots in order; one that nobody has begun it scans itself, so it can never wait for something that waits for it.
 
 use std::collections::HashMap;
+use std::ffi::OsString;
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
@@ -46,11 +48,38 @@ pub(super) struct Entry {
     pub(super) dir: Option<Arc<Slot>>,
 }
 
+/// A directory whose entries are all as the parent snapshot has them, so that they need no nodes: its tree stays the same
+/// unless something further below changed.
+#[derive(Debug, Default)]
+pub(super) struct Same {
+    pub(super) files: u64,
+    pub(super) bytes: u64,
+    /// The directories in it, in order.
+    pub(super) dirs: Vec<(OsString, Arc<Slot>)>,
+}
+
 /// A scanned directory.
 #[derive(Debug, Default)]
 pub(super) struct Listing {
     pub(super) entries: Vec<Entry>,
     pub(super) errors: Vec<ItemError>,
+    /// Instead of the entries.
+    pub(super) same: Option<Same>,
+}
+
+impl Listing {
+    /// How much memory it takes, roughly, in entries.
+    fn weight(&self) -> usize {
+        self.entries.len() + self.same.as_ref().map_or(0, |same| same.dirs.len())
+    }
+}
+
+/// An entry as the file system has it, beside the one of the parent snapshot.
+struct Seen<'a> {
+    name: OsString,
+    path: PathBuf,
+    meta: std::fs::Metadata,
+    before: Option<&'a Node>,
 }
 
 /// A directory to scan.
@@ -89,6 +118,13 @@ impl Slot {
             state: Mutex::new(State::Waiting),
             done: Condvar::new(),
         })
+    }
+
+    /// Keeps a mount point as an empty directory, when other devices are not to be entered.
+    fn keep_out_of(&self, device: u64) {
+        if self.base.device.is_some_and(|only| only != device) {
+            *self.state.lock().unwrap_or_else(PoisonError::into_inner) = State::Done(Listing::default());
+        }
     }
 
     /// Claims the slot for scanning.
@@ -180,8 +216,11 @@ impl Scanner {
 
     fn scan_into(&self, slot: &Slot) {
         let listing = self.scan(slot);
-        self.ahead.fetch_add(listing.entries.len(), Ordering::Relaxed);
-        self.push(listing.entries.iter().filter_map(|entry| entry.dir.clone()));
+        self.ahead.fetch_add(listing.weight(), Ordering::Relaxed);
+        let changed = listing.entries.iter().filter_map(|entry| entry.dir.clone());
+        let same = listing.same.iter().flat_map(|same| &same.dirs);
+        let dirs: Vec<_> = changed.chain(same.map(|(_, dir)| Arc::clone(dir))).collect();
+        self.push(dirs.into_iter());
         *slot.state.lock().unwrap_or_else(PoisonError::into_inner) = State::Done(listing);
         slot.done.notify_all();
     }
@@ -198,7 +237,7 @@ impl Scanner {
                 let State::Done(listing) = std::mem::replace(&mut *state, State::Taken) else {
                     return Ok(Listing::default());
                 };
-                self.ahead.fetch_sub(listing.entries.len(), Ordering::Relaxed);
+                self.ahead.fetch_sub(listing.weight(), Ordering::Relaxed);
                 return Ok(listing);
             }
             let waited = slot.done.wait_timeout(state, Duration::from_millis(100));
@@ -217,41 +256,58 @@ impl Scanner {
                 Vec::new()
             }
         };
-        let before: HashMap<&[u8], &Node> = before.iter().map(|node| (node.name.as_slice(), node)).collect();
-        let entries = match std::fs::read_dir(&slot.path) {
-            Ok(entries) => entries,
-            Err(error) => {
-                listing.errors.push(item(&slot.path, &plain(&error)));
-                return listing;
-            }
+        let by_name: HashMap<&[u8], &Node> = before.iter().map(|node| (node.name.as_slice(), node)).collect();
+        let seen = list(slot, &by_name, &mut listing);
+        let is_same = |seen: &Seen<'_>| {
+            let before = seen
+                .before
+                .filter(|before| meta::is_same(&seen.meta, before, &self.names));
+            before.is_some_and(|before| self.is_stored(before))
         };
-        for entry in entries {
-            let entry = match entry {
-                Ok(entry) => entry,
-                Err(error) => {
-                    listing
-                        .errors
-                        .push(item(&slot.path, &format!("the listing ended early: {}", plain(&error))));
-                    break;
-                }
-            };
-            let name = entry.file_name();
-            let path = slot.path.join(&name);
-            let is_dir = entry.file_type().is_ok_and(|kind| kind.is_dir());
-            if slot.base.excludes.matches(&path, is_dir) {
-                continue;
-            }
-            match entry.metadata() {
-                Ok(meta) => {
-                    let node = meta::node(name.as_bytes(), &meta, &self.names);
-                    let before = before.get(name.as_bytes()).copied();
-                    self.add(&mut listing, slot, path, node, before);
-                }
-                Err(error) => listing.errors.push(item(&path, &plain(&error))),
-            }
+        if slot.before.is_some() && seen.len() == before.len() && seen.iter().all(is_same) {
+            listing.same = Some(self.same(slot, seen));
+            return listing;
+        }
+        for Seen {
+            name,
+            path,
+            meta,
+            before,
+        } in seen
+        {
+            let node = meta::node(name.as_bytes(), &meta, &self.names);
+            self.add(&mut listing, slot, path, node, before);
         }
         listing.entries.sort_by(|a, b| a.node.name.cmp(&b.node.name));
         listing
+    }
+
+    fn is_stored(&self, before: &Node) -> bool {
+        before.content.iter().all(|id| self.index.has(BlobKind::Data, id))
+    }
+
+    fn same(&self, slot: &Slot, seen: Vec<Seen<'_>>) -> Same {
+        let mut same = Same::default();
+        for Seen {
+            name,
+            path,
+            meta,
+            before,
+        } in seen
+        {
+            if meta.is_file() {
+                same.files += 1;
+                same.bytes += meta.len();
+            } else if meta.is_dir() {
+                let dir = Slot::new(path, before.and_then(|before| before.subtree), Arc::clone(&slot.base));
+                dir.keep_out_of(meta.dev());
+                same.dirs.push((name, dir));
+            }
+        }
+        Progress::add(&self.progress.files_total, same.files);
+        Progress::add(&self.progress.bytes_total, same.bytes);
+        same.dirs.sort_by(|a, b| a.0.cmp(&b.0));
+        same
     }
 
     fn add(&self, listing: &mut Listing, slot: &Slot, path: PathBuf, mut node: Node, before: Option<&Node>) {
@@ -275,11 +331,8 @@ impl Scanner {
             let before = before.and_then(|before| before.subtree);
             Slot::new(path, before, Arc::clone(&slot.base))
         });
-        if let (Some(dir), Some(device)) = (&dir, slot.base.device)
-            && node.device_id != device
-        {
-            // A mount point is kept as an empty directory.
-            *dir.state.lock().unwrap_or_else(PoisonError::into_inner) = State::Done(Listing::default());
+        if let Some(dir) = &dir {
+            dir.keep_out_of(node.device_id);
         }
         listing.entries.push(Entry { node, known, dir });
     }
@@ -287,13 +340,51 @@ impl Scanner {
     /// Compares with the parent's entry and takes over the content of a file that is the same.
     pub(super) fn compare(&self, node: &mut Node, before: Option<&Node>) -> Known {
         let Some(before) = before else { return Known::New };
-        let stored = |id: &Id| self.index.has(BlobKind::Data, id);
-        if meta::unchanged(node, before) && before.content.iter().all(stored) {
+        if meta::unchanged(node, before) && self.is_stored(before) {
             node.content.clone_from(&before.content);
             return Known::Same;
         }
         Known::Changed
     }
+}
+
+/// What the file system has; what cannot be looked at is listed as an error.
+fn list<'a>(slot: &Slot, before: &HashMap<&[u8], &'a Node>, listing: &mut Listing) -> Vec<Seen<'a>> {
+    let mut seen = Vec::with_capacity(before.len());
+    let entries = match std::fs::read_dir(&slot.path) {
+        Ok(entries) => entries,
+        Err(error) => {
+            listing.errors.push(item(&slot.path, &plain(&error)));
+            return seen;
+        }
+    };
+    for entry in entries {
+        let entry = match entry {
+            Ok(entry) => entry,
+            Err(error) => {
+                let why = format!("the listing ended early: {}", plain(&error));
+                listing.errors.push(item(&slot.path, &why));
+                break;
+            }
+        };
+        let name = entry.file_name();
+        let path = slot.path.join(&name);
+        let is_dir = entry.file_type().is_ok_and(|kind| kind.is_dir());
+        if slot.base.excludes.matches(&path, is_dir) {
+            continue;
+        }
+        let before = before.get(name.as_bytes()).copied();
+        match entry.metadata() {
+            Ok(meta) => seen.push(Seen {
+                name,
+                path,
+                meta,
+                before,
+            }),
+            Err(error) => listing.errors.push(item(&path, &plain(&error))),
+        }
+    }
+    seen
 }
 
 /// An error of one item.

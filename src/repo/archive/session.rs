@@ -17,6 +17,7 @@ use crate::repo::chunk::Chunker;
 use crate::repo::error::RepoError;
 use crate::repo::files::FileKind;
 use crate::repo::id::Id;
+use crate::repo::index::Index;
 use crate::repo::lock::Lock;
 use crate::repo::progress::{Phase, Progress};
 use crate::repo::snapshot::{SnapshotFile, SnapshotInfo, Summary};
@@ -26,12 +27,17 @@ use crate::repo::{PROGRAM_VERSION, Repository, host};
 /// How many finished packs may wait for an upload.
 const WAITING_PACKS: usize = 1;
 
+/// How many bytes all packs together may take that are filled and uploaded.
+const PACK_MEMORY: usize = 192 << 20;
+
 /// The sizes of a pipeline.
 pub(in crate::repo) struct Sizes {
     pub(in crate::repo) compression: Compression,
     pub(in crate::repo) memory_budget_bytes: u64,
     pub(in crate::repo) cpu_threads: Option<usize>,
     pub(in crate::repo) pack_bytes: usize,
+    /// Look for packs of an interrupted backup also where no lock was left.
+    pub(in crate::repo) adopt: bool,
 }
 
 /// The labels of a snapshot.
@@ -69,12 +75,20 @@ impl Session {
     ) -> Result<Self, RepoError> {
         let (began, began_at) = (repo.clock().now(), repo.clock().monotonic());
         progress.set_phase(Phase::Preparing);
+        // Asked before the lock is taken, which clears stale ones away.
+        let left = sizes.adopt || repo.has_left_locks().await?;
         let lock = repo.lock(false).await?;
-        let index = repo.load_index().await?;
         let stop = Stop::new(cancel);
+        let index = match prepare(repo, left, &stop).await {
+            Ok(index) => index,
+            Err(error) => {
+                let _ = lock.release().await;
+                progress.set_phase(Phase::Done);
+                return Err(error);
+            }
+        };
         let (finished, packs) = mpsc::channel(WAITING_PACKS);
-        // One open for data, one for trees, one being closed, the rest on their way.
-        let buffers = Buffers::new(3 + repo.store().capabilities().parallel_puts.max(1));
+        let buffers = Buffers::new(buffers(repo.store().capabilities().parallel_puts, sizes.pack_bytes));
         let options = SaverOptions {
             key: repo.key().clone(),
             index,
@@ -217,6 +231,24 @@ impl Drop for Session {
             self.stop.fail(RepoError::Cancelled);
         }
     }
+}
+
+/// The index, with what an interrupted backup left.
+async fn prepare(repo: &Repository, adopt: bool, stop: &Stop) -> Result<Arc<Index>, RepoError> {
+    let index = repo.load_index().await?;
+    if !adopt || super::adopt::adopt(repo, &index, stop).await? == 0 {
+        return Ok(index);
+    }
+    // Let go first, so that what is new is added in place.
+    drop(index);
+    repo.load_index().await
+}
+
+/// How many packs may be in memory: as many as the store can take at once, as far as they fit.
+fn buffers(parallel_puts: usize, pack_bytes: usize) -> usize {
+    // One open for data, one for trees, one being closed, the rest on their way.
+    let wanted = 3 + parallel_puts.max(1);
+    wanted.min(PACK_MEMORY / pack_bytes.max(1)).max(4)
 }
 
 /// How many threads can usefully compute at once.

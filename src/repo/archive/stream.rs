@@ -6,6 +6,7 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use tokio::io::{AsyncRead, AsyncReadExt};
@@ -17,7 +18,7 @@ use super::saver::Feed;
 use super::session::{Labels, Session, Sizes};
 use super::ticket::{FileEnd, Ticket};
 use super::{BackupResult, BackupStats, Compression, Parent};
-use crate::repo::chunk::{Chunker, Chunks};
+use crate::repo::chunk::{Chunker, Chunks, Cut};
 use crate::repo::error::RepoError;
 use crate::repo::gotime::Time;
 use crate::repo::id::Id;
@@ -105,6 +106,7 @@ impl Repository {
             memory_budget_bytes: options.memory_budget_bytes,
             cpu_threads: None,
             pack_bytes: 16 << 20,
+            adopt: false,
         };
         let session = Session::begin(self, sizes, progress, cancel).await?;
         session.progress.set_phase(Phase::Copying);
@@ -226,20 +228,46 @@ where
 /// The receiving end of a stream, as a blocking reader.
 struct Pieces {
     inbox: mpsc::Receiver<io::Result<Vec<u8>>>,
-    current: Vec<u8>,
+    current: Bytes,
     at: usize,
     bytes: u64,
-    hash: Sha256,
+    hasher: Option<Hasher>,
+}
+
+/// Hashes a stream as a whole on a thread of its own, beside the one that cuts it.
+struct Hasher {
+    pieces: std::sync::mpsc::SyncSender<Bytes>,
+    thread: std::thread::JoinHandle<String>,
+}
+
+impl Hasher {
+    fn start() -> Self {
+        let (pieces, inbox) = std::sync::mpsc::sync_channel::<Bytes>(WAITING_PIECES);
+        let thread = std::thread::spawn(move || {
+            let mut hash = Sha256::new();
+            for piece in inbox {
+                hash.update(&piece);
+            }
+            hex::encode(hash.finalize())
+        });
+        Self { pieces, thread }
+    }
+
+    /// The hash of everything; none only when the thread broke.
+    fn finish(self) -> Option<String> {
+        drop(self.pieces);
+        self.thread.join().ok()
+    }
 }
 
 impl Pieces {
     fn new(inbox: mpsc::Receiver<io::Result<Vec<u8>>>) -> Self {
         Self {
             inbox,
-            current: Vec::new(),
+            current: Bytes::new(),
             at: 0,
             bytes: 0,
-            hash: Sha256::new(),
+            hasher: Some(Hasher::start()),
         }
     }
 }
@@ -250,10 +278,13 @@ impl io::Read for Pieces {
             let Some(piece) = self.inbox.blocking_recv() else {
                 return Ok(0);
             };
-            self.current = piece?;
+            self.current = Bytes::from(piece?);
             self.at = 0;
             self.bytes += self.current.len() as u64;
-            self.hash.update(&self.current);
+            if let Some(hasher) = &self.hasher {
+                let sent = hasher.pieces.send(self.current.clone());
+                sent.map_err(|_| io::Error::other("the hasher ended"))?;
+            }
         }
         let length = out.len().min(self.current.len() - self.at);
         out[..length].copy_from_slice(&self.current[self.at..self.at + length]);
@@ -273,7 +304,7 @@ struct Cutter {
 
 impl Cutter {
     fn run(self, mut pieces: Pieces) -> Result<StreamStats, Stopped> {
-        let mut chunks = Chunks::new(&self.chunker, &mut pieces, u64::MAX);
+        let mut chunks = Chunks::new(Cut::Content(&self.chunker), &mut pieces, u64::MAX);
         loop {
             match chunks.next_chunk() {
                 Ok(Some(chunk)) => {
@@ -288,9 +319,13 @@ impl Cutter {
                 }
             }
         }
+        let Some(sha256) = pieces.hasher.take().and_then(Hasher::finish) else {
+            self.ticket.close(Err("the hasher ended".to_owned()));
+            return Err(Stopped);
+        };
         let stats = StreamStats {
             bytes: pieces.bytes,
-            sha256: hex::encode(pieces.hash.finalize()),
+            sha256,
         };
         self.ticket.close(Ok(FileEnd {
             size: stats.bytes,

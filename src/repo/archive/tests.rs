@@ -19,7 +19,7 @@ use crate::store::fault::{Fault, FaultStore, Op, Rule};
 use crate::store::memory::MemoryStore;
 use crate::store::{ErrorKind, Store};
 
-fn rule(op: Op, prefix: &str, nth: u64, fault: Fault) -> Rule {
+pub(super) fn rule(op: Op, prefix: &str, nth: u64, fault: Fault) -> Rule {
     Rule {
         op: Some(op),
         prefix: prefix.into(),

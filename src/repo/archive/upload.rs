@@ -1,9 +1,11 @@
 //! The end of the pipeline: finished packs go to the store, several at once, and into the index.
 //!
-//! Crash window: a pack that is stored but not yet indexed is garbage. Index files are therefore also written on the way,
-//! each time enough has come together, so that an interrupted backup of a large tree does not begin from nothing.
+//! Crash window: a pack that is stored but not yet indexed is garbage until the next backup adopts it (see `adopt`). Index
+//! files are therefore also written on the way, so that an interrupted backup of a large tree does not begin from nothing:
+//! early at first, and then whenever a sixteenth more has been stored, so that a long backup does not leave thousands.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use tokio::sync::mpsc;
@@ -20,8 +22,12 @@ use crate::repo::stop::Stop;
 
 /// An index file is written when it names so many blobs: at 160 bytes each, with one more pack, below 8 MiB.
 const BLOBS_PER_INDEX: usize = 35_000;
-/// Or so many packs: at most a gibibyte or so is stored again after a crash.
-const PACKS_PER_INDEX: usize = 64;
+/// Or so many packs, or this share of all that were stored.
+const PACKS_PER_INDEX: usize = 16;
+const SHARE: usize = 16;
+/// Or, when so much time has passed, a smaller share.
+const INDEX_EVERY: Duration = Duration::from_secs(20);
+const SHARE_IN_TIME: usize = 64;
 
 /// Uploads packs until the channel closes, then writes the rest of the index.
 pub(super) async fn run(
@@ -37,6 +43,8 @@ pub(super) async fn run(
         repo: repo.clone(),
         file: IndexFile::default(),
         blobs: 0,
+        packs: 0,
+        written: repo.clock().monotonic(),
     };
     let mut open = true;
     while open || !running.is_empty() {
@@ -92,21 +100,33 @@ struct Collected {
     repo: Repository,
     file: IndexFile,
     blobs: usize,
+    /// All packs so far.
+    packs: usize,
+    written: Instant,
 }
 
 impl Collected {
     async fn add(&mut self, pack: IndexPack) -> Result<(), RepoError> {
         self.blobs += pack.blobs.len();
         self.file.packs.push(pack);
-        if self.blobs >= BLOBS_PER_INDEX || self.file.packs.len() >= PACKS_PER_INDEX {
+        self.packs += 1;
+        if self.is_due() {
             self.flush().await?;
         }
         Ok(())
     }
 
+    fn is_due(&self) -> bool {
+        let waiting = self.file.packs.len();
+        self.blobs >= BLOBS_PER_INDEX
+            || waiting >= PACKS_PER_INDEX.max(self.packs / SHARE)
+            || waiting >= self.packs / SHARE_IN_TIME && self.repo.clock().elapsed(self.written) >= INDEX_EVERY
+    }
+
     async fn flush(&mut self) -> Result<(), RepoError> {
         let file = std::mem::take(&mut self.file);
         self.blobs = 0;
+        self.written = self.repo.clock().monotonic();
         if !file.packs.is_empty() {
             self.repo.save_json(FileKind::Index, &file).await?;
         }

@@ -1,55 +1,58 @@
-//! File contents: fetch ranges of packs, open their blobs, write them to every place that needs them.
+//! File contents of one window: fetch ranges of packs, open their blobs, write them to every place that needs them.
 //!
 //! A few threads each take the next range, so a blob is fetched and opened once and memory is bounded by the threads. The
-//! thread that writes the last blob of a file also sets its metadata.
+//! thread that writes the last blob of a file also sets its metadata. A pack in a cold storage class makes everybody wait
+//! until all the packs of the restore have been thawed.
 
 use std::fs::File;
 use std::io;
 use std::ops::Range;
 use std::os::unix::fs::FileExt;
-use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use tokio::runtime::Handle;
-
-use super::meta;
-use super::plan::{Action, Want, Work};
-use super::select::Selection;
-use super::target::{Dir, DirCache, Target};
-use crate::repo::Repository;
-use crate::repo::archive::ItemError;
+use super::plan::{Action, Place, Work};
+use super::target::{Dir, DirCache};
+use super::{Run, meta};
 use crate::repo::error::{RepoError, plain};
 use crate::repo::files::{decode_blob, pack_key};
+use crate::repo::id::Id;
+use crate::repo::index::{Index, Location};
 use crate::repo::pack::BlobKind;
 use crate::repo::progress::Progress;
-use crate::repo::stop::Stop;
-use crate::store::ErrorKind;
+use crate::store::{ErrorKind, StoreError};
 
 /// The most bytes one request fetches.
 const RANGE_BYTES: u64 = 8 << 20;
-/// Unneeded bytes that are rather fetched than skipped.
-const GAP_BYTES: u64 = 64 << 10;
+/// Unneeded bytes that are rather fetched than skipped: over a network a request costs as much as some hundred kilobytes.
+const GAP_LOCAL: u64 = 64 << 10;
+const GAP_REMOTE: u64 = 512 << 10;
+/// How many requests are under way over a network.
+const PARALLEL_REMOTE: usize = 16;
+/// How often a pack that was thawed may still answer that it is cold.
+const COLD_ANSWERS: u32 = 4;
 /// How many files may stay open between two of their blobs.
 const OPEN_FILES: usize = 256;
 /// Zeros of this length are left as a hole.
 const HOLE: usize = 64 << 10;
 
-/// Everything the threads share.
+/// Everything the threads of one window share.
 pub(super) struct Contents<'a> {
-    pub(super) repo: &'a Repository,
-    pub(super) selection: &'a Selection,
-    pub(super) work: &'a Work,
-    pub(super) target: &'a Target,
-    pub(super) progress: &'a Progress,
-    pub(super) stop: &'a Stop,
+    run: &'a Run,
+    work: &'a Work,
+    wants: Vec<Want>,
+    runs: Vec<Range<usize>>,
     files: Vec<FileState>,
     open: AtomicUsize,
     next: AtomicUsize,
-    runs: Vec<Range<usize>>,
-    runtime: Handle,
-    pub(super) bytes: AtomicU64,
-    pub(super) bytes_fetched: AtomicU64,
-    pub(super) errors: Mutex<Vec<ItemError>>,
+}
+
+/// A blob to fetch and the places it goes to.
+#[derive(Debug)]
+struct Want {
+    id: Id,
+    at: Location,
+    places: Range<usize>,
 }
 
 #[derive(Debug)]
@@ -69,14 +72,31 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// The blobs of the places, which stand together by blob.
+fn wants(index: &Index, places: &[Place]) -> Vec<Want> {
+    let mut wants = Vec::new();
+    let mut from = 0;
+    for same in places.chunk_by(|a, b| a.blob == b.blob) {
+        if let Some((id, at)) = same
+            .first()
+            .and_then(|place| index.numbered(BlobKind::Data, place.blob))
+        {
+            let places = from..from + same.len();
+            wants.push(Want { id, at, places });
+        }
+        from += same.len();
+    }
+    wants
+}
+
 /// Joins neighbouring blobs of a pack into ranges.
-fn runs(wants: &[Want]) -> Vec<Range<usize>> {
+fn runs(wants: &[Want], gap: u64) -> Vec<Range<usize>> {
     let mut runs: Vec<Range<usize>> = Vec::new();
     for (at, want) in wants.iter().enumerate() {
         if let Some(run) = runs.last_mut() {
             let (first, last) = (&wants[run.start].at, &wants[run.end - 1].at);
-            let end = |at: &crate::repo::index::Location| u64::from(at.offset) + u64::from(at.length);
-            let near = u64::from(want.at.offset) <= end(last) + GAP_BYTES;
+            let end = |at: &Location| u64::from(at.offset) + u64::from(at.length);
+            let near = u64::from(want.at.offset) <= end(last) + gap;
             let small = end(&want.at).saturating_sub(u64::from(first.offset)) <= RANGE_BYTES;
             if first.pack_number() == want.at.pack_number() && near && small {
                 run.end = at + 1;
@@ -89,44 +109,33 @@ fn runs(wants: &[Want]) -> Vec<Range<usize>> {
 }
 
 impl<'a> Contents<'a> {
-    pub(super) fn new(
-        repo: &'a Repository,
-        (selection, work): (&'a Selection, &'a Work),
-        target: &'a Target,
-        progress: &'a Progress,
-        stop: &'a Stop,
-    ) -> Self {
+    pub(super) fn new(run: &'a Run, work: &'a Work) -> Self {
         let state = |pending: &u32| FileState {
             pending: AtomicU32::new(*pending),
             state: Mutex::default(),
         };
+        let wants = wants(&run.selection.index, &work.places);
+        let gap = if run.remote() { GAP_REMOTE } else { GAP_LOCAL };
         Self {
-            repo,
-            selection,
+            run,
             work,
-            target,
-            progress,
-            stop,
             files: work.pending.iter().map(state).collect(),
             open: AtomicUsize::new(0),
             next: AtomicUsize::new(0),
-            runs: runs(&work.wants),
-            runtime: Handle::current(),
-            bytes: AtomicU64::new(0),
-            bytes_fetched: AtomicU64::new(0),
-            errors: Mutex::default(),
+            runs: runs(&wants, gap),
+            wants,
         }
     }
 
     /// Writes all contents; blocks.
-    pub(super) fn run(&self) {
-        let parallel = if self.repo.store().capabilities().remote {
-            8
+    pub(super) fn write_all(&self) {
+        let parallel = if self.run.remote() {
+            PARALLEL_REMOTE
         } else {
             crate::repo::archive::session::cores() + 2
         };
         std::thread::scope(|scope| {
-            for _ in 0..parallel {
+            for _ in 0..parallel.min(self.runs.len()) {
                 scope.spawn(|| self.work_off());
             }
         });
@@ -134,12 +143,36 @@ impl<'a> Contents<'a> {
 
     fn work_off(&self) {
         let mut dirs = DirCache::default();
-        while !self.stop.is_stopped() {
+        while !self.run.stop.is_stopped() {
             let Some(run) = self.runs.get(self.next.fetch_add(1, Ordering::Relaxed)) else {
                 break;
             };
-            if let Err(error) = self.range(&self.work.wants[run.clone()], &mut dirs) {
-                self.stop.fail(error);
+            if let Err(error) = self.range(&self.wants[run.clone()], &mut dirs) {
+                self.run.stop.fail(error);
+            }
+        }
+    }
+
+    /// Reads a range of a pack; thaws first when it is cold. The inner error is one that only costs these files.
+    fn fetch(&self, at: &Location, length: u64) -> Result<Result<Vec<u8>, StoreError>, RepoError> {
+        let key = pack_key(&self.run.selection.index.pack(at));
+        let mut cold = 0;
+        loop {
+            let fetch = self.run.repo.retry(Some(&self.run.progress.retries), || {
+                self.run.repo.store().get_range(&key, u64::from(at.offset), length)
+            });
+            let token = self.run.stop.token();
+            match self.run.runtime.block_on(token.run_until_cancelled(fetch)) {
+                None => return Err(RepoError::Cancelled),
+                Some(Ok(data)) => return Ok(Ok(Vec::from(data))),
+                Some(Err(error)) if error.kind == ErrorKind::Cold && cold < COLD_ANSWERS => {
+                    cold += 1;
+                    self.run.thaw_data()?;
+                }
+                Some(Err(error)) if matches!(error.kind, ErrorKind::NotFound | ErrorKind::ShortRead) => {
+                    return Ok(Err(error));
+                }
+                Some(Err(error)) => return Err(error.into()),
             }
         }
     }
@@ -149,28 +182,21 @@ impl<'a> Contents<'a> {
         let (Some(first), Some(last)) = (wants.first(), wants.last()) else {
             return Ok(());
         };
-        let key = pack_key(&self.selection.index.pack(&first.at));
         let start = u64::from(first.at.offset);
         let length = u64::from(last.at.offset) + u64::from(last.at.length) - start;
-        let fetch = self.repo.retry(Some(&self.progress.retries), || {
-            self.repo.store().get_range(&key, start, length)
-        });
-        let data = match self.runtime.block_on(self.stop.token().run_until_cancelled(fetch)) {
-            None => return Ok(()),
-            Some(Ok(data)) => data,
-            Some(Err(error)) if matches!(error.kind, ErrorKind::NotFound | ErrorKind::ShortRead) => {
+        let mut data = match self.fetch(&first.at, length)? {
+            Ok(data) => data,
+            Err(error) => {
                 for want in wants {
                     self.lose(want, &error.to_string());
                 }
                 return Ok(());
             }
-            Some(Err(error)) => return Err(error.into()),
         };
-        Progress::add(&self.progress.bytes_stored, length);
-        self.bytes_fetched.fetch_add(length, Ordering::Relaxed);
-        let mut data = Vec::from(data);
+        Progress::add(&self.run.progress.bytes_stored, length);
+        Progress::add(&self.run.done.bytes_fetched, length);
         for want in wants {
-            if self.stop.is_stopped() {
+            if self.run.stop.is_stopped() {
                 return Ok(());
             }
             // Both ends lie within the range by construction of the runs.
@@ -179,7 +205,7 @@ impl<'a> Contents<'a> {
                 continue;
             };
             match decode_blob(
-                self.repo.key(),
+                self.run.repo.key(),
                 BlobKind::Data,
                 sealed,
                 want.at.uncompressed(),
@@ -192,10 +218,14 @@ impl<'a> Contents<'a> {
         Ok(())
     }
 
+    fn places(&self, want: &Want) -> impl Iterator<Item = (usize, u64)> {
+        let places = &self.work.places[want.places.clone()];
+        places.iter().map(|place| (place.file as usize, place.offset))
+    }
+
     /// A blob cannot be had: every file that needs it is incomplete, and is said to be.
     fn lose(&self, want: &Want, why: &str) {
-        for (number, _) in &want.places {
-            let number = *number as usize;
+        for (number, _) in self.places(want) {
             self.fail_file(number, &format!("incomplete: {why}"));
             self.files[number].pending.fetch_sub(1, Ordering::AcqRel);
         }
@@ -204,27 +234,19 @@ impl<'a> Contents<'a> {
     fn fail_file(&self, number: usize, why: &str) {
         let first = !std::mem::replace(&mut lock(&self.files[number].state).failed, true);
         if first {
-            self.report(self.target.display(&self.selection.files[number].path), why);
+            self.run.report(&self.work.window.files[number].path, why);
         }
     }
 
-    pub(super) fn report(&self, path: String, message: &str) {
-        Progress::add(&self.progress.errors, 1);
-        lock(&self.errors).push(ItemError {
-            path,
-            message: message.to_owned(),
-        });
-    }
-
-    fn place(&self, want: &Want, plain_bytes: &[u8], dirs: &mut DirCache) -> Result<(), RepoError> {
-        for (number, offset) in &want.places {
-            let number = *number as usize;
-            let written = self.write(number, *offset, plain_bytes, dirs);
+    fn place(&self, want: &Want, data: &[u8], dirs: &mut DirCache) -> Result<(), RepoError> {
+        let zeros = data.len() >= HOLE && data.iter().all(|byte| *byte == 0);
+        for (number, offset) in self.places(want) {
+            let written = self.write(number, offset, data, zeros, dirs);
             if let Err(error) = written {
                 self.fail_write(number, &error)?;
             }
-            Progress::add(&self.progress.bytes_done, plain_bytes.len() as u64);
-            self.bytes.fetch_add(plain_bytes.len() as u64, Ordering::Relaxed);
+            Progress::add(&self.run.progress.bytes_done, data.len() as u64);
+            Progress::add(&self.run.done.bytes, data.len() as u64);
             if self.files[number].pending.fetch_sub(1, Ordering::AcqRel) == 1 {
                 self.finish(number, dirs)?;
             }
@@ -236,25 +258,29 @@ impl<'a> Contents<'a> {
     fn fail_write(&self, number: usize, error: &io::Error) -> Result<(), RepoError> {
         use io::ErrorKind::{QuotaExceeded, ReadOnlyFilesystem, StorageFull};
         if matches!(error.kind(), StorageFull | QuotaExceeded | ReadOnlyFilesystem) {
-            let path = self.target.display(&self.selection.files[number].path);
+            let path = self.run.target.display(&self.work.window.files[number].path);
             return Err(RepoError::local("write", path.as_ref(), error));
         }
         self.fail_file(number, &plain(error));
         Ok(())
     }
 
-    fn write(&self, number: usize, offset: u64, data: &[u8], dirs: &mut DirCache) -> io::Result<()> {
+    fn write(&self, number: usize, offset: u64, data: &[u8], zeros: bool, dirs: &mut DirCache) -> io::Result<()> {
         let file = self.handle(number, dirs)?;
-        let size = self.selection.files[number].node.size;
+        let size = self.work.window.files[number].node.size;
         if self.work.actions[number] == Action::Patch || size < HOLE as u64 {
             return file.write_all_at(data, offset);
+        }
+        // A new file has its length already, and zeros where nothing was written.
+        if zeros {
+            return Ok(());
         }
         write_around_holes(&file, offset, data)
     }
 
     /// The open file; the first caller makes it.
     fn handle(&self, number: usize, dirs: &mut DirCache) -> io::Result<Arc<File>> {
-        let item = &self.selection.files[number];
+        let item = &self.work.window.files[number];
         let mut opened = lock(&self.files[number].state);
         if opened.failed {
             return Err(io::Error::other("it could not be made"));
@@ -262,7 +288,7 @@ impl<'a> Contents<'a> {
         if let Some(handle) = &opened.handle {
             return Ok(Arc::clone(handle));
         }
-        let dir = dirs.parent(self.target, &item.path)?;
+        let dir = dirs.parent(&self.run.target, &item.path)?;
         let file = if opened.made || self.work.actions[number] == Action::Patch {
             dir.open(&item.path, true)?
         } else {
@@ -289,15 +315,15 @@ impl<'a> Contents<'a> {
         }
         let failed = opened.failed;
         drop(opened);
-        Progress::add(&self.progress.files_done, 1);
+        Progress::add(&self.run.progress.files_done, 1);
         if failed {
             return Ok(());
         }
         match result {
             Ok(file) => {
-                let item = &self.selection.files[number];
+                let item = &self.work.window.files[number];
                 if let Err(why) = meta::apply(&file, &item.node, self.work.actions[number] == Action::Create) {
-                    self.report(self.target.display(&item.path), &why);
+                    self.run.report(&item.path, &why);
                 }
                 Ok(())
             }
@@ -305,29 +331,17 @@ impl<'a> Contents<'a> {
         }
     }
 
-    /// Makes the files without content, patches those that only change in size, and sets the metadata of those that are
-    /// the same.
+    /// Makes the files without content and patches those that only change in size.
     pub(super) fn without_content(&self) -> Result<(), RepoError> {
         let mut dirs = DirCache::default();
         for (number, action) in self.work.actions.iter().enumerate() {
             if self.work.pending[number] > 0 {
                 continue;
             }
+            self.run.stop.result()?;
             match action {
                 Action::Create | Action::Patch => self.finish(number, &mut dirs)?,
-                Action::Same => {
-                    let item = &self.selection.files[number];
-                    let file = dirs
-                        .parent(self.target, &item.path)
-                        .and_then(|dir| dir.open(&item.path, false));
-                    let set = file
-                        .map_err(|error| plain(&error))
-                        .and_then(|file| meta::apply(&file, &item.node, false));
-                    if let Err(why) = set {
-                        self.report(self.target.display(&item.path), &why);
-                    }
-                    Progress::add(&self.progress.files_done, 1);
-                }
+                Action::Same => Progress::add(&self.run.progress.files_done, 1),
                 Action::Keep | Action::Broken => {}
             }
         }

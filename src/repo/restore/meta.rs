@@ -65,6 +65,37 @@ pub(super) fn apply(file: &File, node: &Node, fresh: bool) -> Result<(), String>
     said("the times", rustix::fs::futimens(file, &times(node)))
 }
 
+/// Sets the metadata of an open file or directory where it differs; what is right already costs a look and no write.
+pub(super) fn put_right(file: &File, node: &Node) -> Result<(), String> {
+    let Ok(stat) = rustix::fs::fstat(file) else {
+        return apply(file, node, false);
+    };
+    let mode = gomode::to_unix_permissions(node.mode);
+    let same_owner = !is_root() || (stat.st_uid, stat.st_gid) == (node.uid, node.gid);
+    let same_time =
+        (stat.st_mtime, i64::try_from(stat.st_mtime_nsec).ok()) == (node.mtime.secs, Some(i64::from(node.mtime.nanos)));
+    if same_owner && same_time && stat.st_mode & 0o7777 == mode && same_xattrs(file, node) {
+        return Ok(());
+    }
+    apply(file, node, false)
+}
+
+fn same_xattrs(file: &File, node: &Node) -> bool {
+    let Ok(names) = file.list_xattr() else {
+        return node.xattrs.is_empty();
+    };
+    let mut count = 0;
+    for name in names {
+        count += 1;
+        let wanted = node.xattrs.iter().find(|xattr| OsStr::new(&xattr.name) == name);
+        let Some(wanted) = wanted else { return false };
+        if file.get_xattr(&name).ok().flatten().as_ref() != Some(&wanted.value) {
+            return false;
+        }
+    }
+    count == node.xattrs.len()
+}
+
 /// Sets the metadata of a link or a special file, which cannot be opened.
 pub(super) fn apply_unopened(dir: &Dir, path: &Path, node: &Node) -> Result<(), String> {
     let name = path.file_name().unwrap_or_default();

@@ -3,43 +3,54 @@
 //! **Plan.** [`Repository::plan_restore`] walks the same way the restore does and says what would be written, fetched
 //! and overwritten; it changes nothing.
 //!
-//! **Order.** Directories, then file contents pack by pack (each blob is fetched and opened once, and written to every
-//! place that needs it), then links and special files, then the metadata of directories from the deepest up. A file gets
-//! its metadata when its last blob is written.
+//! **Windows.** The snapshot is walked in windows of some ten thousand entries, so that memory does not grow with it. One
+//! thread walks and compares the next window (on all cores) while the last one is being fetched and written.
+//!
+//! **Order.** In each window directories, then file contents pack by pack (each blob is fetched and opened once, and
+//! written to every place that needs it), then links and special files, then the metadata of the directories that are
+//! complete, from the deepest up. A file gets its metadata when its last blob is written.
+//!
+//! **Crash.** A restore that is killed leaves files without some of their blobs, and without their metadata. Running it
+//! again with `delta` compares what is there and fetches only what is missing.
+//!
+//! **Cold packs** are thawed all together before the first of them is read, see [`thaw`].
 //!
 //! **Never outside the target.** Every path is opened relative to the target with `openat2(RESOLVE_BENEATH |
 //! RESOLVE_NO_SYMLINKS)`: neither a hostile tree nor a link that somebody put into the target leads out of it.
 //!
 //! **Errors.** What fails for one item is listed and the rest goes on; a full disk or a dead store ends the restore.
 
+mod compare;
 mod contents;
 mod meta;
 mod plan;
+#[cfg(test)]
+mod resume_tests;
+mod run;
 mod select;
 mod target;
 #[cfg(test)]
 mod tests;
+mod thaw;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 
 use super::Repository;
 use super::archive::ItemError;
-use super::error::{RepoError, plain};
-use super::pack::BlobKind;
+use super::error::RepoError;
 use super::progress::{Phase, Progress};
 use super::stop::{Stop, Stopped};
-use super::tree::{Node, NodeKind};
-use contents::Contents;
-use rustix::fs::FileType;
-use select::Selection;
-use std::sync::PoisonError;
-use target::{DirCache, Target};
+use plan::Planner;
+use run::Run;
+use select::{Selection, Walk};
+use target::Target;
+use thaw::Thaw;
 
 /// What to do with files that are already there.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -110,6 +121,10 @@ pub struct RestorePlan {
     pub bytes_to_fetch: u64,
     /// Packs they lie in.
     pub packs: u64,
+    /// How many of these are in a cold storage class and have to be thawed first, which may take hours; unknown when
+    /// there are too many to ask for each.
+    #[serde(default)]
+    pub cold_packs: Option<u64>,
     /// Different blobs among them.
     pub blobs: u64,
     /// Files that are there and would be replaced.
@@ -151,16 +166,17 @@ impl Repository {
     /// Says what a restore would do, without doing it.
     pub async fn plan_restore(&self, options: &RestoreOptions) -> Result<RestorePlan, RepoError> {
         let stop = Stop::new(CancellationToken::new());
-        let selection = self.select(options, &stop).await?;
-        let options = options.clone();
+        let selection = self.select(options, None, &stop).await?;
+        let (repo, options, runtime) = (self.clone(), options.clone(), Handle::current());
         let planned = tokio::task::spawn_blocking(move || {
             let target = Target::open(&options.target).ok();
-            plan::make(&selection, &options, target.as_ref(), &stop).map(|work| work.plan)
+            survey(&repo, &selection, &options, (target.as_ref(), None), &stop, &runtime)
         });
-        let planned = planned
+        let (mut plan, packs) = planned
             .await
-            .map_err(|error| RepoError::internal(format!("the plan ended: {error}")))?;
-        planned.map_err(|Stopped| RepoError::Cancelled)
+            .map_err(|error| RepoError::internal(format!("the plan ended: {error}")))??;
+        plan.cold_packs = thaw::count_cold(self, packs).await;
+        Ok(plan)
     }
 
     /// Restores a snapshot, or a part of it, to a directory.
@@ -191,213 +207,33 @@ impl Repository {
         progress: Arc<Progress>,
         stop: Stop,
     ) -> Result<RestoreResult, RepoError> {
-        let selection = self.select(&options, &stop).await?;
-        let repo = self.clone();
-        let work = move || {
-            Run {
-                repo,
-                selection,
-                options,
-                progress,
-                stop,
-            }
-            .run()
-        };
+        let thaw = Thaw::new(Arc::clone(&progress));
+        let selection = self.select(&options, Some(&thaw), &stop).await?;
+        let (repo, runtime) = (self.clone(), Handle::current());
+        let work = move || Run::begin(repo, selection, options, (progress, stop), (thaw, runtime))?.run();
         let ended = tokio::task::spawn_blocking(work).await;
         ended.map_err(|error| RepoError::internal(format!("the restore ended: {error}")))?
     }
 }
 
-/// One restore, as one blocking piece of work.
-struct Run {
-    repo: Repository,
-    selection: Selection,
-    options: RestoreOptions,
-    progress: Arc<Progress>,
-    stop: Stop,
-}
-
-impl Run {
-    fn run(self) -> Result<RestoreResult, RepoError> {
-        let fail = |error: std::io::Error| RepoError::local("write to", &self.options.target, &error);
-        std::fs::create_dir_all(&self.options.target).map_err(fail)?;
-        let target = Target::open(&self.options.target).map_err(fail)?;
-        let Ok(work) = plan::make(&self.selection, &self.options, Some(&target), &self.stop) else {
-            self.stop.result()?;
+/// Plans everything and keeps only the totals and the packs that are needed; blocks.
+fn survey(
+    repo: &Repository,
+    selection: &Selection,
+    options: &RestoreOptions,
+    (target, thaw): (Option<&Target>, Option<&Thaw>),
+    stop: &Stop,
+    runtime: &Handle,
+) -> Result<(RestorePlan, Vec<super::Id>), RepoError> {
+    let mut walk = Walk::new(repo, selection, thaw, stop, runtime.clone());
+    let mut planner = Planner::new(selection, options, target, stop, None);
+    while let Some(window) = walk.next_window()? {
+        if let Err(Stopped) = planner.window(window) {
+            stop.result()?;
             return Err(RepoError::Cancelled);
-        };
-        Progress::add(&self.progress.files_total, work.plan.files + work.plan.unchanged);
-        Progress::add(&self.progress.bytes_total, work.plan.bytes_to_write);
-        self.progress.set_phase(Phase::Copying);
-        let contents = Contents::new(
-            &self.repo,
-            (&self.selection, &work),
-            &target,
-            &self.progress,
-            &self.stop,
-        );
-        for (number, blob) in &work.broken {
-            let why = format!("blob {} is not in the index", blob.short());
-            contents.report(target.display(&self.selection.files[*number].path), &why);
-        }
-        self.make_dirs(&contents)?;
-        contents.without_content()?;
-        contents.run();
-        self.stop.result()?;
-        self.progress.set_phase(Phase::Finishing);
-        self.make_others(&contents);
-        self.make_links(&contents);
-        self.finish_dirs(&contents);
-        let verified = if self.options.verify { self.verify(&contents) } else { 0 };
-        self.stop.result()?;
-        let whole = (0..self.selection.files.len())
-            .filter(|number| contents.is_whole(*number))
-            .count() as u64;
-        let errors = std::mem::take(&mut *contents.errors.lock().unwrap_or_else(PoisonError::into_inner));
-        Ok(RestoreResult {
-            snapshot: work.plan.snapshot.clone(),
-            files: whole - work.plan.unchanged.min(whole),
-            dirs: work.plan.dirs,
-            others: work.plan.others,
-            bytes: contents.bytes.load(Ordering::Relaxed),
-            bytes_fetched: contents.bytes_fetched.load(Ordering::Relaxed),
-            unchanged: work.plan.unchanged,
-            verified,
-            duration: Duration::ZERO,
-            errors,
-        })
-    }
-
-    fn make_dirs(&self, contents: &Contents<'_>) -> Result<(), RepoError> {
-        let mut dirs = DirCache::default();
-        let replace = self.options.overwrite != Overwrite::Never;
-        for item in &self.selection.dirs {
-            self.stop.result()?;
-            let made = dirs
-                .parent(contents.target, &item.path)
-                .and_then(|dir| dir.make_dir(&item.path, replace));
-            if let Err(error) = made {
-                if error.kind() == std::io::ErrorKind::StorageFull {
-                    return Err(RepoError::local("make", &self.options.target.join(&item.path), &error));
-                }
-                contents.report(contents.target.display(&item.path), &plain(&error));
-            }
-        }
-        Ok(())
-    }
-
-    fn make_others(&self, contents: &Contents<'_>) {
-        let mut dirs = DirCache::default();
-        for item in &self.selection.others {
-            let made = self.make_other(&mut dirs, contents.target, &item.path, &item.node);
-            if let Err(why) = made {
-                contents.report(contents.target.display(&item.path), &why);
-            }
         }
     }
-
-    /// Makes a link or a special file. Sockets are made anew by whoever listens on them, so they are left out.
-    fn make_other(&self, dirs: &mut DirCache, target: &Target, path: &Path, node: &Node) -> Result<(), String> {
-        let said = |error: std::io::Error| plain(&error);
-        let dir = dirs.parent(target, path).map_err(said)?;
-        if matches!(node.kind, NodeKind::Socket | NodeKind::Irregular) || !self.clear(dir, path, node).map_err(said)? {
-            return Ok(());
-        }
-        let made = match node.kind {
-            NodeKind::Symlink => dir.symlink(path, &node.link_target),
-            NodeKind::Fifo => dir.make_node(path, FileType::Fifo, 0),
-            NodeKind::Dev => dir.make_node(path, FileType::BlockDevice, node.device),
-            NodeKind::Chardev => dir.make_node(path, FileType::CharacterDevice, node.device),
-            _ => return Ok(()),
-        };
-        made.map_err(said)?;
-        meta::apply_unopened(dir, path, node)
-    }
-
-    /// Makes room for an entry; `false` when what is there stays.
-    fn clear(&self, dir: &target::Dir, path: &Path, node: &Node) -> std::io::Result<bool> {
-        let Some(there) = dir.stat(path)? else { return Ok(true) };
-        let keep = match self.options.overwrite {
-            Overwrite::Never => true,
-            Overwrite::IfNewer => there.st_mtime >= node.mtime.secs,
-            Overwrite::Always => false,
-        };
-        if !keep {
-            dir.remove(path)?;
-        }
-        Ok(!keep)
-    }
-
-    fn make_links(&self, contents: &Contents<'_>) {
-        let mut dirs = DirCache::default();
-        for link in &self.selection.links {
-            let original = &self.selection.files[link.first];
-            let mut linked = || -> std::io::Result<()> {
-                let from = contents.target.dir(original.path.parent().unwrap_or(Path::new("")))?;
-                let dir = dirs.parent(contents.target, &link.path)?;
-                if self.clear(dir, &link.path, &original.node)? {
-                    dir.link(&link.path, &from, &original.path)?;
-                }
-                Ok(())
-            };
-            if let Err(error) = linked() {
-                contents.report(contents.target.display(&link.path), &plain(&error));
-            }
-        }
-    }
-
-    /// Directories get their metadata last and from the deepest up, because making entries changes their times.
-    fn finish_dirs(&self, contents: &Contents<'_>) {
-        let mut dirs = DirCache::default();
-        for item in self.selection.dirs.iter().rev() {
-            let open = dirs
-                .parent(contents.target, &item.path)
-                .and_then(|dir| dir.open_dir(&item.path));
-            let set = open
-                .map_err(|error| plain(&error))
-                .and_then(|dir| meta::apply(&dir, &item.node, false));
-            if let Err(why) = set {
-                contents.report(contents.target.display(&item.path), &why);
-            }
-        }
-    }
-
-    /// Reads every restored file back and compares it with the names of its blobs.
-    fn verify(&self, contents: &Contents<'_>) -> u64 {
-        self.progress.set_phase(Phase::Verifying);
-        let mut dirs = DirCache::default();
-        let mut buffer = Vec::new();
-        let mut verified = 0;
-        for (number, item) in self.selection.files.iter().enumerate() {
-            if self.stop.is_stopped() {
-                break;
-            }
-            if !contents.is_whole(number) {
-                continue;
-            }
-            let opened = dirs
-                .parent(contents.target, &item.path)
-                .and_then(|dir| dir.open(&item.path, false));
-            let same = opened.is_ok_and(|file| {
-                let mut offset = 0;
-                let blobs_match = item.node.content.iter().all(|id| {
-                    let at = self.selection.index.find(BlobKind::Data, id);
-                    let length = at.map_or(0, |at| at.plain_length());
-                    let here = offset;
-                    offset += length;
-                    plan::holds(&file, here, length, id, &mut buffer)
-                });
-                blobs_match && file.metadata().is_ok_and(|meta| meta.len() == offset)
-            });
-            if same {
-                verified += 1;
-            } else {
-                contents.report(
-                    contents.target.display(&item.path),
-                    "read back, it is not what was backed up",
-                );
-            }
-        }
-        verified
-    }
+    repo.0.trees.clear();
+    let packs = planner.packs();
+    Ok((planner.totals, packs))
 }

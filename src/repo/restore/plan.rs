@@ -1,31 +1,33 @@
-//! The plan: what is there already, what has to be written, and which blobs that takes.
+//! The plan: what is there already, what has to be written, and which blobs that takes; window by window.
 
-use std::collections::HashMap;
-use std::io;
-use std::os::unix::fs::FileExt;
-use std::path::Path;
+use std::collections::{BTreeSet, HashMap};
+use std::sync::{Mutex, PoisonError};
 
 use rustix::fs::{FileType, Stat};
 
-use super::select::{Item, Selection};
-use super::target::{DirCache, Target};
+use super::compare::{Comparison, Local};
+use super::meta;
+use super::select::{Item, Selection, Window};
+use super::target::Target;
 use super::{Overwrite, RestoreOptions, RestorePlan};
-use crate::repo::id::{BuildIdHasher, Id};
-use crate::repo::index::{Index, Location};
+use crate::repo::id::Id;
+use crate::repo::index::Index;
 use crate::repo::pack::BlobKind;
+use crate::repo::progress::Progress;
 use crate::repo::stop::{Stop, Stopped};
 
 /// How many names of overwritten files a plan shows.
 const NAMES_SHOWN: usize = 20;
 
 /// What happens to one file.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) enum Action {
     /// A new file, after removing what is there.
+    #[default]
     Create,
     /// Only the blobs that differ, into the file that is there.
     Patch,
-    /// The content is the same already; the metadata is set.
+    /// The content and the metadata are the same already, or were set while it was compared.
     Same,
     /// It stays as it is.
     Keep,
@@ -33,116 +35,194 @@ pub(super) enum Action {
     Broken,
 }
 
-/// A blob to fetch and the places it goes to.
-#[derive(Debug)]
-pub(super) struct Want {
-    pub(super) id: Id,
-    pub(super) at: Location,
-    /// File and offset.
-    pub(super) places: Vec<(u32, u64)>,
+/// A blob of a file: where it goes.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Place {
+    /// Packs in the order of their first use, and the offset in the pack.
+    order: u64,
+    pub(super) blob: u32,
+    pub(super) file: u32,
+    pub(super) offset: u64,
 }
 
-/// What the plan comes to.
+/// What a window comes to.
 #[derive(Debug)]
 pub(super) struct Work {
+    pub(super) window: Window,
     pub(super) actions: Vec<Action>,
     /// How many places of each file are still to be written.
     pub(super) pending: Vec<u32>,
-    /// Sorted by pack and offset, packs in the order of their first use.
-    pub(super) wants: Vec<Want>,
+    /// Sorted by pack and offset, packs in the order of their first use; the places of a blob stand together.
+    pub(super) places: Vec<Place>,
     /// Files with a blob that is not in the index.
     pub(super) broken: Vec<(usize, Id)>,
-    pub(super) plan: RestorePlan,
+    /// Files whose metadata could not be put right, and why.
+    pub(super) refused: Vec<(usize, String)>,
 }
 
-/// Compares the selection with the target. Reads, and changes nothing.
-pub(super) fn make(
-    selection: &Selection,
-    options: &RestoreOptions,
-    target: Option<&Target>,
-    stop: &Stop,
-) -> Result<Work, Stopped> {
-    let plan = RestorePlan {
-        snapshot: selection.snapshot.id.clone(),
-        target: options.target.clone(),
-        dirs: selection.dirs.len() as u64,
-        others: (selection.others.len() + selection.links.len()) as u64,
-        ..RestorePlan::default()
-    };
-    let files = selection.files.len();
-    let mut planner = Planner {
-        index: &selection.index,
-        options,
-        target,
-        dirs: DirCache::default(),
-        missing_dir: None,
-        wanted: HashMap::default(),
-        work: Work {
-            actions: Vec::with_capacity(files),
-            pending: vec![0; files],
-            wants: Vec::new(),
-            broken: Vec::new(),
-            plan,
-        },
-    };
-    for (number, item) in selection.files.iter().enumerate() {
-        stop.check()?;
-        planner.file(number, item, stop)?;
+/// A set of small numbers: a bit for each.
+#[derive(Debug)]
+struct Bits(Vec<u64>);
+
+impl Bits {
+    fn new(count: usize) -> Self {
+        Self(vec![0; count.div_ceil(64)])
     }
-    for item in &selection.others {
-        planner.count_overwritten(&item.path);
+
+    /// Whether the number was not in the set before.
+    fn insert(&mut self, number: u32) -> bool {
+        let Some(word) = self.0.get_mut(number as usize / 64) else {
+            return false;
+        };
+        let bit = 1 << (number % 64);
+        let new = *word & bit == 0;
+        *word |= bit;
+        new
     }
-    for link in &selection.links {
-        planner.count_overwritten(&link.path);
+
+    fn iter(&self) -> impl Iterator<Item = usize> {
+        let words = self.0.iter().enumerate();
+        words.flat_map(|(at, word)| {
+            (0..64)
+                .filter(move |bit| word >> bit & 1 == 1)
+                .map(move |bit| at * 64 + bit)
+        })
     }
-    Ok(planner.finish())
 }
 
-struct Planner<'a> {
+/// What the comparison says of one file.
+#[derive(Debug, Default)]
+struct Verdict {
+    action: Action,
+    there: bool,
+    /// What is there has the right size.
+    sized: bool,
+    /// Which blobs are in place; empty when none is.
+    same: Vec<bool>,
+    refused: Option<String>,
+}
+
+/// Plans window after window and adds up.
+#[derive(Debug)]
+pub(super) struct Planner<'a> {
     index: &'a Index,
     options: &'a RestoreOptions,
     target: Option<&'a Target>,
-    dirs: DirCache,
-    /// A directory that is not there, so that nothing below it need be looked for.
-    missing_dir: Option<std::path::PathBuf>,
-    wanted: HashMap<Id, usize, BuildIdHasher>,
-    work: Work,
+    stop: &'a Stop,
+    /// When set, files that are the same get their metadata at once, and totals grow with the windows.
+    acting: Option<&'a Progress>,
+    blobs: Bits,
+    packs: Bits,
+    pub(super) totals: RestorePlan,
 }
 
-impl Planner<'_> {
-    fn file(&mut self, number: usize, item: &Item, stop: &Stop) -> Result<(), Stopped> {
-        let there = self.stat(&item.path);
-        let mut same = Vec::new();
-        let mut action = self.decide(item, there.as_ref());
-        if action == Action::Patch {
-            same = self.compare(item, stop)?.unwrap_or_default();
-            let whole = same.len() == item.node.content.len() && same.iter().all(|same| *same);
-            let sized = there.is_some_and(|stat| u64::try_from(stat.st_size) == Ok(item.node.size));
-            if whole && sized {
-                action = Action::Same;
+impl<'a> Planner<'a> {
+    /// A planner that changes nothing, or with `acting` one that puts right the metadata of files that are the same.
+    pub(super) fn new(
+        selection: &'a Selection,
+        options: &'a RestoreOptions,
+        target: Option<&'a Target>,
+        stop: &'a Stop,
+        acting: Option<&'a Progress>,
+    ) -> Self {
+        let index = &selection.index;
+        Self {
+            index,
+            options,
+            target,
+            stop,
+            acting,
+            blobs: Bits::new(index.count(BlobKind::Data)),
+            packs: Bits::new(index.packs().len()),
+            totals: RestorePlan {
+                snapshot: selection.snapshot.id.clone(),
+                target: options.target.clone(),
+                ..RestorePlan::default()
+            },
+        }
+    }
+
+    /// The packs that are needed, as far as was planned.
+    pub(super) fn packs(&self) -> Vec<Id> {
+        let numbers = self.packs.iter();
+        let packs: BTreeSet<Id> = numbers.filter_map(|at| self.index.packs().get(at).copied()).collect();
+        packs.into_iter().collect()
+    }
+
+    /// Compares one window with the target and says what to do.
+    pub(super) fn window(&mut self, window: Window) -> Result<Work, Stopped> {
+        let verdicts = self.verdicts(&window.files);
+        self.stop.check()?;
+        self.totals.dirs += window.make.len() as u64;
+        self.totals.others += (window.others.len() + window.links.len()) as u64;
+        let mut work = Work {
+            actions: Vec::with_capacity(window.files.len()),
+            pending: vec![0; window.files.len()],
+            places: Vec::new(),
+            broken: Vec::new(),
+            refused: Vec::new(),
+            window: Window::default(),
+        };
+        let mut ranks = HashMap::new();
+        for (number, (item, verdict)) in window.files.iter().zip(verdicts).enumerate() {
+            self.file(&mut work, &mut ranks, (number, item), verdict);
+        }
+        let mut local = Local::default();
+        let named = window.others.iter().map(|item| &item.path);
+        for path in named.chain(window.links.iter().map(|link| &link.path)) {
+            if local.stat(self.target, path).is_none() {
+                continue;
+            }
+            if self.options.overwrite == Overwrite::Never {
+                self.totals.kept += 1;
+            } else {
+                self.overwrite(path);
             }
         }
-        let missing = || item.node.content.iter().find(|id| !self.index.has(BlobKind::Data, id));
-        if matches!(action, Action::Create | Action::Patch)
-            && let Some(missing) = missing()
-        {
-            self.work.broken.push((number, *missing));
-            action = Action::Broken;
-        }
-        match action {
-            Action::Create | Action::Patch => {
-                self.work.plan.files += 1;
-                if there.is_some() {
-                    self.overwrite(&item.path);
+        work.places
+            .sort_unstable_by_key(|place| (place.order, place.blob, place.file, place.offset));
+        work.window = window;
+        Ok(work)
+    }
+
+    /// Looks at what is there, on all cores.
+    fn verdicts(&self, files: &[Item]) -> Vec<Verdict> {
+        let verdicts: Vec<Mutex<Verdict>> = std::iter::repeat_with(Mutex::default).take(files.len()).collect();
+        let lock = |number: usize| verdicts[number].lock().unwrap_or_else(PoisonError::into_inner);
+        let look = |number: usize, local: &mut Local| {
+            let item = &files[number];
+            let there = local.stat(self.target, &item.path);
+            let mut verdict = lock(number);
+            verdict.there = there.is_some();
+            verdict.sized = there.is_some_and(|stat| u64::try_from(stat.st_size) == Ok(item.node.size));
+            verdict.action = self.decide(item, there.as_ref());
+            verdict.action == Action::Patch
+        };
+        let Some(target) = self.target else {
+            return std::iter::repeat_with(Verdict::default).take(files.len()).collect();
+        };
+        let seen = |number: usize, handle: Option<&std::fs::File>, same: Vec<bool>| {
+            let mut verdict = lock(number);
+            if let Some(handle) = handle
+                && verdict.sized
+                && same.len() == files[number].node.content.len()
+                && same.iter().all(|same| *same)
+            {
+                verdict.action = Action::Same;
+                if self.acting.is_some() {
+                    verdict.refused = meta::put_right(handle, &files[number].node).err();
                 }
-                self.want(number, item, &same);
             }
-            Action::Same => self.work.plan.unchanged += 1,
-            Action::Keep => self.work.plan.kept += 1,
-            Action::Broken => {}
-        }
-        self.work.actions.push(action);
-        Ok(())
+            verdict.same = same;
+        };
+        let comparison = Comparison {
+            index: self.index,
+            target,
+            stop: self.stop,
+        };
+        comparison.run(files, look, seen);
+        let open = |verdict: Mutex<Verdict>| verdict.into_inner().unwrap_or_else(PoisonError::into_inner);
+        verdicts.into_iter().map(open).collect()
     }
 
     fn decide(&self, item: &Item, there: Option<&Stat>) -> Action {
@@ -161,111 +241,73 @@ impl Planner<'_> {
         }
     }
 
-    fn stat(&mut self, path: &Path) -> Option<Stat> {
-        let target = self.target?;
-        if self
-            .missing_dir
-            .as_ref()
-            .is_some_and(|missing| path.starts_with(missing))
-        {
-            return None;
+    fn file(
+        &mut self,
+        work: &mut Work,
+        ranks: &mut HashMap<u32, u64>,
+        (number, item): (usize, &Item),
+        verdict: Verdict,
+    ) {
+        let mut action = verdict.action;
+        if matches!(action, Action::Create | Action::Patch) {
+            let missing = item.node.content.iter().find(|id| !self.index.has(BlobKind::Data, id));
+            if let Some(missing) = missing {
+                work.broken.push((number, *missing));
+                action = Action::Broken;
+            }
         }
-        if let Ok(dir) = self.dirs.parent(target, path) {
-            return dir.stat(path).ok().flatten();
+        match action {
+            Action::Create | Action::Patch => {
+                self.totals.files += 1;
+                if verdict.there {
+                    self.overwrite(&item.path);
+                }
+                self.want(work, ranks, (number, item), &verdict.same);
+            }
+            Action::Same => self.totals.unchanged += 1,
+            Action::Keep => self.totals.kept += 1,
+            Action::Broken => {}
         }
-        self.missing_dir = path.parent().map(Path::to_path_buf);
-        None
+        work.refused.extend(verdict.refused.map(|why| (number, why)));
+        work.actions.push(action);
     }
 
-    /// Which blobs of a file are there already; `None` when it cannot be read.
-    fn compare(&mut self, item: &Item, stop: &Stop) -> Result<Option<Vec<bool>>, Stopped> {
-        let Some(target) = self.target else { return Ok(None) };
-        let Ok(file) = self
-            .dirs
-            .parent(target, &item.path)
-            .and_then(|dir| dir.open(&item.path, false))
-        else {
-            return Ok(None);
-        };
-        let mut buffer = Vec::new();
-        let mut offset = 0;
-        let mut same = Vec::with_capacity(item.node.content.len());
-        for id in &item.node.content {
-            stop.check()?;
-            let length = self.index.find(BlobKind::Data, id).map_or(0, |at| at.plain_length());
-            same.push(holds(&file, offset, length, id, &mut buffer));
-            offset += length;
-        }
-        Ok(Some(same))
-    }
-
-    fn want(&mut self, number: usize, item: &Item, same: &[bool]) {
+    fn want(&mut self, work: &mut Work, ranks: &mut HashMap<u32, u64>, (number, item): (usize, &Item), same: &[bool]) {
         let mut offset = 0;
         for (position, id) in item.node.content.iter().enumerate() {
-            let Some(at) = self.index.find(BlobKind::Data, id) else {
+            let found = self.index.number(BlobKind::Data, id);
+            let Some((blob, (_, at))) = found.and_then(|blob| Some((blob, self.index.numbered(BlobKind::Data, blob)?)))
+            else {
                 continue;
             };
             if !same.get(position).copied().unwrap_or(false) {
-                let next = self.work.wants.len();
-                let slot = *self.wanted.entry(*id).or_insert(next);
-                if slot == next {
-                    self.work.wants.push(Want {
-                        id: *id,
-                        at,
-                        places: Vec::new(),
-                    });
-                    self.work.plan.bytes_to_fetch += u64::from(at.length);
+                let next = ranks.len() as u64;
+                let rank = *ranks.entry(at.pack_number()).or_insert(next);
+                work.places.push(Place {
+                    order: rank << 32 | u64::from(at.offset),
+                    blob,
+                    // A window has no more than some ten thousand files.
+                    file: u32::try_from(number).unwrap_or(u32::MAX),
+                    offset,
+                });
+                work.pending[number] += 1;
+                self.totals.bytes_to_write += at.plain_length();
+                if self.packs.insert(at.pack_number()) {
+                    self.totals.packs += 1;
                 }
-                // More than four billion files do not fit into memory here anyway.
-                self.work.wants[slot]
-                    .places
-                    .push((u32::try_from(number).unwrap_or(u32::MAX), offset));
-                self.work.pending[number] += 1;
-                self.work.plan.bytes_to_write += at.plain_length();
+                if self.blobs.insert(blob) {
+                    self.totals.blobs += 1;
+                    self.totals.bytes_to_fetch += u64::from(at.length);
+                }
             }
             offset += at.plain_length();
         }
     }
 
-    fn overwrite(&mut self, path: &Path) {
-        self.work.plan.overwritten += 1;
-        if self.work.plan.overwritten_names.len() < NAMES_SHOWN {
-            self.work.plan.overwritten_names.push(path.display().to_string());
+    fn overwrite(&mut self, path: &std::path::Path) {
+        self.totals.overwritten += 1;
+        if self.totals.overwritten_names.len() < NAMES_SHOWN {
+            self.totals.overwritten_names.push(path.display().to_string());
         }
     }
-
-    fn count_overwritten(&mut self, path: &Path) {
-        if self.stat(path).is_none() {
-            return;
-        }
-        if self.options.overwrite == Overwrite::Never {
-            self.work.plan.kept += 1;
-        } else {
-            self.overwrite(path);
-        }
-    }
-
-    fn finish(mut self) -> Work {
-        let mut first_use: HashMap<u32, usize> = HashMap::new();
-        for want in &self.work.wants {
-            let next = first_use.len();
-            first_use.entry(want.at.pack_number()).or_insert(next);
-        }
-        self.work
-            .wants
-            .sort_by_key(|want| (first_use[&want.at.pack_number()], want.at.offset));
-        self.work.plan.packs = first_use.len() as u64;
-        self.work.plan.blobs = self.work.wants.len() as u64;
-        self.work
-    }
-}
-
-/// Whether a file holds a blob at an offset.
-pub(super) fn holds(file: &std::fs::File, offset: u64, length: u64, id: &Id, buffer: &mut Vec<u8>) -> bool {
-    let mut read = || -> io::Result<bool> {
-        buffer.resize(usize::try_from(length).map_err(io::Error::other)?, 0);
-        file.read_exact_at(buffer, offset)?;
-        Ok(Id::of(buffer) == *id)
-    };
-    read().unwrap_or(false)
 }

@@ -118,6 +118,19 @@ impl Dir {
         Ok(rustix::fs::openat(&self.0, name(entry)?, flags, Mode::empty())?.into())
     }
 
+    /// Opens a file that is there for reading, without changing the time of its last access where that is allowed.
+    pub(super) fn open_quietly(&self, entry: &Path) -> io::Result<File> {
+        let open = |more: OFlags| {
+            let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC | more;
+            Ok::<File, io::Error>(rustix::fs::openat(&self.0, name(entry)?, flags, Mode::empty())?.into())
+        };
+        match open(OFlags::NOATIME) {
+            // Only the owner may leave the time of last access alone.
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => open(OFlags::empty()),
+            other => other,
+        }
+    }
+
     /// Opens a directory in this one, for its metadata.
     pub(super) fn open_dir(&self, entry: &Path) -> io::Result<File> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
