@@ -44,6 +44,7 @@ impl Repository {
             Ok((Bytes::from(sealed), id))
         });
         let (sealed, id) = sealed.await?;
+        self.is_here().await?;
         match self.retry(None, || self.store().put(key, sealed.clone())).await {
             Ok(()) => {}
             Err(error) if error.kind == ErrorKind::AlreadyExists => return Ok(Put::Exists),
@@ -62,7 +63,23 @@ impl Repository {
         }
         let found = self.retry(None, || self.store().get(key)).await?;
         let same = off_runtime(move || Ok(Id::of(&found) == id)).await?;
+        self.is_here().await?;
         if same { Ok(()) } else { Err(damaged()) }
+    }
+
+    /// Looks whether a directory is still this repository: where a disk was unmounted, an empty one is left, and takes anything.
+    async fn is_here(&self) -> Result<(), RepoError> {
+        if self.store().capabilities().remote {
+            return Ok(());
+        }
+        match self.retry(None, || self.store().head("config")).await {
+            Ok(_) => Ok(()),
+            Err(error) if error.kind == ErrorKind::NotFound => Err(RepoError::NotARepository {
+                location: self.location().to_owned(),
+                why: "its config file is gone; is the disk mounted?".to_owned(),
+            }),
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// Reads and opens an object; none when there is none.
@@ -174,6 +191,15 @@ mod tests {
             assert!(error.to_string().contains("not what is there"), "{error}");
             assert!(repo.get_sealed(&key).await.is_ok(), "the fault is over");
         }
+    }
+
+    #[tokio::test]
+    async fn a_directory_that_is_not_the_repository_any_more_takes_nothing() {
+        let (store, repo) = fresh().await;
+        store.delete("config").await.unwrap();
+        let error = repo.put_sealed("wal/1/a", b"one".to_vec()).await.unwrap_err();
+        assert!(matches!(error, RepoError::NotARepository { .. }), "{error}");
+        assert!(store.list("wal/").await.unwrap().is_empty());
     }
 
     #[tokio::test]

@@ -120,17 +120,16 @@ impl WalArchive {
 
     /// Notes the size of the segments before the first of them; another size than the one noted is another cluster.
     pub async fn ensure(&self, size: SegmentSize) -> Result<(), WalError> {
-        let known = match self.segment_size().await? {
-            Some(known) => known,
-            None => {
-                let about = serde_json::to_vec(&About { segment_size: size });
-                let about = about.map_err(|error| RepoError::internal(error.to_string()))?;
-                let key = format!("{FOLDER}{}/{ABOUT}", self.system);
-                match self.store(&key, ABOUT.to_owned(), about).await?.0 {
-                    Put::Stored => size,
-                    // Somebody else was first, with whatever size.
-                    Put::Exists => self.segment_size().await?.unwrap_or(size),
-                }
+        let known = if let Some(known) = self.segment_size().await? {
+            known
+        } else {
+            let about = serde_json::to_vec(&About { segment_size: size });
+            let about = about.map_err(|error| RepoError::internal(error.to_string()))?;
+            let key = format!("{FOLDER}{}/{ABOUT}", self.system);
+            match self.store(&key, ABOUT.to_owned(), about).await?.0 {
+                Put::Stored => size,
+                // Somebody else was first, with whatever size.
+                Put::Exists => self.segment_size().await?.unwrap_or(size),
             }
         };
         if known == size {

@@ -31,7 +31,9 @@ pub enum WalError {
         expected: SystemId,
     },
     /// The archive holds something else under this name.
-    #[error("the archive already holds another {name} of system {system}: two servers write the same timeline")]
+    #[error(
+        "the archive already holds another {name} of system {system}: two servers write the same timeline, or one copy is corrupt"
+    )]
     Conflict {
         /// The name.
         name: String,

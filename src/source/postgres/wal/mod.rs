@@ -1,6 +1,7 @@
 //! The archive of a PostgreSQL cluster's write-ahead log, in a repository.
 //!
-//! The way in is [`push`], for `archive_command`.
+//! Two ways in, [`push`] (for `archive_command`) and a receiver (a supervised `pg_receivewal`); one way out, [`fetch`] (for
+//! `restore_command`); and [`report`], which says what is there, what is late, what is lost.
 //!
 //! **Layout.** `wal/<system>/<timeline>/<name>`, one object a file, sealed with the repository's key and compressed. The names
 //! are PostgreSQL's own, so a listing alone shows what is continuous. `wal/<system>/about` holds the size of the segments.
@@ -21,21 +22,27 @@
 //! | [`archive`], `object` | the layout: put, get, list |
 //! | [`file`](mod@file), `page` | files of a cluster, looked at before they are believed |
 //! | [`push`], `spool`, [`pusher`] | `archive_command` |
+//! | [`fetch`], [`prefetch`] | `restore_command` |
+//! | [`report`] | list and verify |
 //!
 //! What this room never does: delete a whole segment, a history or a backup file from the archive; believe a file because
 //! of its name; take an archive that cannot be read for one that has nothing.
 
 pub mod archive;
 pub mod error;
+pub mod fetch;
 pub mod file;
 mod object;
 mod page;
+pub mod prefetch;
 pub mod push;
 pub mod pusher;
+pub mod report;
 mod spool;
 
 pub use archive::{Archived, Entry, Listed, WalArchive};
 pub use error::WalError;
+pub use fetch::FetchSpool;
 pub use file::WalFile;
 pub use spool::{PushSpool, SpoolLock, Verdict};
 

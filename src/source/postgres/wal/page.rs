@@ -14,7 +14,7 @@ const SHORT_HEADER: usize = 24;
 /// The flag that says a header is the long one.
 const IS_LONG: u16 = 0x0002;
 /// The magics of PostgreSQL 13 to those yet to come; each version counts on.
-const MAGICS: std::ops::RangeInclusive<u16> = 0xd106..=0xd1ff;
+const MAGICS: std::ops::RangeInclusive<u16> = 0xd106..=0xd15f;
 
 /// What the first page of a segment says of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -18,6 +18,8 @@ use crate::domain::wal::SystemId;
 const LOOK_EVERY: Duration = Duration::from_millis(10);
 /// How long a pusher may take to come up.
 const COMING_UP: Duration = Duration::from_secs(5);
+/// How many pushers are started for one file, before the call does the work itself.
+const STARTS: u32 = 3;
 
 /// Finds out which cluster a file is of, and refuses one that does not belong to the directory it lies in.
 pub fn system(file: &WalFile) -> Result<SystemId, WalError> {
@@ -61,25 +63,26 @@ pub async fn through(
         done => return done,
     }
     let begun = clock.monotonic();
-    let mut started = None;
+    let (mut starts, mut coming_up) = (0, None);
     while clock.elapsed(begun) < patience {
         // Asked before the result is looked for: a pusher that ended in between has left its result.
         let busy = spool.is_busy();
         if let Some(verdict) = spool.take(file) {
             return Some(verdict);
         }
-        if !busy {
-            match started {
-                None => {
-                    if let Err(error) = start() {
-                        tracing::warn!(%error, "no pusher could be started");
-                        return None;
-                    }
-                    started = Some(clock.monotonic());
-                }
-                Some(at) if clock.elapsed(at) > COMING_UP => return None,
-                Some(_) => {}
+        if busy {
+            // If it is killed from here on, the next is started at once.
+            coming_up = None;
+        } else if coming_up.is_none_or(|since| clock.elapsed(since) > COMING_UP) {
+            starts += 1;
+            if starts > STARTS {
+                return None;
             }
+            if let Err(error) = start() {
+                tracing::warn!(%error, "no pusher could be started");
+                return None;
+            }
+            coming_up = Some(clock.monotonic());
         }
         clock.sleep(LOOK_EVERY).await;
     }

@@ -199,7 +199,7 @@ mod tests {
         let failed = Verdict::of::<()>(&Err(WalError::corrupt("x", "y")));
         spool.tell(&file, &failed).unwrap();
         assert_eq!(spool.look(&file), Some(failed));
-        spool.clear(&[file.clone()]).unwrap();
+        spool.clear(std::slice::from_ref(&file)).unwrap();
         assert_eq!(spool.look(&file), None);
     }
 
