@@ -1,6 +1,6 @@
 //! The archive of a PostgreSQL cluster's write-ahead log, in a repository.
 //!
-//! Two ways in, [`push`] (for `archive_command`) and a receiver (a supervised `pg_receivewal`); one way out, [`fetch`] (for
+//! Two ways in, [`push`] (for `archive_command`) and [`receive`] (a supervised `pg_receivewal`); one way out, [`fetch`] (for
 //! `restore_command`); and [`report`], which says what is there, what is late, what is lost.
 //!
 //! **Layout.** `wal/<system>/<timeline>/<name>`, one object a file, sealed with the repository's key and compressed. The names
@@ -23,6 +23,7 @@
 //! | [`file`](mod@file), `page` | files of a cluster, looked at before they are believed |
 //! | [`push`], `spool`, [`pusher`] | `archive_command` |
 //! | [`fetch`], [`prefetch`] | `restore_command` |
+//! | [`receive`] | the supervised `pg_receivewal` |
 //! | [`report`] | list and verify |
 //!
 //! What this room never does: delete a whole segment, a history or a backup file from the archive; believe a file because
@@ -37,6 +38,7 @@ mod page;
 pub mod prefetch;
 pub mod push;
 pub mod pusher;
+pub mod receive;
 pub mod report;
 mod spool;
 
