@@ -3,6 +3,7 @@
 //! The comments on options are the help, so they follow the rules of help: no full stop, no backticks.
 
 mod data;
+mod wal;
 mod work;
 
 use std::path::PathBuf;
@@ -10,6 +11,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
 
 pub use data::*;
+pub use wal::*;
 pub use work::*;
 
 use crate::domain::snapshot::EvidenceLevel;
@@ -118,6 +120,8 @@ pub enum Verb {
     },
     /// Make, check and unlock a repository; works with no configuration and no agent
     Repo(RepoArgs),
+    /// Archive and bring back the log of a PostgreSQL cluster; works with no configuration and no agent
+    Wal(WalArgs),
     /// List, acknowledge and resolve alerts
     Alert {
         /// What to do.
