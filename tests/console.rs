@@ -4,6 +4,8 @@
 mod fixture;
 #[path = "console/history.rs"]
 mod history;
+#[path = "console/kept.rs"]
+mod kept;
 #[path = "console/process.rs"]
 mod process;
 #[path = "console/pty.rs"]

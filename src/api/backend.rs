@@ -5,10 +5,11 @@ use std::sync::Arc;
 
 use tokio::sync::{broadcast, watch};
 
-use super::types::{Overview, Page, Query, Receipt, TreeEntryView};
+use super::types::{Overview, Page, Query, Receipt, RetentionPlan, TreeEntryView};
 use crate::domain::alert::AlertRecord;
 use crate::domain::command::{Actor, Command};
 use crate::domain::event::EventRecord;
+use crate::domain::maintenance::MaintenanceRecord;
 use crate::domain::recovery::{RecoveryPlan, RecoveryRecord, RecoveryRequest};
 use crate::domain::run::RunRecord;
 use crate::domain::snapshot::SnapshotRecord;
@@ -67,6 +68,10 @@ backend! {
     fn recoveries(query: Query) -> Page<RecoveryRecord>;
     /// A page of alerts.
     fn alerts(query: Query) -> Page<AlertRecord>;
+    /// A page of maintenance that has ended.
+    fn maintenance(query: Query) -> Page<MaintenanceRecord>;
+    /// What the retention of a job keeps.
+    fn retention(job: &str) -> RetentionPlan;
     /// A page of the journal.
     fn journal(query: Query) -> Page<EventRecord>;
     /// The log of a run.

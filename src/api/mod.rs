@@ -14,6 +14,8 @@
 //! | `GET /v1/snapshots/{id}/content?path=/a&limit=65536` | the first bytes of a file |
 //! | `GET /v1/recoveries?…` | page of `RecoveryRecord` |
 //! | `GET /v1/alerts?…` | page of `AlertRecord`, resolved ones included |
+//! | `GET /v1/maintenance?…` | page of `MaintenanceRecord` |
+//! | `GET /v1/jobs/{job}/retention` | [`types::RetentionPlan`] |
 //! | `GET /v1/journal?…` | page of `EventRecord` |
 //! | `POST /v1/plan` (`RecoveryRequest`) | `RecoveryPlan` |
 //! | `POST /v1/commands` ([`types::CommandRequest`]) | [`types::Receipt`] |

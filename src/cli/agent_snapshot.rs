@@ -7,6 +7,7 @@ use super::context::Ctx;
 use super::error::{CliError, Exit};
 use super::follow::{RecoveryWork, follow};
 use super::job::{Ordered, give};
+use super::keep;
 use super::moment::maybe;
 use super::output::{Column, Listing, Paint, Render, Row, Style, Text, moment};
 use crate::api::Client;
@@ -29,6 +30,11 @@ pub async fn run(command: SnapshotCommand, ctx: &Ctx) -> Result<Exit, CliError> 
         SnapshotCommand::Find { .. } | SnapshotCommand::Diff { .. } | SnapshotCommand::Dump { .. } => {
             Err(CliError::usage("this reads a repository directly").hint("say which with --repository"))
         }
+        SnapshotCommand::Pin { .. }
+        | SnapshotCommand::Unpin { .. }
+        | SnapshotCommand::Tag(_)
+        | SnapshotCommand::Forget { .. }
+        | SnapshotCommand::Untrash { .. } => keep::through_agent(command, ctx).await,
     }
 }
 
@@ -59,7 +65,7 @@ pub async fn resolve(client: &Client, id: &str) -> Result<SnapshotRecord, CliErr
         })
         .await;
     let page = page.map_err(|error| CliError::from_client(&what, error))?;
-    let mut found: Vec<SnapshotRecord> = page.items.into_iter().filter(|one| one.vanished_at.is_none()).collect();
+    let mut found: Vec<SnapshotRecord> = page.items.into_iter().filter(SnapshotRecord::is_there).collect();
     let hint = "see them with: lifeboat snapshot list";
     if found.is_empty() {
         let why = if latest {
@@ -87,6 +93,7 @@ async fn list(ctx: &Ctx, filter: SnapshotFilter) -> Result<Exit, CliError> {
         until: maybe(filter.until.as_deref(), now)?,
         tag: filter.tag,
         evidence: filter.evidence,
+        trash: filter.trash.then_some(true),
         ..Query::default()
     };
     let client = ctx.client().await?;
@@ -109,6 +116,8 @@ async fn list(ctx: &Ctx, filter: SnapshotFilter) -> Result<Exit, CliError> {
 fn evidence(snapshot: &SnapshotRecord) -> String {
     match (&snapshot.vanished_at, &snapshot.evidence.failure) {
         (Some(_), _) => "GONE".to_owned(),
+        (None, _) if snapshot.replaced_by.is_some() => "REPLACED".to_owned(),
+        (None, _) if snapshot.forgotten.is_some() => "IN TRASH".to_owned(),
         (None, Some(failure)) => format!("NOT {}", failure.level),
         (None, None) if snapshot.partial => "PARTIAL".to_owned(),
         (None, None) => snapshot.evidence.level.to_string(),
@@ -123,11 +132,12 @@ impl Row for SnapshotRecord {
         Column::left("EVIDENCE"),
         Column::right("SIZE"),
         Column::right("ADDED"),
+        Column::left("KEPT"),
         Column::cut("WHAT"),
     ];
     const EMPTY: &'static str = "no such snapshot";
 
-    fn cells(&self, _style: &Style) -> Vec<String> {
+    fn cells(&self, style: &Style) -> Vec<String> {
         let what = match &self.database {
             Some(database) => format!("database {}", database.name),
             None => self.paths.join(" "),
@@ -139,6 +149,7 @@ impl Row for SnapshotRecord {
             evidence(self),
             self.size.to_string(),
             self.added.to_string(),
+            keep::kept_words(self, style.now),
             what,
         ]
     }
@@ -169,6 +180,7 @@ impl Render for SnapshotRecord {
         if let Some(at) = self.vanished_at {
             out.painted(Paint::Bad, format!("GONE from its repository since {}", moment(at)));
         }
+        keep::fields(self, out);
         out.field(
             "size",
             format!("{} in {} files; {} added", self.size, self.files, self.added),

@@ -10,8 +10,16 @@ use super::error::CliError;
 /// # Errors
 /// Refused when nobody can be asked, or the name is another.
 pub(super) fn confirm(ctx: &Ctx, what: &str, name: &str, yes: Option<&str>) -> Result<(), CliError> {
+    confirm_as(ctx, "the restore", what, name, yes)
+}
+
+/// Asks for a name before `work` changes something, unless `--yes` gave it already.
+///
+/// # Errors
+/// Refused when nobody can be asked, or the name is another.
+pub(super) fn confirm_as(ctx: &Ctx, work: &str, what: &str, name: &str, yes: Option<&str>) -> Result<(), CliError> {
     let refused = |why: String| {
-        CliError::refused("the restore was not confirmed; nothing was changed")
+        CliError::refused(format!("{work} was not confirmed; nothing was changed"))
             .why(why)
             .hint(format!("confirm with: --yes {name}"))
     };
@@ -30,6 +38,6 @@ pub(super) fn confirm(ctx: &Ctx, what: &str, name: &str, yes: Option<&str>) -> R
     if typed == name {
         Ok(())
     } else {
-        Err(refused(format!("\"{typed}\" is not the target's name; {what}")))
+        Err(refused(format!("\"{typed}\" is not what had to be typed; {what}")))
     }
 }

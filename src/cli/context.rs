@@ -16,7 +16,7 @@ use crate::clock::Clock;
 use crate::config::{self, Config, PasswordOptions};
 use crate::domain::command::Actor;
 use crate::domain::id::{RepositoryName, is_valid_name};
-use crate::domain::job::{RepositoryDefinition, StoreAccess};
+use crate::domain::job::{RepositoryDefinition, StoreAccess, UpkeepPolicy};
 use crate::domain::source::SecretRef;
 
 /// What every command is handed.
@@ -102,6 +102,7 @@ impl Ctx {
             name: RepositoryName::from("repository"),
             url: wanted.clone(),
             password,
+            upkeep: UpkeepPolicy::default(),
             access: StoreAccess::default(),
         })
     }

@@ -92,8 +92,10 @@ pub(super) fn of_repo(what: impl Into<String>, error: &RepoError) -> CliError {
         RepoError::NoSuchSnapshot { .. }
         | RepoError::AmbiguousSnapshot { .. }
         | RepoError::NoSuchPath { .. }
+        | RepoError::NotInTrash { .. }
+        | RepoError::NotPinned { .. }
         | RepoError::Invalid { .. } => Exit::Usage,
-        RepoError::Refused { .. } | RepoError::AlreadyInitialised { .. } => Exit::Refused,
+        RepoError::Refused { .. } | RepoError::AlreadyInitialised { .. } | RepoError::Prune(_) => Exit::Refused,
         _ => Exit::Failed,
     };
     CliError::failed(what).why(error).maybe_hint(error.hint()).exit(exit)

@@ -8,7 +8,8 @@ use crate::api::types::{Overview, ProgressView, Query, Receipt, StreamItem};
 use crate::api::{Client, ClientError, Stream};
 use crate::domain::command::Command;
 use crate::domain::event::Event;
-use crate::domain::id::{RecoveryId, RunId};
+use crate::domain::id::{MaintenanceId, RecoveryId, RunId};
+use crate::domain::maintenance::MaintenanceRecord;
 use crate::domain::recovery::RecoveryRecord;
 use crate::domain::run::RunRecord;
 
@@ -116,6 +117,40 @@ impl Work for RecoveryWork {
     fn cancel(&self) -> Command {
         Command::CancelRecovery {
             recovery: self.0.clone(),
+        }
+    }
+}
+
+/// Maintenance of a repository.
+pub struct MaintenanceWork(pub MaintenanceId);
+
+impl Work for MaintenanceWork {
+    type Record = MaintenanceRecord;
+
+    fn name(&self) -> String {
+        self.0.to_string()
+    }
+
+    fn seen<'a>(&self, overview: &'a Overview) -> Seen<'a> {
+        let view = overview.maintenance.iter().find(|view| view.maintenance.id == self.0);
+        Seen::of(view.map(|view| &view.progress))
+    }
+
+    fn ended(&self, event: &Event) -> Option<MaintenanceRecord> {
+        match event {
+            Event::MaintenanceFinished { record, .. } if record.id == self.0 => Some(record.clone()),
+            _ => None,
+        }
+    }
+
+    async fn fetch(&self, client: &Client) -> Result<Option<MaintenanceRecord>, ClientError> {
+        let page = client.maintenance(&by_id(self.0.as_str())).await?;
+        Ok(page.items.into_iter().find(|record| record.id == self.0))
+    }
+
+    fn cancel(&self) -> Command {
+        Command::CancelMaintenance {
+            maintenance: self.0.clone(),
         }
     }
 }

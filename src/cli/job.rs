@@ -91,6 +91,16 @@ fn not_done(command: &Command) -> String {
         Command::CancelRecovery { recovery } => format!("{recovery} was not asked to stop"),
         Command::AcknowledgeAlert { key, .. } => format!("alert {key} was not acknowledged"),
         Command::ResolveAlert { key, .. } => format!("alert {key} was not resolved"),
+        Command::PinSnapshot { snapshot, .. } => format!("snapshot {} was not pinned", snapshot.short()),
+        Command::UnpinSnapshot { snapshot, .. } => format!("snapshot {} was not unpinned", snapshot.short()),
+        Command::TagSnapshot { snapshot, .. } => format!("snapshot {} was not tagged", snapshot.short()),
+        Command::ForgetSnapshots { .. } => "nothing was forgotten".to_owned(),
+        Command::RestoreForgotten { snapshot } => format!("snapshot {} was not brought back", snapshot.short()),
+        Command::ApplyRetention { job: Some(job), .. } => format!("retention of job {job} was not applied"),
+        Command::ApplyRetention { job: None, .. } => "retention was not applied".to_owned(),
+        Command::PruneRepository { repository } => format!("repository {repository} was not pruned"),
+        Command::CheckRepository { repository, .. } => format!("repository {repository} was not checked"),
+        Command::CancelMaintenance { maintenance } => format!("{maintenance} was not asked to stop"),
     }
 }
 

@@ -85,6 +85,7 @@ pub fn add(ctx: &Ctx, args: JobAddArgs) -> Result<Exit, CliError> {
         },
         hooks: Hooks::default(),
         tags: args.tag,
+        retention: args.keep.changed(None, args.zone.as_deref().unwrap_or_default()),
     };
     if let Err(error) = dropin::write_job(&config, &job) {
         if let Some(source) = &source {
@@ -133,6 +134,16 @@ pub fn edit(ctx: &Ctx, args: JobEditArgs) -> Result<Exit, CliError> {
     changed.timeout = args.timeout.or(changed.timeout);
     if !args.tag.is_empty() {
         changed.tags = args.tag;
+    }
+    let zone = changed.schedule.as_ref().map_or("", Schedule::zone);
+    changed.retention = if args.keep_all {
+        None
+    } else {
+        args.keep.changed(changed.retention.as_ref(), zone)
+    };
+    if let Some(policy) = changed.retention.as_mut().filter(|_| !zone.is_empty()) {
+        // One zone for the schedule and the calendar.
+        zone.clone_into(&mut policy.zone);
     }
     if changed == *job {
         return Err(CliError::usage(what)

@@ -7,7 +7,7 @@
 //!
 //! | file | verbs | needs |
 //! | --- | --- | --- |
-//! | `repo`, `backup`, `snapshot`, `restore`, `wal` | break-glass: on a repository directly | a repository and its password |
+//! | `repo`, `upkeep`, `labels`, `backup`, `snapshot`, `restore`, `wal` | break-glass: on a repository directly | a repository and its password |
 //! | `launch`, `agent` | finding, starting and running the agent | a configuration |
 //! | the others | views and commands | an agent |
 //!
@@ -31,6 +31,8 @@ mod init;
 mod job;
 mod job_edit;
 mod journal;
+mod keep;
+mod labels;
 mod launch;
 mod logging;
 mod manual;
@@ -41,10 +43,12 @@ mod recovery;
 mod reload;
 mod repo;
 mod restore;
+mod retention;
 mod snapshot;
 mod stats;
 mod target;
 mod text;
+mod upkeep;
 mod views;
 mod wal;
 
@@ -146,6 +150,8 @@ async fn dispatch(verb: Option<Verb>, ctx: &Ctx, wiring: Wiring) -> Result<Exit,
         Some(Verb::Agent { command }) => agent::run(command, ctx).await,
         Some(Verb::Job { command }) => job::run(command, ctx).await,
         Some(Verb::Recovery { command }) => recovery::run(command, ctx).await,
+        Some(Verb::Retention { command }) => retention::run(command, ctx).await,
+        Some(Verb::Maintenance { command }) => keep::run(command, ctx).await,
         Some(Verb::Alert { command }) => alert::run(command, ctx).await,
         Some(Verb::Journal { command }) => journal::run(command, ctx).await,
         Some(Verb::Completions { shell }) => manual::completions(shell),

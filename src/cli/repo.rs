@@ -1,12 +1,14 @@
 //! `lifeboat repo`: works on a repository directly, with no configuration and no agent.
 
+use secrecy::SecretString;
 use serde::Serialize;
 
-use super::args::{KeyCommand, RepoArgs, RepoCommand};
+use super::args::{KeyCommand, RepoArgs, RepoCommand, bytes};
 use super::context::Ctx;
 use super::direct::{drive, of_repo, open, reach};
 use super::error::{CliError, Exit};
 use super::output::{Column, Listing, Paint, Render, Row, Style, Text};
+use super::upkeep::{self, other};
 use crate::config::secret;
 use crate::domain::Bytes;
 use crate::domain::job::RepositoryDefinition;
@@ -19,7 +21,18 @@ use crate::repo::{CheckOptions, CheckReport, ReadData, Repository};
 pub async fn run(args: RepoArgs, ctx: &Ctx) -> Result<Exit, CliError> {
     let definition = ctx.repository(&args.repository)?;
     match args.command {
-        RepoCommand::Init => init(&definition, ctx).await,
+        RepoCommand::Init {
+            like,
+            like_password_file,
+        } => {
+            let like = like
+                .map(|url| other(&url, like_password_file, &definition, ctx))
+                .transpose()?;
+            init(&definition, like.as_ref(), ctx).await
+        }
+        RepoCommand::Prune(args) => upkeep::prune(&definition, args, ctx).await,
+        RepoCommand::Copy(args) => upkeep::copy(&definition, args, ctx).await,
+        RepoCommand::Trash { command } => upkeep::trash(&definition, command, ctx).await,
         RepoCommand::Check {
             read_data,
             read_data_subset,
@@ -75,10 +88,18 @@ impl Render for Made {
     }
 }
 
-async fn init(definition: &RepositoryDefinition, ctx: &Ctx) -> Result<Exit, CliError> {
+async fn init(
+    definition: &RepositoryDefinition,
+    like: Option<&RepositoryDefinition>,
+    ctx: &Ctx,
+) -> Result<Exit, CliError> {
     ctx.may_change("make a repository")?;
     let (store, password) = reach(definition, &ctx.clock).await?;
-    let made = Repository::init(store, &password, ctx.clock.clone()).await;
+    let clock = ctx.clock.clone();
+    let made = match like {
+        Some(like) => Repository::init_like(store, &open(like, ctx).await?, &password, clock).await,
+        None => Repository::init(store, &password, clock).await,
+    };
     let repo = made.map_err(|error| of_repo(format!("no repository was made at {}", definition.url), &error))?;
     ctx.print(&Made {
         repository: repo.id().to_owned(),
@@ -88,10 +109,11 @@ async fn init(definition: &RepositoryDefinition, ctx: &Ctx) -> Result<Exit, CliE
     Ok(Exit::Done)
 }
 
-/// Reads `3/7` or `5%`.
+/// Reads `3/7`, `5%` or `500M`.
 fn subset(text: Option<&str>) -> Result<ReadData, CliError> {
     let Some(text) = text else { return Ok(ReadData::None) };
-    let wrong = || CliError::usage(format!("\"{text}\" is no part of the data")).hint("write for example 1/7 or 5%");
+    let wrong =
+        || CliError::usage(format!("\"{text}\" is no part of the data")).hint("write for example 1/7, 5% or 500M");
     if let Some(percent) = text.strip_suffix('%') {
         let percent: f64 = percent.trim().parse().map_err(|_| wrong())?;
         return if percent > 0.0 && percent <= 100.0 {
@@ -100,7 +122,12 @@ fn subset(text: Option<&str>) -> Result<ReadData, CliError> {
             Err(wrong())
         };
     }
-    let (part, of) = text.split_once('/').ok_or_else(wrong)?;
+    let Some((part, of)) = text.split_once('/') else {
+        // A number alone is more likely a part that was meant than so many bytes.
+        let has_unit = text.ends_with(|last: char| last.is_ascii_alphabetic());
+        let size = bytes(text).ok().filter(|size| has_unit && *size > 0);
+        return size.map(ReadData::Bytes).ok_or_else(wrong);
+    };
     let (part, of) = (part.parse().map_err(|_| wrong())?, of.parse().map_err(|_| wrong())?);
     if part == 0 || part > of {
         Err(wrong())
@@ -218,6 +245,15 @@ impl Render for KeyChanged {
     }
 }
 
+async fn new_password(file: std::path::PathBuf) -> Result<SecretString, CliError> {
+    let password = secret::resolve(&SecretRef::File(file)).await;
+    password.map_err(|error| {
+        CliError::usage("the new password cannot be read")
+            .why(&error)
+            .maybe_hint(error.hint())
+    })
+}
+
 async fn keys(definition: &RepositoryDefinition, command: KeyCommand, ctx: &Ctx) -> Result<Exit, CliError> {
     if !matches!(command, KeyCommand::List) {
         ctx.may_change("change keys")?;
@@ -231,14 +267,17 @@ async fn keys(definition: &RepositoryDefinition, command: KeyCommand, ctx: &Ctx)
                 .map_err(|error| of_repo("the keys cannot be listed", &error))?;
             ctx.print(&Listing(keys))?;
         }
+        KeyCommand::Password { new_password_file } => {
+            let password = new_password(new_password_file).await?;
+            let renewed = repo.change_password(&password).await;
+            let renewed = renewed.map_err(|error| of_repo("the password was not replaced", &error))?;
+            ctx.print(&KeyChanged {
+                key: renewed.current_key().to_owned(),
+                done: "opens the repository now; the password before does not any more",
+            })?;
+        }
         KeyCommand::Add { new_password_file } => {
-            let password = secret::resolve(&SecretRef::File(new_password_file))
-                .await
-                .map_err(|error| {
-                    CliError::usage("the new password cannot be read")
-                        .why(&error)
-                        .maybe_hint(error.hint())
-                })?;
+            let password = new_password(new_password_file).await?;
             let key = repo
                 .add_key(&password)
                 .await
@@ -264,6 +303,7 @@ mod tests {
     fn parts_of_the_data_are_read() {
         assert_eq!(subset(Some("3/7")).unwrap(), ReadData::Part { part: 3, of: 7 });
         assert_eq!(subset(Some("5%")).unwrap(), ReadData::Percent(5.0));
+        assert_eq!(subset(Some("500M")).unwrap(), ReadData::Bytes(500 << 20));
         for bad in ["0/7", "8/7", "7", "0%", "101%", "x/y", "%"] {
             assert!(subset(Some(bad)).is_err(), "{bad}");
         }

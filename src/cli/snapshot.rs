@@ -9,6 +9,8 @@ use super::args::{SnapshotCommand, SnapshotFilter};
 use super::context::Ctx;
 use super::direct::{of_repo, open, resolve};
 use super::error::{CliError, Exit};
+use super::keep;
+use super::labels;
 use super::moment::maybe;
 use super::output::{Column, Listing, Render, Row, Style, Text, moment};
 use crate::domain::Bytes;
@@ -25,8 +27,15 @@ pub async fn run(command: SnapshotCommand, repository: &RepositoryDefinition, ct
                 .hint("leave out --repository; or read all data with: lifeboat repo check --read-data"),
         );
     }
+    if changes(&command) {
+        ctx.may_change("change snapshots")?;
+    }
     let repo = open(repository, ctx).await?;
     match command {
+        SnapshotCommand::Forget { ids, why } => return labels::forget(&repo, &ids, why.reason, ctx).await,
+        SnapshotCommand::Pin { id, why } => return labels::pin(&repo, &id, why.reason, ctx).await,
+        SnapshotCommand::Unpin { id, why } => return labels::unpin(&repo, &id, why.reason, ctx).await,
+        SnapshotCommand::Tag(args) => return labels::tag(&repo, args, ctx).await,
         SnapshotCommand::List(filter) => list(&repo, filter, ctx).await?,
         SnapshotCommand::Show { id } => ctx.print(&Shown::from(resolve(&repo, &id).await?))?,
         SnapshotCommand::Ls { id, path, recursive } => {
@@ -66,8 +75,21 @@ pub async fn run(command: SnapshotCommand, repository: &RepositoryDefinition, ct
             dump(&repo, &snapshot, &path, output.as_deref()).await?;
         }
         SnapshotCommand::Verify { .. } => {}
+        SnapshotCommand::Untrash { id } => return keep::untrash(&repo, &id, ctx).await,
     }
     Ok(Exit::Done)
+}
+
+/// Whether a verb writes to the repository.
+fn changes(command: &SnapshotCommand) -> bool {
+    matches!(
+        command,
+        SnapshotCommand::Forget { .. }
+            | SnapshotCommand::Untrash { .. }
+            | SnapshotCommand::Pin { .. }
+            | SnapshotCommand::Unpin { .. }
+            | SnapshotCommand::Tag(_)
+    )
 }
 
 /// A snapshot as it is in the repository; no agent has proved anything of it here.
@@ -148,6 +170,9 @@ async fn list(repo: &Repository, filter: SnapshotFilter, ctx: &Ctx) -> Result<()
             CliError::usage("the repository does not hold evidence; the agent's journal does")
                 .hint("leave out --repository, or leave out --evidence"),
         );
+    }
+    if filter.trash {
+        return keep::list_trash(repo, filter.limit, ctx).await;
     }
     let now = ctx.clock.now();
     let since = maybe(filter.since.as_deref(), now)?;

@@ -92,7 +92,7 @@ impl Figures {
         }
         figures.average_size = size.checked_div(figures.succeeded).map(Bytes);
         figures.average_duration = duration.checked_div(figures.succeeded).map(Millis);
-        for snapshot in snapshots.filter(|snapshot| snapshot.vanished_at.is_none()) {
+        for snapshot in snapshots.filter(|snapshot| snapshot.is_there()) {
             figures.snapshots += 1;
             figures.stored += snapshot.added;
         }

@@ -3,10 +3,12 @@
 use super::context::Ctx;
 use super::error::{CliError, Exit};
 use super::output::{Column, Listing, Paint, Render, Row, Style, Text, moment, short};
-use crate::api::types::{JobView, Overview, ProgressView, ServiceView};
+use crate::api::types::{JobView, Overview, ProgressView, RepositoryView, ServiceView};
 use crate::domain::Millis;
 use crate::domain::alert::{Alert, Severity};
+use crate::domain::maintenance::Maintenance;
 use crate::domain::objective::GaugeLevel;
+use crate::domain::upkeep::UpkeepRun;
 
 /// Runs `lifeboat status`.
 pub async fn status(ctx: &Ctx) -> Result<Exit, CliError> {
@@ -49,7 +51,7 @@ impl Render for Overview {
         alerts(out, &self.alerts);
         out.heading("Jobs");
         Listing(self.jobs.clone()).text(out);
-        if !(self.runs.is_empty() && self.recoveries.is_empty()) {
+        if !(self.runs.is_empty() && self.recoveries.is_empty() && self.maintenance.is_empty()) {
             out.heading("Running");
         }
         for view in &self.runs {
@@ -62,6 +64,13 @@ impl Render for Overview {
         for view in &self.recoveries {
             let target = view.recovery.request.target.display();
             out.line(working(view.recovery.id.as_str(), &target, view.progress.as_ref()));
+        }
+        for view in &self.maintenance {
+            let Maintenance {
+                id, task, repository, ..
+            } = &view.maintenance;
+            let subject = format!("{} {repository}", task.word());
+            out.line(working(id.as_str(), &subject, view.progress.as_ref()));
         }
         if !self.repositories.is_empty() {
             out.heading("Repositories");
@@ -81,7 +90,36 @@ impl Render for Overview {
                 "{}  {}  {counted} snapshots, {state}{used}",
                 repository.name, repository.url
             ));
+            upkeep(out, repository);
         }
+    }
+}
+
+/// Writes how a repository is kept in order, where there is something to say.
+fn upkeep(out: &mut Text, repository: &RepositoryView) {
+    let Some(upkeep) = &repository.upkeep else { return };
+    if let Some(damage) = &upkeep.damage {
+        out.painted(Paint::Bad, format!("  DAMAGED: {damage}"));
+    }
+    let said = |word: &str, last: &Option<UpkeepRun>, schedule: &Option<String>| {
+        let last = last.as_ref();
+        let last = last.map(|run| {
+            format!(
+                "{word} {} {}: {}",
+                run.outcome.word(),
+                out.style.ago(Some(run.at)),
+                run.summary
+            )
+        });
+        let next = schedule.as_ref().map(|schedule| format!("{word} {schedule}"));
+        last.or(next)
+    };
+    let lines = [
+        said("prune", &upkeep.prune, &upkeep.prune_schedule),
+        said("check", &upkeep.check, &upkeep.check_schedule),
+    ];
+    for line in lines.into_iter().flatten() {
+        out.line(format!("  {line}"));
     }
 }
 

@@ -16,12 +16,13 @@ use super::Config;
 use super::error::ConfigError;
 use super::load::{Overlay, Surroundings, dropin_directory, load};
 use super::raw::{
-    AbsolutePath, Duration, RawConnection, RawFiles, RawHook, RawHooks, RawJob, RawPostgresDump, RawProbe,
-    RawRepository, RawRetry, RawService, RawVerify, Secret, Size,
+    AbsolutePath, Duration, RawCheck, RawConnection, RawFiles, RawHook, RawHooks, RawJob, RawPostgresDump, RawProbe,
+    RawRepository, RawRetention, RawRetry, RawService, RawVerify, Secret, Size,
 };
 use crate::domain::id::is_valid_name;
-use crate::domain::job::{Hook, Job, RepositoryDefinition};
+use crate::domain::job::{Hook, Job, RepositoryDefinition, UpkeepPolicy};
 use crate::domain::objective::Service;
+use crate::domain::retention::RetentionPolicy;
 use crate::domain::source::{PostgresConnection, Source, SourceKind};
 
 /// The kinds of thing that have names in the configuration.
@@ -61,9 +62,25 @@ impl Kind {
 
 /// Writes a repository, new or changed; returns the configuration with it.
 pub fn write_repository(config: &Config, repository: &RepositoryDefinition) -> Result<Config, ConfigError> {
+    let (upkeep, default) = (&repository.upkeep, UpkeepPolicy::default());
+    let check = upkeep.check.as_ref().map(|check| &check.schedule);
+    let schedule = upkeep.prune.as_ref().or(check);
     let raw = RawRepository {
         url: anywhere(repository.url.clone()),
         password: Secret(repository.password.clone()),
+        trash: (upkeep.trash != default.trash).then_some(Duration(upkeep.trash)),
+        grace: (upkeep.grace != default.grace).then_some(Duration(upkeep.grace)),
+        prune: upkeep
+            .prune
+            .as_ref()
+            .map(|schedule| anywhere(schedule.expression().to_owned())),
+        check: upkeep.check.as_ref().map(|check| {
+            anywhere(RawCheck {
+                schedule: check.schedule.expression().to_owned(),
+                read_data_subset: check.read_data_subset.clone(),
+            })
+        }),
+        zone: schedule.map(|schedule| anywhere(schedule.zone().to_owned())),
         access_key_id: repository.access.key.as_ref().map(|key| anywhere(key.id.clone())),
         secret_access_key: repository.access.key.as_ref().map(|key| Secret(key.secret.clone())),
         limit_upload: repository.access.limit_upload.map(|limit| anywhere(Size(limit))),
@@ -124,10 +141,7 @@ pub fn write_job(config: &Config, job: &Job) -> Result<Config, ConfigError> {
             .schedule
             .as_ref()
             .map(|schedule| anywhere(schedule.expression().to_owned())),
-        zone: job
-            .schedule
-            .as_ref()
-            .map(|schedule| anywhere(schedule.zone().to_owned())),
+        zone: zone_of(job).map(anywhere),
         missed: Some(job.missed),
         timeout: job.timeout.map(|timeout| anywhere(Duration(timeout))),
         tags: job.tags.iter().cloned().map(anywhere).collect(),
@@ -140,6 +154,7 @@ pub fn write_job(config: &Config, job: &Job) -> Result<Config, ConfigError> {
             probes: job.verify.probes.iter().map(probe).collect(),
         })),
         hooks: has_hooks.then_some(hooks),
+        retention: job.retention.as_ref().map(|policy| anywhere(raw_retention(policy))),
     };
     write(config, Kind::Job, job.name.as_str(), &raw)
 }
@@ -311,6 +326,27 @@ fn raw_connection(connection: &PostgresConnection) -> RawConnection {
         password: connection.password.clone().map(Secret),
         tls: Some(connection.tls),
         bin_dir: connection.bin_dir.clone().map(AbsolutePath),
+    }
+}
+
+/// The zone a job's schedule is read in, else that of its retention.
+fn zone_of(job: &Job) -> Option<String> {
+    let schedule = job.schedule.as_ref().map(|schedule| schedule.zone().to_owned());
+    schedule.or_else(|| job.retention.as_ref().map(|policy| policy.zone.clone()))
+}
+
+fn raw_retention(policy: &RetentionPolicy) -> RawRetention {
+    let some = |count: u32| (count > 0).then_some(count);
+    RawRetention {
+        last: some(policy.keep_last),
+        hourly: some(policy.keep_hourly),
+        daily: some(policy.keep_daily),
+        weekly: some(policy.keep_weekly),
+        monthly: some(policy.keep_monthly),
+        yearly: some(policy.keep_yearly),
+        within: policy.keep_within.map(Duration),
+        tags: policy.keep_tags.clone(),
+        max_delete: Some(format!("{}%", policy.max_delete)),
     }
 }
 

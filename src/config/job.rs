@@ -47,9 +47,15 @@ pub(super) fn build(
         let hint = Some("use a short word without commas, blanks or control characters".to_owned());
         place.problem(problems, tag.span().start, "tags", message, hint);
     }
+    let kept = raw.retention.is_some();
+    let schedule = schedule(place, raw.schedule, raw.zone.as_ref(), kept, problems);
+    let zone = raw.zone.map_or_else(String::new, Spanned::into_inner);
     Job {
         name: name.into(),
-        schedule: schedule(place, raw.schedule, raw.zone.as_ref(), problems),
+        schedule,
+        retention: raw
+            .retention
+            .map(|raw| super::keep::retention(place, raw, &zone, problems)),
         missed: raw.missed.unwrap_or_default(),
         retry: retry(place, raw.retry, problems),
         timeout: raw.timeout.map(|timeout| timeout.get_ref().0),
@@ -70,11 +76,18 @@ fn schedule(
     place: &Place<'_>,
     expression: Option<Spanned<String>>,
     zone: Option<&Spanned<String>>,
+    kept: bool,
     problems: &mut Problems,
 ) -> Option<Schedule> {
     let zone_text = zone.map_or("", |zone| zone.get_ref().as_str());
+    // The zone is tried on a schedule that cannot fail, so that the right one of the two is blamed.
+    let zone_error = Schedule::parse("@daily", zone_text).err();
+    if let (Some(error), Some(zone)) = (&zone_error, zone) {
+        place.problem(problems, zone.span().start, "zone", error.as_str(), None);
+    }
     let Some(expression) = expression else {
-        if let Some(zone) = zone {
+        // The calendar of retention is read in it too.
+        if let (Some(zone), false) = (zone, kept) {
             let hint = Some("add a schedule, or leave the zone out".to_owned());
             place.problem(
                 problems,
@@ -86,11 +99,6 @@ fn schedule(
         }
         return None;
     };
-    // The zone is tried on a schedule that cannot fail, so that the right one of the two is blamed.
-    let zone_error = Schedule::parse("@daily", zone_text).err();
-    if let (Some(error), Some(zone)) = (&zone_error, zone) {
-        place.problem(problems, zone.span().start, "zone", error.as_str(), None);
-    }
     let zone_text = if zone_error.is_some() { "" } else { zone_text };
     match Schedule::parse(expression.get_ref(), zone_text) {
         Ok(schedule) => Some(schedule),

@@ -27,6 +27,7 @@ mod build;
 pub mod dropin;
 mod error;
 mod job;
+mod keep;
 mod load;
 mod raw;
 mod repository;

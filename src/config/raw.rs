@@ -42,6 +42,19 @@ pub(super) struct RawRepository {
     pub(super) secret_access_key: Option<Secret>,
     pub(super) limit_upload: Option<Spanned<Size>>,
     pub(super) limit_download: Option<Spanned<Size>>,
+    pub(super) trash: Option<Duration>,
+    pub(super) grace: Option<Duration>,
+    pub(super) prune: Option<Spanned<String>>,
+    pub(super) check: Option<Spanned<RawCheck>>,
+    pub(super) zone: Option<Spanned<String>>,
+}
+
+/// `check` of a repository.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawCheck {
+    pub(super) schedule: String,
+    pub(super) read_data_subset: Option<String>,
 }
 
 /// `[source.NAME]` with `kind = "files"`.
@@ -98,6 +111,23 @@ pub(super) struct RawJob {
     pub(super) retry: Option<Spanned<RawRetry>>,
     pub(super) verify: Option<Spanned<RawVerify>>,
     pub(super) hooks: Option<RawHooks>,
+    pub(super) retention: Option<Spanned<RawRetention>>,
+}
+
+/// `retention` of a job.
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct RawRetention {
+    pub(super) last: Option<u32>,
+    pub(super) hourly: Option<u32>,
+    pub(super) daily: Option<u32>,
+    pub(super) weekly: Option<u32>,
+    pub(super) monthly: Option<u32>,
+    pub(super) yearly: Option<u32>,
+    pub(super) within: Option<Duration>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(super) tags: Vec<String>,
+    pub(super) max_delete: Option<String>,
 }
 
 /// `retry` of a job.
@@ -164,7 +194,9 @@ pub(super) fn every_key() -> Vec<(&'static str, &'static [&'static str])> {
         ("source files", fields::<RawFiles>()),
         ("source postgres-dump", fields::<RawPostgresDump>()),
         ("scratch", fields::<RawConnection>()),
+        ("check", fields::<RawCheck>()),
         ("job", fields::<RawJob>()),
+        ("retention", fields::<RawRetention>()),
         ("retry", fields::<RawRetry>()),
         ("verify", fields::<RawVerify>()),
         ("probes", fields::<RawProbe>()),

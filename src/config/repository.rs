@@ -17,6 +17,7 @@ pub(super) fn repository(
     name: &str,
     problems: &mut Problems,
 ) -> RepositoryDefinition {
+    let upkeep = super::keep::upkeep(place, &raw, problems);
     let offset = raw.url.span().start;
     let mut wrong = |key: &str, message: String, hint: &str| {
         place.problem(problems, offset, key, message, Some(hint.to_owned()));
@@ -73,6 +74,7 @@ pub(super) fn repository(
         name: name.into(),
         url: raw.url.into_inner(),
         password: raw.password.0,
+        upkeep,
         access: StoreAccess {
             key,
             limit_upload: limit("limit_upload", raw.limit_upload),

@@ -18,6 +18,8 @@ use crate::domain::snapshot::EvidenceLevel;
 use crate::domain::source::{SecretRef, SourceKind, TlsMode};
 use crate::domain::units::{Bytes, Millis};
 
+mod keep;
+
 const EXAMPLE: &str = include_str!("../../config.example.toml");
 
 const SMALL: &str = r#"

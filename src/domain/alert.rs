@@ -49,6 +49,12 @@ pub enum AlertKind {
     VerificationFailed,
     /// A repository could not be opened or listed.
     RepositoryUnreachable,
+    /// A check found something in a repository that is not as it was written.
+    RepositoryDamaged,
+    /// The last prune, check or change of a repository failed.
+    MaintenanceFailed,
+    /// Retention would have dropped more at once than it may.
+    RetentionRefused,
 }
 
 impl AlertKind {
@@ -65,6 +71,9 @@ impl AlertKind {
             Self::RtoOverObjective => "rto-over-objective",
             Self::VerificationFailed => "verification-failed",
             Self::RepositoryUnreachable => "repository-unreachable",
+            Self::RepositoryDamaged => "repository-damaged",
+            Self::MaintenanceFailed => "maintenance-failed",
+            Self::RetentionRefused => "retention-refused",
         }
     }
 
@@ -75,12 +84,15 @@ impl AlertKind {
             | Self::NoRecentSuccess
             | Self::RpoBreached
             | Self::VerificationFailed
-            | Self::RepositoryUnreachable => Severity::Critical,
+            | Self::RepositoryUnreachable
+            | Self::RepositoryDamaged => Severity::Critical,
             Self::BackupFailed
             | Self::BackupPartial
             | Self::ScheduleMissed
             | Self::RpoAtRisk
-            | Self::RtoOverObjective => Severity::Warning,
+            | Self::RtoOverObjective
+            | Self::MaintenanceFailed
+            | Self::RetentionRefused => Severity::Warning,
         }
     }
 

@@ -15,6 +15,7 @@ use super::state::{
     RepositoryFacts, SourceFacts, State,
 };
 use super::units::{Millis, Timestamp};
+use super::upkeep::UpkeepFacts;
 
 /// Applies one event. Events must come in order, without gaps.
 pub fn apply(state: &mut State, record: &EventRecord) {
@@ -38,11 +39,19 @@ fn apply_event(state: &mut State, at: Timestamp, event: &Event) {
         | Event::RunCancelRequested { .. } => apply_run(state, at, event),
         Event::RunFinished { record } => finish_run(state, record),
         Event::SnapshotRecorded { snapshot } => record_snapshot(state, snapshot),
-        Event::SnapshotVanished { snapshot } => {
-            for facts in state.sources.values_mut() {
-                facts.restore_points.retain(|point| point.id != *snapshot);
-            }
-        }
+        Event::SnapshotVanished { snapshot } => drop_restore_point(state, snapshot),
+        Event::MaintenanceRequested { .. }
+        | Event::MaintenanceStarted { .. }
+        | Event::MaintenanceCancelRequested { .. }
+        | Event::MaintenanceFinished { .. }
+        | Event::RetentionApplied { .. }
+        | Event::RetentionRefused { .. }
+        | Event::SnapshotForgotten { .. }
+        | Event::SnapshotUnforgotten { .. }
+        | Event::SnapshotPurged { .. }
+        | Event::SnapshotPinned { .. }
+        | Event::SnapshotUnpinned { .. }
+        | Event::SnapshotRetagged { .. } => super::upkeep::apply(state, at, event),
         Event::EvidenceRaised { snapshot, level } => with_evidence(state, snapshot, |evidence| {
             raise(evidence, *level, at);
         }),
@@ -70,6 +79,10 @@ fn apply_event(state: &mut State, at: Timestamp, event: &Event) {
         }
         Event::RecoveryFinished { record } => finish_recovery(state, record),
         Event::RepositoryReached { repository } => {
+            state
+                .upkeep
+                .entry(repository.clone())
+                .or_insert_with(|| UpkeepFacts::since(at));
             state.repositories.insert(
                 repository.clone(),
                 RepositoryFacts {
@@ -105,6 +118,7 @@ pub fn raise(evidence: &mut Evidence, level: super::snapshot::EvidenceLevel, at:
 }
 
 fn apply_agent(state: &mut State, at: Timestamp, event: &Event) {
+    super::upkeep::begin_again(state);
     state.agent = match event {
         Event::AgentStarted { version, host, pid } => Some(AgentFacts {
             version: version.clone(),
@@ -218,10 +232,17 @@ fn finish_run(state: &mut State, record: &RunRecord) {
     }
     if record.outcome == Outcome::Succeeded {
         facts.last_success_at = Some(record.finished_at);
+        facts.retention_due = true;
     }
 }
 
-fn record_snapshot(state: &mut State, snapshot: &SnapshotRecord) {
+pub(super) fn drop_restore_point(state: &mut State, snapshot: &SnapshotId) {
+    for facts in state.sources.values_mut() {
+        facts.restore_points.retain(|point| point.id != *snapshot);
+    }
+}
+
+pub(super) fn record_snapshot(state: &mut State, snapshot: &SnapshotRecord) {
     let Some(source) = &snapshot.source else { return };
     let points = &mut state.sources.entry(source.clone()).or_default().restore_points;
     let known = points

@@ -2,7 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::id::{AlertKey, JobName, RecoveryId, RepositoryName, RunId, SnapshotId};
+use super::id::{AlertKey, JobName, MaintenanceId, RecoveryId, RepositoryName, RunId, SnapshotId};
+use super::maintenance::{MaintenanceResult, SnapshotChange};
 use super::recovery::{RecoveryPhase, RecoveryRecord, RecoveryRequest};
 use super::run::{Failure, Outcome, RunStats};
 use super::snapshot::{Evidence, EvidenceFailure, EvidenceLevel, SnapshotRecord};
@@ -30,6 +31,44 @@ pub enum Command {
     AcknowledgeAlert { key: AlertKey, note: Option<String> },
     /// Close an alert by hand; it opens again when its condition is seen again.
     ResolveAlert { key: AlertKey, reason: String },
+    /// Keep a snapshot from being forgotten.
+    PinSnapshot {
+        snapshot: SnapshotId,
+        reason: Option<String>,
+    },
+    /// Let it be forgotten again.
+    UnpinSnapshot {
+        snapshot: SnapshotId,
+        reason: Option<String>,
+    },
+    /// Change the words of a snapshot.
+    TagSnapshot {
+        snapshot: SnapshotId,
+        #[serde(default)]
+        add: Vec<String>,
+        #[serde(default)]
+        remove: Vec<String>,
+    },
+    /// Put snapshots in the trash.
+    ForgetSnapshots { snapshots: Vec<SnapshotId>, reason: String },
+    /// Bring a snapshot back from the trash.
+    RestoreForgotten { snapshot: SnapshotId },
+    /// Forget what the retention of a job, or of every job, no longer keeps.
+    ApplyRetention {
+        job: Option<JobName>,
+        /// Whether a person saw how much goes, and said so.
+        #[serde(default)]
+        confirmed: bool,
+    },
+    /// Remove what nothing in a repository needs.
+    PruneRepository { repository: RepositoryName },
+    /// Look through a repository; `subset` says how much of its data is read: `5%`, `1/7` or `all`.
+    CheckRepository {
+        repository: RepositoryName,
+        subset: Option<String>,
+    },
+    /// Stop maintenance.
+    CancelMaintenance { maintenance: MaintenanceId },
 }
 
 impl Command {
@@ -45,6 +84,15 @@ impl Command {
             Self::CancelRecovery { .. } => "cancel recovery",
             Self::AcknowledgeAlert { .. } => "acknowledge alert",
             Self::ResolveAlert { .. } => "resolve alert",
+            Self::PinSnapshot { .. } => "pin snapshot",
+            Self::UnpinSnapshot { .. } => "unpin snapshot",
+            Self::TagSnapshot { .. } => "tag snapshot",
+            Self::ForgetSnapshots { .. } => "forget snapshots",
+            Self::RestoreForgotten { .. } => "restore from trash",
+            Self::ApplyRetention { .. } => "apply retention",
+            Self::PruneRepository { .. } => "prune repository",
+            Self::CheckRepository { .. } => "check repository",
+            Self::CancelMaintenance { .. } => "cancel maintenance",
         }
     }
 }
@@ -80,6 +128,15 @@ pub enum Observation {
         repository: RepositoryName,
         appeared: Vec<SnapshotRecord>,
         vanished: Vec<SnapshotId>,
+        /// What else became of snapshots that are known: forgotten, purged, pinned by somebody beside the agent.
+        changes: Vec<SnapshotChange>,
+    },
+    /// Maintenance is about to begin.
+    MaintenanceStarting { maintenance: MaintenanceId },
+    /// Maintenance ended.
+    MaintenanceEnded {
+        maintenance: MaintenanceId,
+        result: Box<MaintenanceResult>,
     },
     /// A repository could not be listed.
     RepositoryUnreachable {

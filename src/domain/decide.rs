@@ -1,5 +1,7 @@
 //! From what somebody wants, or what an effect reports, to what has happened: pure decisions.
 
+use std::collections::BTreeMap;
+
 use super::alert::BY_HAND;
 use super::command::{Actor, Command, Refusal, RefusalKind};
 use super::event::Event;
@@ -7,6 +9,7 @@ use super::id::{JobName, RecoveryId, RunId, time_ordered_id};
 use super::job::Definitions;
 use super::observe::{ended, ended_recovery};
 use super::recovery::{Recovery, RecoveryPhase, RecoveryPlan, RecoveryRequest, RecoveryState, RecoveryTarget};
+use super::retention::SnapshotFacts;
 use super::run::{Failure, Outcome, Run, RunState, Trigger};
 use super::snapshot::{EvidenceLevel, SnapshotRecord};
 use super::state::State;
@@ -42,6 +45,10 @@ pub struct LookedUp {
     pub snapshot: Option<SnapshotRecord>,
     /// The plan of the recovery it asks for, made a moment ago.
     pub plan: Option<RecoveryPlan>,
+    /// The snapshots it names, when it is about keeping them.
+    pub snapshots: Vec<SnapshotRecord>,
+    /// What is known of all snapshots of the jobs it concerns.
+    pub retention: BTreeMap<JobName, Vec<SnapshotFacts>>,
 }
 
 /// Decides what a person asked for.
@@ -108,6 +115,7 @@ pub fn command(
                 reason,
             }])
         }
+        about_keeping => super::keep::command(context, actor, about_keeping, &looked_up),
     }
 }
 
@@ -168,7 +176,7 @@ fn cancel_run(context: &Context<'_>, actor: &Actor, id: &RunId) -> Result<Vec<Ev
     Ok(events)
 }
 
-fn cancelled(by: &str) -> Failure {
+pub(super) fn cancelled(by: &str) -> Failure {
     Failure {
         message: format!("cancelled by {by}"),
         hint: None,
@@ -226,11 +234,14 @@ pub fn verify(
     snapshot: &SnapshotRecord,
     level: EvidenceLevel,
 ) -> Result<Vec<Event>, Refusal> {
-    if snapshot.vanished_at.is_some() {
-        return Err(Refusal::conflict(
-            format!("snapshot {} is gone from its repository", snapshot.id.short()),
-            None,
-        ));
+    if !snapshot.is_there() {
+        let where_to = if snapshot.vanished_at.is_none() && snapshot.forgotten.is_some() {
+            "is in the trash; bring it back first"
+        } else {
+            "is gone from its repository"
+        };
+        let why = format!("snapshot {} {where_to}", snapshot.id.short());
+        return Err(Refusal::conflict(why, None));
     }
     if level == EvidenceLevel::Written {
         return Err(Refusal {

@@ -6,10 +6,12 @@ use serde::{Deserialize, Serialize};
 
 use super::alert::Alert;
 use super::command::Actor;
-use super::id::{AlertKey, JobName, RecoveryId, RepositoryName, RunId, SnapshotId};
+use super::id::{AlertKey, JobName, MaintenanceId, RecoveryId, RepositoryName, RunId, SnapshotId};
+use super::maintenance::{Maintenance, MaintenanceRecord, Task};
 use super::recovery::{Recovery, RecoveryPhase, RecoveryRecord};
+use super::retention::TooMany;
 use super::run::{Failure, RunRecord, Trigger};
-use super::snapshot::{EvidenceFailure, EvidenceLevel, SnapshotRecord};
+use super::snapshot::{EvidenceFailure, EvidenceLevel, Mark, SnapshotRecord};
 use super::units::Timestamp;
 
 /// The version of the event vocabulary this program writes.
@@ -93,6 +95,39 @@ pub enum Event {
     AlertResolved { key: AlertKey, reason: String },
     /// A condition that somebody had closed by hand is over, so the alert may open again.
     AlertRearmed { key: AlertKey },
+    /// Maintenance of a repository was asked for.
+    MaintenanceRequested { maintenance: Maintenance },
+    /// Maintenance began.
+    MaintenanceStarted { maintenance: MaintenanceId },
+    /// Somebody asked maintenance to stop.
+    MaintenanceCancelRequested { maintenance: MaintenanceId, by: String },
+    /// Maintenance ended.
+    MaintenanceFinished {
+        record: MaintenanceRecord,
+        /// Whether the repository was found sound; none when nobody looked.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        sound: Option<bool>,
+    },
+    /// A job's retention was applied.
+    RetentionApplied { job: JobName, kept: u64, forgotten: u64 },
+    /// A job's retention would have dropped more at once than it may without a person's word.
+    RetentionRefused { job: JobName, over: TooMany },
+    /// A snapshot is in the trash.
+    SnapshotForgotten { snapshot: SnapshotId, mark: Mark },
+    /// A snapshot is back from the trash.
+    SnapshotUnforgotten { snapshot: SnapshotId },
+    /// A snapshot is gone from the trash for good.
+    SnapshotPurged { snapshot: SnapshotId },
+    /// A snapshot must not be forgotten.
+    SnapshotPinned { snapshot: SnapshotId, mark: Mark },
+    /// A snapshot may be forgotten again.
+    SnapshotUnpinned { snapshot: SnapshotId },
+    /// A snapshot has other words, and so another id.
+    SnapshotRetagged {
+        old: SnapshotId,
+        new: SnapshotId,
+        tags: Vec<String>,
+    },
     /// Somebody asked for what may not be.
     CommandRefused { command: String, reason: String },
 }
@@ -128,6 +163,18 @@ impl Event {
             Self::AlertAcknowledged { .. } => "alert_acknowledged",
             Self::AlertResolved { .. } => "alert_resolved",
             Self::AlertRearmed { .. } => "alert_rearmed",
+            Self::MaintenanceRequested { .. } => "maintenance_requested",
+            Self::MaintenanceStarted { .. } => "maintenance_started",
+            Self::MaintenanceCancelRequested { .. } => "maintenance_cancel_requested",
+            Self::MaintenanceFinished { .. } => "maintenance_finished",
+            Self::RetentionApplied { .. } => "retention_applied",
+            Self::RetentionRefused { .. } => "retention_refused",
+            Self::SnapshotForgotten { .. } => "snapshot_forgotten",
+            Self::SnapshotUnforgotten { .. } => "snapshot_unforgotten",
+            Self::SnapshotPurged { .. } => "snapshot_purged",
+            Self::SnapshotPinned { .. } => "snapshot_pinned",
+            Self::SnapshotUnpinned { .. } => "snapshot_unpinned",
+            Self::SnapshotRetagged { .. } => "snapshot_retagged",
             Self::CommandRefused { .. } => "command_refused",
         }
     }
@@ -211,7 +258,64 @@ impl Event {
             Self::AlertResolved { key, reason } => format!("alert {key} resolved: {reason}"),
             Self::AlertRearmed { key } => format!("alert {key} may open again"),
             Self::CommandRefused { command, reason } => format!("refused to {command}: {reason}"),
+            _ => self.keeping_summary(),
         }
+    }
+
+    /// The summary of an event about the keeping of repositories.
+    fn keeping_summary(&self) -> String {
+        match self {
+            Self::MaintenanceRequested { maintenance } => format!(
+                "{} queued: {}",
+                maintenance.id,
+                task_words(&maintenance.task, &maintenance.repository)
+            ),
+            Self::MaintenanceStarted { maintenance } => format!("{maintenance} started"),
+            Self::MaintenanceCancelRequested { maintenance, by } => format!("{maintenance} asked to stop by {by}"),
+            Self::MaintenanceFinished { record, .. } => {
+                let what = task_words(&record.task, &record.repository);
+                let said = record
+                    .error
+                    .as_ref()
+                    .map_or_else(|| record.summary.clone(), ToString::to_string);
+                format!("{} {}: {what}: {said}", record.id, record.outcome.word())
+            }
+            Self::RetentionApplied { job, kept, forgotten } => {
+                format!("retention of job {job} keeps {kept}, forgets {forgotten}")
+            }
+            Self::RetentionRefused { job, over } => format!(
+                "retention of job {job} would forget {} of {}, more than {} at once; refused",
+                over.forget, over.of, over.allowed
+            ),
+            Self::SnapshotForgotten { snapshot, mark } => {
+                let why = mark.reason.as_ref().map_or_else(String::new, |why| format!(": {why}"));
+                format!("snapshot {} put in the trash by {}{why}", snapshot.short(), mark.by)
+            }
+            Self::SnapshotUnforgotten { snapshot } => format!("snapshot {} is back from the trash", snapshot.short()),
+            Self::SnapshotPurged { snapshot } => format!("snapshot {} left the trash for good", snapshot.short()),
+            Self::SnapshotPinned { snapshot, mark } => {
+                let why = mark.reason.as_ref().map_or_else(String::new, |why| format!(": {why}"));
+                format!("snapshot {} pinned by {}{why}", snapshot.short(), mark.by)
+            }
+            Self::SnapshotUnpinned { snapshot } => format!("snapshot {} is pinned no more", snapshot.short()),
+            Self::SnapshotRetagged { old, new, tags } => {
+                format!(
+                    "snapshot {} is now {}, tagged {}",
+                    old.short(),
+                    new.short(),
+                    tags.join(" ")
+                )
+            }
+            other => other.word().to_owned(),
+        }
+    }
+}
+
+/// What is done to which repository, in a few words.
+fn task_words(task: &Task, repository: &RepositoryName) -> String {
+    match task.subject() {
+        none if none.is_empty() => format!("{} {repository}", task.word()),
+        subject => format!("{} {subject} in {repository}", task.word()),
     }
 }
 

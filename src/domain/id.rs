@@ -51,6 +51,8 @@ text_id! {
     RunId,
     /// Identifies one recovery; sorts by time.
     RecoveryId,
+    /// Identifies one piece of maintenance; sorts by time.
+    MaintenanceId,
     /// The 64 hexadecimal digits that name a snapshot in its repository.
     SnapshotId,
     /// Identifies the condition an alert is about, for example `rpo-breached/orders`.

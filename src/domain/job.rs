@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::id::{JobName, RepositoryName, SourceName};
 use super::objective::Service;
+use super::retention::RetentionPolicy;
 use super::schedule::Schedule;
 use super::snapshot::EvidenceLevel;
 use super::source::{SecretRef, Source};
@@ -74,6 +75,8 @@ pub struct RepositoryDefinition {
     pub url: String,
     /// Where the password comes from.
     pub password: SecretRef,
+    /// How it is kept in order.
+    pub upkeep: UpkeepPolicy,
     /// How its store is reached, beyond the address.
     #[serde(default)]
     pub access: StoreAccess,
@@ -99,6 +102,39 @@ pub struct BucketKey {
     pub secret: SecretRef,
 }
 
+/// How a repository is kept in order.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UpkeepPolicy {
+    /// How long a forgotten snapshot can be brought back.
+    pub trash: Millis,
+    /// How long data that nothing needs is left in place, for backups of other machines that may be using it.
+    pub grace: Millis,
+    /// When what nothing needs is removed; only by hand when absent.
+    pub prune: Option<Schedule>,
+    /// When the repository is looked through; only by hand when absent.
+    pub check: Option<CheckPolicy>,
+}
+
+impl Default for UpkeepPolicy {
+    fn default() -> Self {
+        Self {
+            trash: Millis::from_secs(7 * 86_400),
+            grace: Millis::from_secs(86_400),
+            prune: None,
+            check: None,
+        }
+    }
+}
+
+/// When a repository is looked through, and how much of its data is read.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CheckPolicy {
+    /// When.
+    pub schedule: Schedule,
+    /// How much is read: `5%`, `1/7` or `all`; only the structure when absent.
+    pub read_data_subset: Option<String>,
+}
+
 /// What is done: a source, a repository, a schedule and the rules of trying.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Job {
@@ -122,6 +158,8 @@ pub struct Job {
     pub hooks: Hooks,
     /// Free words on its snapshots.
     pub tags: Vec<String>,
+    /// What is kept of its snapshots; everything when absent.
+    pub retention: Option<RetentionPolicy>,
 }
 
 /// What happens to runs that were due while no agent was running.

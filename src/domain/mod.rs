@@ -15,6 +15,8 @@ pub mod event;
 pub mod gauge;
 pub mod id;
 pub mod job;
+pub mod keep;
+pub mod maintenance;
 pub mod objective;
 pub mod observe;
 pub mod react;
@@ -27,6 +29,7 @@ pub mod snapshot;
 pub mod source;
 pub mod state;
 pub mod units;
+pub mod upkeep;
 pub mod view;
 pub mod wal;
 

@@ -62,20 +62,28 @@ pub fn observation(context: &Context<'_>, observation: Observation) -> Vec<Event
             repository,
             appeared,
             vanished,
+            changes,
         } => {
             let reached = state
                 .repositories
                 .get(&repository)
                 .is_some_and(|facts| facts.failure.is_none());
             let news = (!reached).then_some(Event::RepositoryReached { repository });
+            let changed = super::keep::found(context, changes);
             let appeared = appeared
                 .into_iter()
                 .map(|snapshot| Event::SnapshotRecorded { snapshot });
             let vanished = vanished
                 .into_iter()
                 .map(|snapshot| Event::SnapshotVanished { snapshot });
-            news.into_iter().chain(appeared).chain(vanished).collect()
+            news.into_iter()
+                .chain(appeared)
+                .chain(vanished)
+                .chain(changed)
+                .collect()
         }
+        Observation::MaintenanceStarting { maintenance } => super::keep::started(state, &maintenance),
+        Observation::MaintenanceEnded { maintenance, result } => super::keep::ended(context, &maintenance, *result),
         Observation::RepositoryUnreachable { repository, failure } => {
             let known = state
                 .repositories
@@ -164,12 +172,10 @@ pub fn ended_recovery(recovery: &Recovery, outcome: Outcome, error: Option<Failu
 /// for again once; when that too was interrupted, its schedule decides, so that a backup that kills the agent does not
 /// do so for ever.
 fn interrupted(context: &Context<'_>) -> Vec<Event> {
-    let why = || {
-        Some(Failure {
-            message: "the agent ended while this was running".to_owned(),
-            hint: Some("nothing was lost in the repository; look at the agent's log for why it ended".to_owned()),
-            retryable: true,
-        })
+    let why = Failure {
+        message: "the agent ended while this was running".to_owned(),
+        hint: Some("nothing was lost in the repository; look at the agent's log for why it ended".to_owned()),
+        retryable: true,
     };
     let mut events = Vec::new();
     let running = context
@@ -179,7 +185,7 @@ fn interrupted(context: &Context<'_>) -> Vec<Event> {
         .filter(|run| matches!(run.state, RunState::Running));
     for (run, unique) in running.zip(context.unique..) {
         events.push(Event::RunFinished {
-            record: ended(run, Outcome::Interrupted, why(), context.now),
+            record: ended(run, Outcome::Interrupted, Some(why.clone()), context.now),
         });
         let again = context
             .state
@@ -201,8 +207,9 @@ fn interrupted(context: &Context<'_>) -> Vec<Event> {
         .values()
         .filter(|live| live.state == RecoveryState::Running)
     {
-        let record = ended_recovery(recovery, Outcome::Interrupted, why(), context.now);
+        let record = ended_recovery(recovery, Outcome::Interrupted, Some(why.clone()), context.now);
         events.push(Event::RecoveryFinished { record });
     }
+    events.extend(super::keep::interrupted(context, &why));
     events
 }

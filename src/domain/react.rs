@@ -3,9 +3,10 @@
 
 use super::decide::{Context, live_run, verification_of, verify};
 use super::event::Event;
-use super::id::{RecoveryId, RunId, time_ordered_id};
+use super::id::{MaintenanceId, RecoveryId, RunId, time_ordered_id};
 use super::job::{Definitions, Job, MissedPolicy};
-use super::recovery::RecoveryState;
+use super::keep;
+use super::recovery::{Recovery, RecoveryState};
 use super::rules;
 use super::run::{Run, RunState, Trigger};
 use super::snapshot::EvidenceLevel;
@@ -30,6 +31,10 @@ pub enum Effect {
     ExecuteRecovery(RecoveryId),
     /// Stop a recovery that is working.
     StopRecovery(RecoveryId),
+    /// Begin maintenance.
+    ExecuteMaintenance(MaintenanceId),
+    /// Stop maintenance that is working.
+    StopMaintenance(MaintenanceId),
 }
 
 /// The work that has to be done now, in the order it should begin. Asked again, it says the same until the state changes.
@@ -51,7 +56,7 @@ pub fn effects(state: &State, definitions: &Definitions, now: Timestamp) -> Vec<
                 false
             }
         };
-        if ready && places > 0 {
+        if ready && places > 0 && !keep::holds_back(state, definitions, &run.job) {
             places -= 1;
             effects.push(Effect::ExecuteRun(run.id.clone()));
         }
@@ -69,14 +74,20 @@ pub fn effects(state: &State, definitions: &Definitions, now: Timestamp) -> Vec<
             RecoveryState::Running if recovery.cancel_requested.is_some() => {
                 effects.push(Effect::StopRecovery(recovery.id.clone()));
             }
-            RecoveryState::Queued if places > 0 => {
+            RecoveryState::Queued if places > 0 && !waits_for_prune(state, recovery) => {
                 places -= 1;
                 effects.push(Effect::ExecuteRecovery(recovery.id.clone()));
             }
             _ => {}
         }
     }
+    effects.extend(keep::effects(state, definitions));
     effects
+}
+
+fn waits_for_prune(state: &State, recovery: &Recovery) -> bool {
+    let request = &recovery.request;
+    keep::holds_back_recovery(state, &request.repository, request.target.is_verification()).0
 }
 
 /// What time and the state bring about by themselves: jobs that come and go, due runs, verifications that follow backups,
@@ -88,6 +99,9 @@ pub fn settle(context: &Context<'_>) -> Vec<Event> {
     }
     if events.is_empty() {
         events = due_verifications(context);
+    }
+    if events.is_empty() {
+        events = keep::due_maintenance(context);
     }
     if events.is_empty() {
         events = rules::alert_events(context.state, context.definitions, context.now);
@@ -193,6 +207,7 @@ fn retry_verification_at(attempts: u32, last: Timestamp) -> Option<Timestamp> {
 /// When to look again although nothing happens until then.
 pub fn wake_at(state: &State, definitions: &Definitions, now: Timestamp) -> Option<Timestamp> {
     let mut moments: Vec<Timestamp> = rules::next_change(state, definitions, now).into_iter().collect();
+    moments.extend(keep::wake_at(definitions, now));
     for job in definitions.jobs.values() {
         let facts = state.jobs.get(&job.name).filter(|facts| facts.enabled);
         if let (Some(schedule), Some(_)) = (&job.schedule, facts) {

@@ -20,14 +20,14 @@ use super::units::{Millis, Timestamp};
 pub const NO_SUCCESS_AFTER: Millis = Millis::from_secs(24 * 3600);
 
 /// A condition that holds, or that held and has not cleared far enough to be over.
-struct Condition {
-    kind: AlertKind,
-    subject: AlertSubject,
-    name: String,
-    message: String,
-    next_step: String,
+pub(super) struct Condition {
+    pub(super) kind: AlertKind,
+    pub(super) subject: AlertSubject,
+    pub(super) name: String,
+    pub(super) message: String,
+    pub(super) next_step: String,
     /// False while the condition is between its closing and its opening threshold: keeps an alert, opens none.
-    opens: bool,
+    pub(super) opens: bool,
 }
 
 /// The alerts to open and to resolve so that what is open is what holds.
@@ -107,6 +107,7 @@ fn conditions(state: &State, definitions: &Definitions, now: Timestamp) -> BTree
             });
         }
     }
+    all.extend(super::keep::conditions(state, definitions));
     all.into_iter()
         .map(|condition| (condition.kind.key(&condition.name), condition))
         .collect()

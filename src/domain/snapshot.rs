@@ -128,12 +128,54 @@ pub struct SnapshotRecord {
     pub evidence: Evidence,
     /// When it was found to be gone from the repository.
     pub vanished_at: Option<Timestamp>,
+    /// Who pinned it, so that nothing forgets it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pinned: Option<Mark>,
+    /// Who forgot it; it is in the trash then, and can be brought back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub forgotten: Option<Mark>,
+    /// The id it has now, after its words were changed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replaced_by: Option<SnapshotId>,
+    /// What the retention of its job says of it; worked out when it is shown, in no event.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expiry: Option<Expiry>,
+}
+
+/// Who marked a snapshot, when and why.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Mark {
+    /// Who.
+    pub by: String,
+    /// When.
+    pub at: Timestamp,
+    /// Why.
+    pub reason: Option<String>,
+    /// When the mark may end: the trash keeps it at least until then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<Timestamp>,
+}
+
+/// What the retention of a job says of one snapshot.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Expiry {
+    /// Whether it goes the next time retention is applied.
+    pub due: bool,
+    /// When it is to go, when that can be said.
+    pub at: Option<Timestamp>,
+    /// The rules that keep it, in a line.
+    pub why: String,
 }
 
 impl SnapshotRecord {
     /// Whether an instant may be promised on the strength of this snapshot: complete, in the store, and not known to be damaged.
     pub fn is_restorable(&self) -> bool {
-        !self.partial && self.vanished_at.is_none() && self.evidence.failure.is_none()
+        !self.partial && self.is_there() && self.evidence.failure.is_none()
+    }
+
+    /// Whether it is listed in its repository: not gone, not in the trash, not replaced.
+    pub fn is_there(&self) -> bool {
+        self.vanished_at.is_none() && self.forgotten.is_none() && self.replaced_by.is_none()
     }
 }
 
@@ -155,7 +197,11 @@ impl SnapshotRecord {
             &known.evidence
         };
         Self {
+            // Whoever saw it just now saw it in the repository, and not in the trash.
             vanished_at: None,
+            forgotten: None,
+            replaced_by: None,
+            pinned: self.pinned.clone().or_else(|| known.pinned.clone()),
             evidence: evidence.clone(),
             ..richer.clone()
         }

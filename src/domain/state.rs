@@ -5,11 +5,14 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use serde::{Deserialize, Serialize};
 
 use super::alert::Alert;
-use super::id::{AlertKey, JobName, RecoveryId, RepositoryName, RunId, SnapshotId, SourceName};
+use super::id::{AlertKey, JobName, MaintenanceId, RecoveryId, RepositoryName, RunId, SnapshotId, SourceName};
+use super::maintenance::Maintenance;
 use super::recovery::Recovery;
+use super::retention::TooMany;
 use super::run::{Failure, Outcome, Run};
 use super::snapshot::SnapshotRecord;
 use super::units::{Bytes, Millis, Timestamp};
+use super::upkeep::UpkeepFacts;
 
 /// How many of its newest restore points are kept in memory for each source.
 pub const RESTORE_POINTS_KEPT: usize = 8;
@@ -41,6 +44,12 @@ pub struct State {
     pub sources: BTreeMap<SourceName, SourceFacts>,
     /// Facts about repositories.
     pub repositories: BTreeMap<RepositoryName, RepositoryFacts>,
+    /// Maintenance that has not ended.
+    pub maintenance: BTreeMap<MaintenanceId, Maintenance>,
+    /// How each repository is kept in order.
+    pub upkeep: BTreeMap<RepositoryName, UpkeepFacts>,
+    /// Pinned snapshots.
+    pub pinned: BTreeSet<SnapshotId>,
 }
 
 /// Facts about an agent.
@@ -83,6 +92,23 @@ pub struct JobFacts {
     pub last_error: Option<Failure>,
     /// The due time of a run that was missed and not made up for since.
     pub missed: Option<Timestamp>,
+    /// Whether a run succeeded since retention was last looked at.
+    pub retention_due: bool,
+    /// What retention last came to.
+    pub retention: Option<RetentionFacts>,
+}
+
+/// What a job's retention last came to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RetentionFacts {
+    /// When.
+    pub at: Timestamp,
+    /// How many stayed.
+    pub kept: u64,
+    /// How many went to the trash.
+    pub forgotten: u64,
+    /// Why nothing was done: more would have gone at once than may.
+    pub refused: Option<TooMany>,
 }
 
 impl JobFacts {
@@ -101,6 +127,8 @@ impl JobFacts {
             failures_in_a_row: 0,
             last_error: None,
             missed: None,
+            retention_due: false,
+            retention: None,
         }
     }
 

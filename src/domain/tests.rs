@@ -52,6 +52,7 @@ fn definitions(schedule: &str) -> Definitions {
         verify: VerifyPolicy::default(),
         hooks: super::job::Hooks::default(),
         tags: Vec::new(),
+        retention: None,
     };
     let objective = Objective {
         rpo: Millis::from_secs(3600),
@@ -208,6 +209,10 @@ impl World {
             database: None,
             evidence: written_evidence(self.now),
             vanished_at: None,
+            pinned: None,
+            forgotten: None,
+            replaced_by: None,
+            expiry: None,
         }
     }
 

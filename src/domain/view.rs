@@ -5,12 +5,16 @@ use serde::{Deserialize, Serialize};
 use super::alert::Alert;
 use super::command::{Actor, Command};
 use super::event::EventRecord;
-use super::id::{JobName, RecoveryId, RepositoryName, RunId, ServiceName, SourceName};
+use super::id::{JobName, MaintenanceId, RecoveryId, RepositoryName, RunId, ServiceName, SourceName};
+use super::maintenance::Maintenance;
 use super::objective::{RpoGauge, RtoGauge};
 use super::recovery::Recovery;
+use super::retention::{Decision, TooMany};
 use super::run::{Failure, Outcome, Run};
 use super::snapshot::EvidenceLevel;
+use super::state::RetentionFacts;
 use super::units::{Bytes, Millis, Timestamp};
+use super::upkeep::UpkeepRun;
 
 /// Everything that is live, as one picture: what the Overview shows and `lifeboat status --json` prints.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -37,6 +41,9 @@ pub struct Overview {
     pub runs: Vec<RunView>,
     /// Recoveries that have not ended.
     pub recoveries: Vec<RecoveryView>,
+    /// Maintenance that has not ended.
+    #[serde(default)]
+    pub maintenance: Vec<MaintenanceView>,
     /// Repositories, by name.
     pub repositories: Vec<RepositoryView>,
     /// Why the configuration on disk could not be loaded; the engine goes on with the one before.
@@ -116,6 +123,12 @@ pub struct JobView {
     pub last_error: Option<Failure>,
     /// How far each new snapshot is proved.
     pub verify: EvidenceLevel,
+    /// What is kept of its snapshots, in words; everything when absent.
+    #[serde(default)]
+    pub retention: Option<String>,
+    /// What retention last came to.
+    #[serde(default)]
+    pub retained: Option<RetentionFacts>,
 }
 
 /// A live run and its progress.
@@ -138,6 +151,50 @@ pub struct RecoveryView {
     pub progress: Option<ProgressView>,
     /// The objective it is measured against, with the service's name.
     pub objective: Option<(ServiceName, Millis)>,
+}
+
+/// Live maintenance and its progress.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct MaintenanceView {
+    /// The maintenance.
+    #[serde(flatten)]
+    pub maintenance: Maintenance,
+    /// How far it is.
+    pub progress: Option<ProgressView>,
+}
+
+/// What the retention of a job keeps, and what would go now.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RetentionPlan {
+    /// The job.
+    pub job: JobName,
+    /// Its policy in words; absent when it has none, and then everything stays.
+    pub policy: Option<String>,
+    /// Every snapshot, newest first, with the rules that keep it.
+    pub decisions: Vec<Decision>,
+    /// More would go at once than may without a person's word.
+    pub over: Option<TooMany>,
+}
+
+/// How a repository is kept in order.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UpkeepView {
+    /// How long a forgotten snapshot can be brought back.
+    pub trash: Millis,
+    /// When it is pruned, in words.
+    pub prune_schedule: Option<String>,
+    /// When it is pruned next.
+    pub prune_next: Option<Timestamp>,
+    /// When it is looked through, in words.
+    pub check_schedule: Option<String>,
+    /// When it is looked through next.
+    pub check_next: Option<Timestamp>,
+    /// The last prune.
+    pub prune: Option<UpkeepRun>,
+    /// The last check.
+    pub check: Option<UpkeepRun>,
+    /// What the last check found wrong.
+    pub damage: Option<String>,
 }
 
 /// How far a piece of work is; sampled, never an event.
@@ -188,6 +245,9 @@ pub struct RepositoryView {
     pub snapshots: u64,
     /// What is used on its file system, in percent, when that can be said.
     pub used_percent: Option<u8>,
+    /// How it is kept in order.
+    #[serde(default)]
+    pub upkeep: Option<UpkeepView>,
 }
 
 /// One line of the live stream (`GET /v1/stream`, newline-delimited JSON).
@@ -231,6 +291,8 @@ pub struct Query {
     pub id: Option<String>,
     /// Contains this text, anywhere people can see it.
     pub text: Option<String>,
+    /// Snapshots: only those in the trash.
+    pub trash: Option<bool>,
     /// Where the page begins.
     pub cursor: Option<String>,
     /// How many rows, 1 to 1000; 100 when absent.
@@ -256,6 +318,9 @@ pub struct Receipt {
     pub run: Option<RunId>,
     /// The recovery it began.
     pub recovery: Option<RecoveryId>,
+    /// The maintenance it began.
+    #[serde(default)]
+    pub maintenance: Vec<MaintenanceId>,
 }
 
 /// One entry of a directory inside a snapshot.

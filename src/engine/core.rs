@@ -5,6 +5,8 @@
 //! with the error, an observation waits and is tried again.
 
 mod begin;
+mod ends;
+mod keep;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -15,6 +17,7 @@ use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use self::ends::{is_cut_off, receipt};
 use super::EngineError;
 use super::hands::{Hands, Listing, Practice};
 use super::overview::{Beside, draw};
@@ -23,11 +26,11 @@ use crate::domain::apply::apply;
 use crate::domain::command::{Actor, Command, Observation};
 use crate::domain::decide::{self, Context, LookedUp};
 use crate::domain::event::{Event, EventRecord};
-use crate::domain::id::{RecoveryId, RepositoryName, RunId};
+use crate::domain::id::{MaintenanceId, RecoveryId, RepositoryName, RunId};
 use crate::domain::job::Definitions;
 use crate::domain::observe;
 use crate::domain::react;
-use crate::domain::run::{Failure, Outcome};
+use crate::domain::run::Failure;
 use crate::domain::state::State;
 use crate::domain::units::Timestamp;
 use crate::domain::view::{Overview, Receipt};
@@ -58,6 +61,8 @@ pub(super) enum Input {
     Observed(Observation),
     Listed {
         repository: RepositoryName,
+        /// How often the repository had been touched when the listing began.
+        touched: u64,
         result: Result<(Listing, Observation), Failure>,
     },
     Definitions(Result<Box<Definitions>, String>),
@@ -98,6 +103,9 @@ pub(super) struct Core {
     unique: u32,
     runs: BTreeMap<RunId, Live>,
     recoveries: BTreeMap<RecoveryId, Live>,
+    maintenance: BTreeMap<MaintenanceId, Live>,
+    /// How often maintenance began or ended, by repository: a listing that saw only half of it is known by this.
+    touched: BTreeMap<RepositoryName, u64>,
     waiting: VecDeque<Observation>,
     next_listing: BTreeMap<RepositoryName, Timestamp>,
     tasks: TaskTracker,
@@ -114,6 +122,8 @@ impl Core {
             unique,
             runs: BTreeMap::new(),
             recoveries: BTreeMap::new(),
+            maintenance: BTreeMap::new(),
+            touched: BTreeMap::new(),
             waiting: VecDeque::new(),
             next_listing: BTreeMap::new(),
             tasks: TaskTracker::new(),
@@ -133,7 +143,7 @@ impl Core {
         loop {
             let wake = self.next_wake();
             let watched = self.parts.clients.load(Ordering::Relaxed) > 0;
-            let busy = !self.runs.is_empty() || !self.recoveries.is_empty();
+            let busy = !(self.runs.is_empty() && self.recoveries.is_empty() && self.maintenance.is_empty());
             if !(watched && busy) {
                 progress = None;
             } else if progress.is_none() {
@@ -192,8 +202,19 @@ impl Core {
                 let answer = self.command(&actor, &command, *looked_up).await;
                 let _ = reply.send(answer);
             }
-            Input::Observed(observation) => self.waiting.push_back(observation),
-            Input::Listed { repository, result } => self.listed(repository, result),
+            Input::Observed(observation) => {
+                if let Observation::MaintenanceEnded { maintenance, .. } = &observation
+                    && let Some(live) = self.state.maintenance.get(maintenance)
+                {
+                    self.touch(&live.repository.clone());
+                }
+                self.waiting.push_back(observation);
+            }
+            Input::Listed {
+                repository,
+                touched,
+                result,
+            } => self.listed(repository, touched, result),
             Input::Definitions(Ok(definitions)) => {
                 self.parts.definitions.send_replace(Arc::new(*definitions));
                 self.beside.trouble = None;
@@ -224,7 +245,13 @@ impl Core {
         }
     }
 
-    async fn command(&mut self, actor: &Actor, command: &Command, looked_up: LookedUp) -> Result<Receipt, EngineError> {
+    async fn command(
+        &mut self,
+        actor: &Actor,
+        command: &Command,
+        mut looked_up: LookedUp,
+    ) -> Result<Receipt, EngineError> {
+        self.look_up(command, &mut looked_up).await?;
         let (definitions, unique) = (self.definitions(), self.next_ids());
         let context = self.context(&definitions, unique);
         match decide::command(&context, actor, command, looked_up) {
@@ -254,9 +281,7 @@ impl Core {
         if events.is_empty() {
             return Ok(());
         }
-        let snapshots_changed = events
-            .iter()
-            .any(|event| matches!(event, Event::SnapshotRecorded { .. } | Event::SnapshotVanished { .. }));
+        let snapshots_changed = events.iter().any(|event| event.word().starts_with("snapshot_"));
         let records = match self.parts.journal.append(actor, self.parts.clock.now(), events).await {
             Ok(records) => records,
             Err(error) => {
@@ -289,6 +314,10 @@ impl Core {
     async fn turn(&mut self) {
         let agent = self.parts.agent.clone();
         while let Some(observation) = self.waiting.pop_front() {
+            let Ok(observation) = self.completed(observation.clone()).await else {
+                self.waiting.push_front(observation);
+                break;
+            };
             let (definitions, unique) = (self.definitions(), self.next_ids());
             let events = observe::observation(&self.context(&definitions, unique), observation.clone());
             if self.commit(&agent, events).await.is_err() {
@@ -297,6 +326,8 @@ impl Core {
             }
         }
         if self.waiting.is_empty() && !self.stopping {
+            // Before the rules look, so that they see what it came to.
+            self.apply_retention(&agent).await;
             self.settle(&agent).await;
             self.begin_work(&agent).await;
             self.begin_listings();
@@ -319,6 +350,7 @@ impl Core {
         self.runs.retain(|run, _| self.state.runs.contains_key(run));
         self.recoveries
             .retain(|recovery, _| self.state.recoveries.contains_key(recovery));
+        self.maintenance.retain(|id, _| self.state.maintenance.contains_key(id));
         let sample = |live: &Live| live.progress.get().map(|sampler| sampler());
         self.beside.runs = self
             .runs
@@ -330,6 +362,11 @@ impl Core {
             .iter()
             .filter_map(|(id, live)| Some((id.clone(), sample(live)?)))
             .collect();
+        self.beside.maintenance = self
+            .maintenance
+            .iter()
+            .filter_map(|(id, live)| Some((id.clone(), sample(live)?)))
+            .collect();
         self.beside.practice = self.parts.practice.as_ref().map(|practice| practice.words());
         let picture = draw(&self.state, &self.definitions(), &self.beside, self.parts.clock.now());
         self.parts.overview.send_replace(picture);
@@ -338,7 +375,8 @@ impl Core {
     /// Ends in good order: work is stopped, what it was is recorded as interrupted, the journal is closed.
     async fn stop(&mut self, reason: String) {
         self.stopping = true;
-        for live in self.runs.values().chain(self.recoveries.values()) {
+        let work = self.runs.values().chain(self.recoveries.values());
+        for live in work.chain(self.maintenance.values()) {
             live.cancel.cancel();
         }
         self.tasks.close();
@@ -360,25 +398,4 @@ impl Core {
         self.turn().await;
         self.parts.journal.clone().close().await;
     }
-}
-
-fn is_cut_off(observation: &Observation) -> bool {
-    match observation {
-        Observation::RunEnded { result, .. } => result.outcome == Outcome::Cancelled,
-        Observation::RecoveryEnded { record, .. } => record.outcome == Outcome::Cancelled,
-        _ => false,
-    }
-}
-
-/// What a command led to, by its events.
-fn receipt(events: &[Event]) -> Receipt {
-    let mut receipt = Receipt::default();
-    for event in events {
-        match event {
-            Event::RunQueued { run, .. } => receipt.run = Some(run.clone()),
-            Event::RecoveryRequested { recovery } => receipt.recovery = Some(recovery.id.clone()),
-            _ => {}
-        }
-    }
-    receipt
 }

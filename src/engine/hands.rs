@@ -12,6 +12,7 @@ use crate::domain::Bytes;
 use crate::domain::command::{Observation, RunResult};
 use crate::domain::id::SnapshotId;
 use crate::domain::job::{Definitions, Job, RepositoryDefinition};
+use crate::domain::maintenance::{Maintenance, MaintenanceResult, SnapshotChange};
 use crate::domain::recovery::{Recovery, RecoveryPlan, RecoveryRecord, RecoveryRequest};
 use crate::domain::run::{Failure, Run};
 use crate::domain::snapshot::SnapshotRecord;
@@ -48,8 +49,21 @@ pub struct Listing {
     pub held: BTreeSet<SnapshotId>,
     /// Those of them that were not known.
     pub appeared: Vec<SnapshotRecord>,
+    /// What else became of those that are known: forgotten, purged, pinned or unpinned beside the agent.
+    pub changes: Vec<SnapshotChange>,
     /// What is used of the file system it is on, in percent.
     pub used_percent: Option<u8>,
+}
+
+/// What the journal knows of a repository's snapshots.
+#[derive(Debug, Clone, Default)]
+pub struct Known {
+    /// Listed.
+    pub listed: BTreeSet<SnapshotId>,
+    /// In the trash.
+    pub trashed: BTreeSet<SnapshotId>,
+    /// Pinned.
+    pub pinned: BTreeSet<SnapshotId>,
 }
 
 /// What the engine acts with.
@@ -70,11 +84,10 @@ pub trait Hands: Send + Sync + 'static {
     fn recover(&self, work: Work, recovery: Recovery, snapshot: SnapshotRecord) -> Doing<'_, RecoveryRecord>;
 
     /// Lists what a repository holds, and looks at what is not among the known.
-    fn list(
-        &self,
-        repository: RepositoryDefinition,
-        known: BTreeSet<SnapshotId>,
-    ) -> Doing<'_, Result<Listing, Failure>>;
+    fn list(&self, repository: RepositoryDefinition, known: Known) -> Doing<'_, Result<Listing, Failure>>;
+
+    /// Does maintenance on a repository.
+    fn maintain(&self, work: Work, maintenance: Maintenance) -> Doing<'_, MaintenanceResult>;
 
     /// Lists one directory of a snapshot.
     fn tree(

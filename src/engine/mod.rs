@@ -15,6 +15,7 @@ mod core;
 pub mod error;
 mod failure;
 pub mod hands;
+mod keep;
 mod listing;
 mod log;
 mod overview;
@@ -204,11 +205,12 @@ impl Engine {
                 Ok(LookedUp {
                     snapshot: Some(snapshot),
                     plan: Some(plan),
+                    ..LookedUp::default()
                 })
             }
             Command::VerifySnapshot { snapshot, .. } => Ok(LookedUp {
                 snapshot: Some(self.snapshot(snapshot.as_str()).await?),
-                plan: None,
+                ..LookedUp::default()
             }),
             _ => Ok(LookedUp::default()),
         }
@@ -248,9 +250,10 @@ impl Engine {
         self.journal.runs(&query).await.map_err(|error| failed(&error))
     }
 
-    /// A page of snapshots.
+    /// A page of snapshots, each with what retention says of it.
     pub async fn snapshots(&self, query: Query) -> Answer<Page<SnapshotRecord>> {
-        self.journal.snapshots(&query).await.map_err(|error| failed(&error))
+        let page = self.journal.snapshots(&query).await.map_err(|error| failed(&error))?;
+        self.with_expiry(page).await
     }
 
     /// A page of recoveries that have ended.

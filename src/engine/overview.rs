@@ -4,14 +4,18 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::domain::gauge;
-use crate::domain::id::{RecoveryId, RepositoryName, RunId};
-use crate::domain::job::{Definitions, Job};
+use crate::domain::id::{MaintenanceId, RecoveryId, RepositoryName, RunId};
+use crate::domain::job::{Definitions, Job, RepositoryDefinition};
 use crate::domain::objective::Service;
+use crate::domain::retention::RetentionPolicy;
+use crate::domain::schedule::Schedule;
 use crate::domain::source::{Source, SourceKind};
 use crate::domain::state::{JobFacts, State};
 use crate::domain::units::Timestamp;
+use crate::domain::upkeep::UpkeepFacts;
 use crate::domain::view::{
-    AgentView, JobView, Overview, ProgressView, RecoveryView, RepositoryView, RunView, ServiceView,
+    AgentView, JobView, MaintenanceView, Overview, ProgressView, RecoveryView, RepositoryView, RunView, ServiceView,
+    UpkeepView,
 };
 use crate::domain::{decide, id};
 
@@ -32,6 +36,8 @@ pub struct Beside {
     pub runs: BTreeMap<RunId, ProgressView>,
     /// Progress of recoveries.
     pub recoveries: BTreeMap<RecoveryId, ProgressView>,
+    /// Progress of maintenance.
+    pub maintenance: BTreeMap<MaintenanceId, ProgressView>,
 }
 
 impl Beside {
@@ -45,6 +51,7 @@ impl Beside {
             used_percent: BTreeMap::new(),
             runs: BTreeMap::new(),
             recoveries: BTreeMap::new(),
+            maintenance: BTreeMap::new(),
         }
     }
 }
@@ -74,6 +81,10 @@ pub fn draw(state: &State, definitions: &Definitions, beside: &Beside, now: Time
             .as_ref()
             .and_then(|source| gauge::objective_of(definitions, source)),
     });
+    let maintenance = state.maintenance.values().map(|maintenance| MaintenanceView {
+        maintenance: maintenance.clone(),
+        progress: beside.maintenance.get(&maintenance.id).cloned(),
+    });
     let agent = AgentView {
         started_at: state
             .agent
@@ -97,7 +108,8 @@ pub fn draw(state: &State, definitions: &Definitions, beside: &Beside, now: Time
             .collect(),
         runs: runs.collect(),
         recoveries: recoveries.collect(),
-        repositories: repository_views(state, definitions, beside),
+        maintenance: maintenance.collect(),
+        repositories: repository_views(state, definitions, beside, now),
         config_error: beside.trouble.clone(),
         practice: beside.practice.clone(),
     })
@@ -126,7 +138,7 @@ fn job_view(state: &State, definitions: &Definitions, job: &Job, now: Timestamp)
         subject: source.map_or_else(String::new, subject),
         repository: job.repository.clone(),
         schedule: job.schedule.as_ref().map(|schedule| schedule.expression().to_owned()),
-        schedule_words: job.schedule.as_ref().map(crate::domain::schedule::Schedule::in_words),
+        schedule_words: job.schedule.as_ref().map(Schedule::in_words),
         enabled: facts.enabled,
         disabled_reason: facts.disabled_reason,
         next_due: job
@@ -143,6 +155,8 @@ fn job_view(state: &State, definitions: &Definitions, job: &Job, now: Timestamp)
         failures_in_a_row: facts.failures_in_a_row,
         last_error: facts.last_error,
         verify: job.verify.level,
+        retention: job.retention.as_ref().map(RetentionPolicy::words),
+        retained: facts.retention,
     }
 }
 
@@ -158,8 +172,23 @@ fn subject(source: &Source) -> String {
     }
 }
 
-fn repository_views(state: &State, definitions: &Definitions, beside: &Beside) -> Vec<RepositoryView> {
-    let view = |repository: &crate::domain::job::RepositoryDefinition| {
+fn upkeep_view(repository: &RepositoryDefinition, facts: Option<&UpkeepFacts>, now: Timestamp) -> UpkeepView {
+    let policy = &repository.upkeep;
+    let check = policy.check.as_ref().map(|check| &check.schedule);
+    UpkeepView {
+        trash: policy.trash,
+        prune_schedule: policy.prune.as_ref().map(Schedule::in_words),
+        prune_next: policy.prune.as_ref().and_then(|schedule| schedule.next_after(now)),
+        check_schedule: check.map(Schedule::in_words),
+        check_next: check.and_then(|schedule| schedule.next_after(now)),
+        prune: facts.and_then(|facts| facts.prune.clone()),
+        check: facts.and_then(|facts| facts.check.clone()),
+        damage: facts.and_then(|facts| facts.damage.clone()),
+    }
+}
+
+fn repository_views(state: &State, definitions: &Definitions, beside: &Beside, now: Timestamp) -> Vec<RepositoryView> {
+    let view = |repository: &RepositoryDefinition| {
         let name: &id::RepositoryName = &repository.name;
         let facts = state.repositories.get(name);
         RepositoryView {
@@ -169,6 +198,7 @@ fn repository_views(state: &State, definitions: &Definitions, beside: &Beside) -
             failure: facts.and_then(|facts| facts.failure.clone()),
             snapshots: beside.snapshots.get(name).copied().unwrap_or(0),
             used_percent: beside.used_percent.get(name).copied(),
+            upkeep: Some(upkeep_view(repository, state.upkeep.get(name), now)),
         }
     };
     definitions.repositories.values().map(view).collect()

@@ -1,16 +1,17 @@
 //! The core with hands that do what the tests say, a real journal and a clock turned by hand.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Mutex;
 use std::time::Duration;
 
 use tempfile::TempDir;
 
-use super::hands::{Doing, Listing, Work};
+use super::hands::{Doing, Known, Listing, Work};
 use super::*;
 use crate::domain::command::{RefusalKind, RunResult, written_evidence};
 use crate::domain::id::SnapshotId;
-use crate::domain::job::{Hooks, Job, Limits, MissedPolicy, RetryPolicy, VerifyPolicy};
+use crate::domain::job::{Hooks, Job, Limits, MissedPolicy, RetryPolicy, UpkeepPolicy, VerifyPolicy};
+use crate::domain::maintenance::{Maintenance, MaintenanceResult};
 use crate::domain::observe::ended_recovery;
 use crate::domain::recovery::{Recovery, RecoveryTarget};
 use crate::domain::run::{Failure, Outcome, Run, RunStats};
@@ -19,11 +20,16 @@ use crate::domain::snapshot::EvidenceLevel;
 use crate::domain::source::{FilesSource, SecretRef, Source, SourceKind};
 use crate::domain::state::SourceFacts;
 
+mod keeping;
+
 /// Hands that succeed, unless the job's name says otherwise.
 struct Puppet {
     clock: Clock,
     digest: Mutex<String>,
     held: Mutex<Result<Vec<SnapshotRecord>, Failure>>,
+    /// What maintenance was done, and whether it is to fail or to hang until it is stopped.
+    kept: Mutex<Vec<Maintenance>>,
+    keeping: Mutex<keeping::Mood>,
 }
 
 impl Puppet {
@@ -50,6 +56,10 @@ impl Puppet {
             database: None,
             evidence: written_evidence(self.clock.now()),
             vanished_at: None,
+            pinned: None,
+            forgotten: None,
+            replaced_by: None,
+            expiry: None,
         }
     }
 }
@@ -115,18 +125,23 @@ impl Hands for Puppet {
         Box::pin(async move { record })
     }
 
-    fn list(&self, _: RepositoryDefinition, known: BTreeSet<SnapshotId>) -> Doing<'_, Result<Listing, Failure>> {
+    fn list(&self, _: RepositoryDefinition, known: Known) -> Doing<'_, Result<Listing, Failure>> {
         let held = self.held.lock().unwrap().clone();
         Box::pin(async move {
             held.map(|snapshots| Listing {
                 held: snapshots.iter().map(|snapshot| snapshot.id.clone()).collect(),
                 appeared: snapshots
                     .into_iter()
-                    .filter(|snapshot| !known.contains(&snapshot.id))
+                    .filter(|snapshot| !known.listed.contains(&snapshot.id))
                     .collect(),
+                changes: Vec::new(),
                 used_percent: Some(7),
             })
         })
+    }
+
+    fn maintain(&self, work: Work, maintenance: Maintenance) -> Doing<'_, MaintenanceResult> {
+        Box::pin(keeping::maintain(self, work, maintenance))
     }
 
     fn tree(&self, _: RepositoryDefinition, _: String, _: String) -> Doing<'_, Result<Vec<TreeEntryView>, Failure>> {
@@ -155,6 +170,8 @@ impl Bench {
             clock: clock.clone(),
             digest: Mutex::new("one".into()),
             held: Mutex::new(Ok(Vec::new())),
+            kept: Mutex::default(),
+            keeping: Mutex::default(),
         };
         Self {
             dir: TempDir::new().unwrap(),
@@ -193,11 +210,13 @@ fn definitions() -> Definitions {
         verify: VerifyPolicy::default(),
         hooks: Hooks::default(),
         tags: Vec::new(),
+        retention: None,
     };
     let repository = RepositoryDefinition {
         name: "near".into(),
         url: "/nowhere".into(),
         password: SecretRef::Env("NOTHING".into()),
+        upkeep: UpkeepPolicy::default(),
         access: crate::domain::job::StoreAccess::default(),
     };
     let source = Source {

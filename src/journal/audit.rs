@@ -4,7 +4,8 @@ use rusqlite::{Connection, OptionalExtension, params};
 
 use super::project::{moment, searchable};
 use crate::domain::event::{Event, EventRecord};
-use crate::domain::id::SnapshotId;
+use crate::domain::id::{MaintenanceId, SnapshotId};
+use crate::domain::maintenance::Task;
 
 /// What an event is about, for the filters of the audit log.
 #[derive(Default)]
@@ -28,7 +29,9 @@ fn subject(event: &Event) -> Subject {
         ..Subject::default()
     };
     match event {
-        Event::JobAppeared { job }
+        Event::RetentionApplied { job, .. }
+        | Event::RetentionRefused { job, .. }
+        | Event::JobAppeared { job }
         | Event::JobDisappeared { job }
         | Event::JobEnabled { job }
         | Event::JobDisabled { job, .. }
@@ -53,7 +56,18 @@ fn subject(event: &Event) -> Subject {
             source: snapshot.source.as_ref().map(ToString::to_string),
             ..of_snapshot(&snapshot.id)
         },
-        Event::SnapshotVanished { snapshot }
+        Event::MaintenanceRequested { maintenance } => of_task(&maintenance.task, &maintenance.id),
+        Event::MaintenanceFinished { record, .. } => of_task(&record.task, &record.id),
+        Event::MaintenanceStarted { maintenance } | Event::MaintenanceCancelRequested { maintenance, .. } => {
+            thing(maintenance)
+        }
+        Event::SnapshotRetagged { new: snapshot, .. }
+        | Event::SnapshotForgotten { snapshot, .. }
+        | Event::SnapshotUnforgotten { snapshot }
+        | Event::SnapshotPurged { snapshot }
+        | Event::SnapshotPinned { snapshot, .. }
+        | Event::SnapshotUnpinned { snapshot }
+        | Event::SnapshotVanished { snapshot }
         | Event::EvidenceRaised { snapshot, .. }
         | Event::EvidenceRefuted { snapshot, .. } => of_snapshot(snapshot),
         Event::RecoveryRequested { recovery } => Subject {
@@ -81,6 +95,24 @@ fn subject(event: &Event) -> Subject {
         }
         Event::RepositoryReached { repository } | Event::RepositoryLost { repository, .. } => thing(repository),
         Event::AgentStarted { .. } | Event::AgentStopped { .. } | Event::CommandRefused { .. } => Subject::default(),
+    }
+}
+
+/// Maintenance is about its job, when retention asked for it, and about its snapshot, when there is one.
+fn of_task(task: &Task, id: &MaintenanceId) -> Subject {
+    let job = match task {
+        Task::Forget { job, .. } => job.as_ref().map(ToString::to_string),
+        _ => None,
+    };
+    let snapshot = match task.snapshots() {
+        [one] => Some(one.to_string()),
+        _ => None,
+    };
+    Subject {
+        job,
+        thing: Some(id.to_string()),
+        snapshot,
+        ..Subject::default()
     }
 }
 

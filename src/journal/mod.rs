@@ -8,7 +8,7 @@
 //! | --- | --- |
 //! | `record`, `upcast` | an event's canonical text and hash; events of old versions |
 //! | `schema` | the tables, opening the database |
-//! | `project`, `audit`, `query` | from an event to the history tables; from a query to a page |
+//! | `project`, `keep`, `audit`, `query` | from an event to the history tables; from a query to a page |
 //! | `writer`, `lock` | the one who appends; the lock that makes it one |
 //! | `replay` | state from events and checkpoints; the walk along the chain |
 //!
@@ -28,6 +28,7 @@
 
 mod audit;
 mod error;
+mod keep;
 mod lock;
 mod project;
 mod query;
@@ -53,8 +54,10 @@ pub use replay::{ChainBreak, ChainReport};
 use crate::domain::alert::AlertRecord;
 use crate::domain::command::Actor;
 use crate::domain::event::{Event, EventRecord};
-use crate::domain::id::{RepositoryName, SnapshotId};
+use crate::domain::id::{JobName, RepositoryName, SnapshotId};
+use crate::domain::maintenance::MaintenanceRecord;
 use crate::domain::recovery::RecoveryRecord;
+use crate::domain::retention::SnapshotFacts;
 use crate::domain::run::RunRecord;
 use crate::domain::snapshot::SnapshotRecord;
 use crate::domain::state::State;
@@ -149,6 +152,28 @@ impl Journal {
     /// A page of alerts, resolved ones included.
     pub async fn alerts(&self, query: &Query) -> Result<Page<AlertRecord>, JournalError> {
         self.page(Table::Alerts, query).await
+    }
+
+    /// A page of maintenance that has ended.
+    pub async fn maintenance(&self, query: &Query) -> Result<Page<MaintenanceRecord>, JournalError> {
+        self.page(Table::Maintenance, query).await
+    }
+
+    /// What retention has to know of every snapshot of a job.
+    pub async fn retention_facts(&self, job: &JobName) -> Result<Vec<SnapshotFacts>, JournalError> {
+        let (path, job) = (self.path.clone(), job.clone());
+        self.read(move |db| keep::retention_facts(db, &job).map_err(|source| JournalError::database(&path, source)))
+            .await
+    }
+
+    /// The snapshots that are known to be in the trash of a repository, and those that are pinned in it.
+    pub async fn marked_ids(
+        &self,
+        repository: &RepositoryName,
+    ) -> Result<(Vec<SnapshotId>, Vec<SnapshotId>), JournalError> {
+        let (path, repository) = (self.path.clone(), repository.clone());
+        self.read(move |db| keep::marked_ids(db, &repository).map_err(|source| JournalError::database(&path, source)))
+            .await
     }
 
     /// A page of events, the last one appended first.

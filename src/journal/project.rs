@@ -6,7 +6,7 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::audit;
+use super::{audit, keep};
 use crate::domain::alert::{Acknowledgement, Alert, AlertRecord};
 use crate::domain::apply::raise;
 use crate::domain::event::{Event, EventRecord};
@@ -28,6 +28,13 @@ pub(super) fn project(db: &Connection, record: &EventRecord) -> rusqlite::Result
         Event::SnapshotVanished { snapshot } => change_snapshot(db, snapshot, |known| {
             known.vanished_at = Some(record.at);
         }),
+        Event::SnapshotForgotten { .. }
+        | Event::SnapshotUnforgotten { .. }
+        | Event::SnapshotPurged { .. }
+        | Event::SnapshotPinned { .. }
+        | Event::SnapshotUnpinned { .. }
+        | Event::SnapshotRetagged { .. }
+        | Event::MaintenanceFinished { .. } => keep::project(db, record),
         Event::EvidenceRaised { snapshot, level } => change_snapshot(db, snapshot, |known| {
             raise(&mut known.evidence, *level, record.at);
         }),
@@ -86,7 +93,8 @@ fn put_run(db: &Connection, seq: u64, run: &RunRecord) -> rusqlite::Result<()> {
     .map(drop)
 }
 
-fn record_snapshot(db: &Connection, seq: u64, found: &SnapshotRecord) -> rusqlite::Result<()> {
+/// Records a snapshot, or what is known of it now.
+pub(super) fn record_snapshot(db: &Connection, seq: u64, found: &SnapshotRecord) -> rusqlite::Result<()> {
     let known = get::<SnapshotRecord>(db, "SELECT seq, record FROM snapshots WHERE id = ?1", found.id.as_str())?;
     let Some((first_seq, known)) = known else {
         return put_snapshot(db, seq.cast_signed(), found);
@@ -94,7 +102,12 @@ fn record_snapshot(db: &Connection, seq: u64, found: &SnapshotRecord) -> rusqlit
     put_snapshot(db, first_seq, &found.merged_with(&known))
 }
 
-fn change_snapshot(db: &Connection, id: &SnapshotId, change: impl FnOnce(&mut SnapshotRecord)) -> rusqlite::Result<()> {
+/// Changes the record of a snapshot; one that is not known stays unknown.
+pub(super) fn change_snapshot(
+    db: &Connection,
+    id: &SnapshotId,
+    change: impl FnOnce(&mut SnapshotRecord),
+) -> rusqlite::Result<()> {
     match get::<SnapshotRecord>(db, "SELECT seq, record FROM snapshots WHERE id = ?1", id.as_str())? {
         Some((seq, mut known)) => {
             change(&mut known);
@@ -132,10 +145,12 @@ fn put_snapshot(db: &Connection, seq: i64, snapshot: &SnapshotRecord) -> rusqlit
         tags.extend([BETWEEN.to_string().as_str(), tag, BETWEEN.to_string().as_str()]);
     }
     db.prepare_cached(
-        "INSERT INTO snapshots VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12) ON CONFLICT (id) DO UPDATE SET
+        "INSERT INTO snapshots VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)
+         ON CONFLICT (id) DO UPDATE SET
          at = excluded.at, repository = excluded.repository, job = excluded.job, source = excluded.source,
-         level = excluded.level, refuted = excluded.refuted, vanished = excluded.vanished, tags = excluded.tags,
-         search = excluded.search, record = excluded.record",
+         level = excluded.level, refuted = excluded.refuted, gone = excluded.gone, tags = excluded.tags,
+         search = excluded.search, record = excluded.record, partial = excluded.partial, pinned = excluded.pinned,
+         trash = excluded.trash",
     )?
     .execute(params![
         seq,
@@ -146,10 +161,13 @@ fn put_snapshot(db: &Connection, seq: i64, snapshot: &SnapshotRecord) -> rusqlit
         source,
         snapshot.evidence.level.rank(),
         snapshot.evidence.failure.is_some(),
-        snapshot.vanished_at.is_some(),
+        !snapshot.is_there(),
         tags,
         searchable(head.into_iter().chain(lists)),
         json(snapshot)?,
+        snapshot.partial,
+        snapshot.pinned.is_some(),
+        snapshot.forgotten.is_some() && snapshot.vanished_at.is_none() && snapshot.replaced_by.is_none(),
     ])
     .map(drop)
 }
@@ -264,7 +282,8 @@ fn pair(db: &Connection, job: &str, source: &str) -> rusqlite::Result<()> {
         .map(drop)
 }
 
-fn get<T: DeserializeOwned>(db: &Connection, sql: &str, key: &str) -> rusqlite::Result<Option<(i64, T)>> {
+/// Reads the number and the record of a row.
+pub(super) fn get<T: DeserializeOwned>(db: &Connection, sql: &str, key: &str) -> rusqlite::Result<Option<(i64, T)>> {
     db.prepare_cached(sql)?
         .query_row([key], |row| Ok((row.get(0)?, from_json(row, 1)?)))
         .optional()
@@ -278,7 +297,8 @@ pub(super) fn from_json<T: DeserializeOwned>(row: &Row<'_>, column: usize) -> ru
     })
 }
 
-fn json<T: Serialize>(value: &T) -> rusqlite::Result<String> {
+/// Writes a record as JSON.
+pub(super) fn json<T: Serialize>(value: &T) -> rusqlite::Result<String> {
     serde_json::to_string(value).map_err(|error| rusqlite::Error::ToSqlConversionFailure(Box::new(error)))
 }
 

@@ -18,6 +18,7 @@ pub(super) enum Table {
     Snapshots,
     Recoveries,
     Alerts,
+    Maintenance,
     Events,
 }
 
@@ -28,6 +29,7 @@ impl Table {
             Self::Snapshots => "SELECT t.at, t.seq, t.record FROM snapshots t",
             Self::Recoveries => "SELECT t.at, t.seq, t.record FROM recoveries t",
             Self::Alerts => "SELECT t.at, t.seq, t.record FROM alerts t",
+            Self::Maintenance => "SELECT t.at, t.seq, t.record FROM maintenance t",
             Self::Events => {
                 "SELECT t.at, t.seq, e.seq, e.body, e.previous_hash, e.hash FROM audit t JOIN events e ON e.seq = t.seq"
             }
@@ -71,8 +73,12 @@ pub(super) fn page_sql(table: Table, query: &Query) -> Result<PageSql, JournalEr
             _ => wanted.add("(t.at, t.seq) < (?, ?)", [at.into(), seq.into()]),
         }
     }
-    if table == Table::Snapshots && query.id.is_none() {
-        wanted.add("t.vanished = 0", []);
+    if table == Table::Snapshots {
+        match (query.trash, &query.id) {
+            (Some(true), _) => wanted.add("t.trash = 1", []),
+            (_, None) => wanted.add("t.gone = 0", []),
+            (_, Some(_)) => {}
+        }
     }
     if let Some(job) = &query.job {
         wanted.add("t.job = ?", [job.clone().into()]);
@@ -80,7 +86,9 @@ pub(super) fn page_sql(table: Table, query: &Query) -> Result<PageSql, JournalEr
     if let Some(source) = &query.source {
         let condition = match table {
             Table::Snapshots | Table::Recoveries | Table::Events => "t.source = ?",
-            Table::Runs | Table::Alerts => "t.job IN (SELECT job FROM job_sources WHERE source = ?)",
+            Table::Runs | Table::Alerts | Table::Maintenance => {
+                "t.job IN (SELECT job FROM job_sources WHERE source = ?)"
+            }
         };
         wanted.add(condition, [source.clone().into()]);
     }
@@ -149,7 +157,7 @@ fn identified(wanted: &mut Conditions, table: Table, id: &str) {
             let (from, to) = prefix_range(id);
             wanted.add("t.id >= ? AND t.id < ?", [from.into(), to.into()]);
         }
-        Table::Runs | Table::Recoveries => wanted.add("t.id = ?", [id.to_owned().into()]),
+        Table::Runs | Table::Recoveries | Table::Maintenance => wanted.add("t.id = ?", [id.to_owned().into()]),
         Table::Alerts => wanted.add("t.key = ?", [id.to_owned().into()]),
         Table::Events => wanted.add("t.word = ?", [id.to_owned().into()]),
     }
@@ -213,7 +221,7 @@ pub(super) fn resolve_snapshot(db: &Connection, path: &Path, prefix: &str) -> Re
     }
     let (from, to) = prefix_range(&prefix);
     let mut statement = db
-        .prepare_cached("SELECT id, vanished FROM snapshots WHERE id >= ?1 AND id < ?2 ORDER BY vanished, id LIMIT 5")
+        .prepare_cached("SELECT id, gone FROM snapshots WHERE id >= ?1 AND id < ?2 ORDER BY gone, id LIMIT 5")
         .map_err(failed)?;
     let found: Vec<(String, bool)> = statement
         .query_map([&from, &to], |row| Ok((row.get(0)?, row.get(1)?)))
@@ -235,7 +243,7 @@ pub(super) fn resolve_snapshot(db: &Connection, path: &Path, prefix: &str) -> Re
 
 /// How many snapshots each repository holds.
 pub(super) fn snapshot_counts(db: &Connection) -> rusqlite::Result<std::collections::BTreeMap<RepositoryName, u64>> {
-    db.prepare_cached("SELECT repository, count(*) FROM snapshots WHERE vanished = 0 GROUP BY repository")?
+    db.prepare_cached("SELECT repository, count(*) FROM snapshots WHERE gone = 0 GROUP BY repository")?
         .query_map([], |row| {
             let name: String = row.get(0)?;
             Ok((RepositoryName(name), row.get::<_, i64>(1)?.cast_unsigned()))
@@ -245,7 +253,7 @@ pub(super) fn snapshot_counts(db: &Connection) -> rusqlite::Result<std::collecti
 
 /// The ids of the snapshots a repository is known to hold.
 pub(super) fn snapshot_ids(db: &Connection, repository: &RepositoryName) -> rusqlite::Result<Vec<SnapshotId>> {
-    db.prepare_cached("SELECT id FROM snapshots WHERE repository = ?1 AND vanished = 0")?
+    db.prepare_cached("SELECT id FROM snapshots WHERE repository = ?1 AND gone = 0")?
         .query_map([repository.as_str()], |row| row.get(0).map(SnapshotId))?
         .collect()
 }

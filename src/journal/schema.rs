@@ -53,14 +53,17 @@ const PROJECTIONS: &str = "
 
     CREATE TABLE snapshots (
         seq INTEGER PRIMARY KEY, at INTEGER NOT NULL, id TEXT NOT NULL UNIQUE, repository TEXT NOT NULL,
-        job TEXT, source TEXT, level INTEGER NOT NULL, refuted INTEGER NOT NULL, vanished INTEGER NOT NULL,
-        tags TEXT NOT NULL, search TEXT NOT NULL, record TEXT NOT NULL
+        job TEXT, source TEXT, level INTEGER NOT NULL, refuted INTEGER NOT NULL, gone INTEGER NOT NULL,
+        tags TEXT NOT NULL, search TEXT NOT NULL, record TEXT NOT NULL,
+        partial INTEGER NOT NULL, pinned INTEGER NOT NULL, trash INTEGER NOT NULL
     ) STRICT;
     -- Carries all that filters look at, so that a filter that fits nothing reads this instead of every record.
-    CREATE INDEX snapshots_at ON snapshots (at, seq, level, refuted, tags, search) WHERE vanished = 0;
-    CREATE INDEX snapshots_job ON snapshots (job, at, seq) WHERE vanished = 0;
-    CREATE INDEX snapshots_source ON snapshots (source, at, seq) WHERE vanished = 0;
-    CREATE INDEX snapshots_repository ON snapshots (repository) WHERE vanished = 0;
+    CREATE INDEX snapshots_at ON snapshots (at, seq, level, refuted, tags, search) WHERE gone = 0;
+    CREATE INDEX snapshots_job ON snapshots (job, at, seq) WHERE gone = 0;
+    CREATE INDEX snapshots_source ON snapshots (source, at, seq) WHERE gone = 0;
+    CREATE INDEX snapshots_repository ON snapshots (repository) WHERE gone = 0;
+    CREATE INDEX snapshots_trash ON snapshots (at, seq) WHERE trash = 1;
+    CREATE INDEX snapshots_pinned ON snapshots (repository) WHERE pinned = 1;
 
     CREATE TABLE recoveries (
         seq INTEGER PRIMARY KEY, at INTEGER NOT NULL, id TEXT NOT NULL UNIQUE, job TEXT, source TEXT,
@@ -79,11 +82,26 @@ const PROJECTIONS: &str = "
     CREATE INDEX alerts_key ON alerts (key, at, seq);
     CREATE INDEX alerts_job ON alerts (job, at, seq);
 
+    CREATE TABLE maintenance (
+        seq INTEGER PRIMARY KEY, at INTEGER NOT NULL, id TEXT NOT NULL UNIQUE, repository TEXT NOT NULL, job TEXT,
+        snapshot TEXT, search TEXT NOT NULL, record TEXT NOT NULL
+    ) STRICT;
+    CREATE INDEX maintenance_at ON maintenance (at, seq);
+    CREATE INDEX maintenance_job ON maintenance (job, at, seq);
+
     CREATE TABLE job_sources (job TEXT NOT NULL, source TEXT NOT NULL, PRIMARY KEY (source, job)) STRICT, WITHOUT ROWID;
 ";
 
 /// The tables that are made from the events, besides which there is only the truth.
-pub(super) const PROJECTION_TABLES: [&str; 6] = ["audit", "runs", "snapshots", "recoveries", "alerts", "job_sources"];
+pub(super) const PROJECTION_TABLES: [&str; 7] = [
+    "audit",
+    "runs",
+    "snapshots",
+    "recoveries",
+    "alerts",
+    "maintenance",
+    "job_sources",
+];
 
 /// Opens the database for its owner; makes it when it is missing.
 pub(super) fn open_for_writing(path: &Path) -> Result<Connection, JournalError> {
@@ -231,10 +249,12 @@ fn set_meta(connection: &Connection, key: &str, value: &str) -> rusqlite::Result
 fn projection_rules(connection: &Connection) -> rusqlite::Result<String> {
     let mut texts = vec![
         include_str!("project.rs").to_owned(),
+        include_str!("keep.rs").to_owned(),
         include_str!("audit.rs").to_owned(),
         include_str!("upcast.rs").to_owned(),
         include_str!("../domain/apply.rs").to_owned(),
         include_str!("../domain/snapshot.rs").to_owned(),
+        include_str!("../domain/upkeep.rs").to_owned(),
     ];
     let mut tables = connection.prepare("SELECT sql FROM sqlite_schema WHERE sql IS NOT NULL ORDER BY name")?;
     for sql in tables.query_map([], |row| row.get::<_, String>(0))? {
@@ -250,6 +270,8 @@ pub(super) fn state_rules() -> String {
         include_str!("../domain/state.rs"),
         include_str!("../domain/alert.rs"),
         include_str!("../domain/snapshot.rs"),
+        include_str!("../domain/upkeep.rs"),
+        include_str!("../domain/maintenance.rs"),
         include_str!("upcast.rs"),
     ])
 }

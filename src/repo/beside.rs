@@ -4,8 +4,7 @@
 //! | --- | --- |
 //! | `trash/<snapshot id>` | a snapshot that was forgotten and can come back ([`super::trash`]) |
 //! | `pins/<snapshot id>` | a snapshot that must not be forgotten ([`super::pins`]) |
-//! | `marks/<id>` | packs that a prune found unneeded and a later one may delete ([`super::prune`]) |
-//! | `prunes/<id>` | what the last prune saw ([`super::prune`]) |
+//! | `marks/<id>` | what the last prune saw and found unneeded, and the next one may delete ([`super::prune`]) |
 //!
 //! They are JSON in the envelope of every other file, and like every other file they are created once and never changed.
 //! Unlike restic's they are named by what they speak of, not by the hash of their bytes; so the name is repeated inside,
@@ -24,7 +23,7 @@ use super::id::Id;
 use crate::store::ErrorKind;
 
 /// How many of these small files are read or written at once.
-pub(super) const PARALLEL_READS: usize = 8;
+pub(crate) const PARALLEL_READS: usize = 8;
 
 /// A folder of ours.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,6 +32,8 @@ pub(crate) enum Beside {
     Trash,
     /// Snapshots that must stay.
     Pin,
+    /// What the last prune left.
+    Marks,
 }
 
 impl Beside {
@@ -41,6 +42,7 @@ impl Beside {
         match self {
             Self::Trash => "trash/",
             Self::Pin => "pins/",
+            Self::Marks => "marks/",
         }
     }
 
@@ -49,6 +51,7 @@ impl Beside {
         match self {
             Self::Trash => "trash entry",
             Self::Pin => "pin",
+            Self::Marks => "list of marked packs",
         }
     }
 

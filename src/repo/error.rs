@@ -127,6 +127,9 @@ pub enum RepoError {
         /// What is wrong with it.
         what: String,
     },
+    /// An interlock stopped a prune before it changed anything.
+    #[error(transparent)]
+    Prune(#[from] super::prune::PruneRefusal),
     /// The caller cancelled.
     #[error("cancelled")]
     Cancelled,
@@ -210,6 +213,7 @@ impl RepoError {
                 ..
             } => Some("choose a target that can be written"),
             Self::Refused { .. } => Some("the snapshot was not made by an honest backup; do not restore it as root"),
+            Self::Prune(refusal) => Some(refusal.hint()),
             Self::Local { .. } | Self::Invalid { .. } | Self::Cancelled => None,
             Self::Internal { .. } => Some("this is a defect of the program: please report it"),
         }

@@ -195,6 +195,8 @@ impl Repository {
                 // An earlier attempt reached the store after all. The name is the hash of the bytes.
                 Err(error) if error.kind == ErrorKind::AlreadyExists => match self.0.store.head(key).await {
                     Ok(size) if size == data.len() as u64 => Ok(()),
+                    // Whether it is this object is still to be found out.
+                    Err(unseen) if unseen.retryable() => Err(unseen),
                     _ => Err(error),
                 },
                 other => other,

@@ -9,7 +9,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use chrono::{DateTime, FixedOffset};
+use chrono::{DateTime, FixedOffset, Utc};
 use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
 
@@ -54,11 +54,20 @@ impl LockFile {
     }
 }
 
+/// What is in the store for a lock.
+#[derive(Debug)]
+struct Held {
+    /// The file; none once the lock is released.
+    name: Option<String>,
+    /// When it was written.
+    fresh: DateTime<Utc>,
+}
+
 /// A lock that is held; released by [`Lock::release`], or in the background when it is dropped.
 #[derive(Debug)]
 pub struct Lock {
     repo: Repository,
-    name: Arc<Mutex<Option<String>>>,
+    held: Arc<Mutex<Held>>,
     stop: CancellationToken,
     lost: CancellationToken,
 }
@@ -67,6 +76,7 @@ impl Repository {
     /// Takes a lock, or says who is in the way.
     pub async fn lock(&self, exclusive: bool) -> Result<Lock, RepoError> {
         self.refuse_conflict(exclusive, None).await?;
+        let begun = self.clock().now();
         let name = self.write_lock(exclusive).await?;
         // Somebody may have done the same at the same moment: whoever sees the other's lock gives way.
         if let Err(error) = self.refuse_conflict(exclusive, Some(&name)).await {
@@ -75,14 +85,17 @@ impl Repository {
         }
         let lock = Lock {
             repo: self.clone(),
-            name: Arc::new(Mutex::new(Some(name))),
+            held: Arc::new(Mutex::new(Held {
+                name: Some(name),
+                fresh: begun,
+            })),
             stop: CancellationToken::new(),
             lost: CancellationToken::new(),
         };
         tokio::spawn(refresh(
             self.clone(),
             exclusive,
-            lock.name.clone(),
+            lock.held.clone(),
             lock.stop.clone(),
             lock.lost.clone(),
         ));
@@ -169,10 +182,14 @@ impl Repository {
 
     fn is_stale(&self, lock: &LockFile) -> bool {
         let age = self.clock().now().signed_duration_since(lock.time);
-        if age > chrono::Duration::minutes(STALE_MINUTES) {
-            return true;
-        }
-        lock.hostname == host::hostname() && lock.pid > 0 && !process_exists(lock.pid)
+        age > chrono::Duration::minutes(STALE_MINUTES) || is_dead(lock)
+    }
+
+    /// Whether somebody holds a lock that counts as stale only because it is old: a machine that slept, or whose clock is
+    /// wrong, may still be at work under it.
+    pub(crate) async fn doubts_a_lock(&self) -> Result<bool, RepoError> {
+        let locks = self.locks().await?;
+        Ok(locks.iter().any(|(_, lock)| self.is_stale(lock) && !is_dead(lock)))
     }
 
     async fn write_lock(&self, exclusive: bool) -> Result<String, RepoError> {
@@ -192,6 +209,11 @@ impl Repository {
     async fn delete_lock(&self, name: &str) -> Result<(), RepoError> {
         self.delete_gone(&format!("{}{name}", FileKind::Lock.prefix())).await
     }
+}
+
+/// Whether the process of a lock was one of this machine and is gone.
+fn is_dead(lock: &LockFile) -> bool {
+    lock.hostname == host::hostname() && lock.pid > 0 && !process_exists(lock.pid)
 }
 
 fn process_exists(pid: i32) -> bool {
@@ -214,19 +236,25 @@ fn is_zombie(pid: i32) -> bool {
 async fn refresh(
     repo: Repository,
     exclusive: bool,
-    name: Arc<Mutex<Option<String>>>,
+    held: Arc<Mutex<Held>>,
     stop: CancellationToken,
     lost: CancellationToken,
 ) {
     let mut failures = 0;
     while stop.run_until_cancelled(repo.clock().sleep(REFRESH)).await.is_some() {
+        let now = repo.clock().now();
         match repo.write_lock(exclusive).await {
             Ok(new) => {
                 failures = 0;
                 // Released while this one was being written: then the old name is gone and the new one must go too.
                 let obsolete = {
-                    let mut held = name.lock().unwrap_or_else(PoisonError::into_inner);
-                    if held.is_some() { held.replace(new) } else { Some(new) }
+                    let mut held = held.lock().unwrap_or_else(PoisonError::into_inner);
+                    held.fresh = now;
+                    if held.name.is_some() {
+                        held.name.replace(new)
+                    } else {
+                        Some(new)
+                    }
                 };
                 if let Some(obsolete) = obsolete {
                     let _ = repo.delete_lock(&obsolete).await;
@@ -248,9 +276,16 @@ impl Lock {
         &self.lost
     }
 
+    /// Whether others may take it for stale: it could not be kept fresh, or this machine slept.
+    pub fn is_lost(&self) -> bool {
+        let fresh = self.held.lock().unwrap_or_else(PoisonError::into_inner).fresh;
+        let age = self.repo.clock().now().signed_duration_since(fresh);
+        self.lost.is_cancelled() || age > chrono::Duration::minutes(STALE_MINUTES)
+    }
+
     fn take(&self) -> Option<String> {
         self.stop.cancel();
-        self.name.lock().unwrap_or_else(PoisonError::into_inner).take()
+        self.held.lock().unwrap_or_else(PoisonError::into_inner).name.take()
     }
 
     /// Removes the lock.

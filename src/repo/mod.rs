@@ -30,9 +30,10 @@
 //! | [`check`] | structure and data |
 //! | [`beside`], [`trash`], [`pins`], [`tag`] | forgetting and its undo, protection, labels |
 //! | [`sealed`] | sealed objects of other rooms |
+//! | [`prune`], [`copy`], `transfer` | removing what nobody needs, and moving blobs to new packs |
 //!
-//! What this room never does: overwrite a stored file, delete one but as the essays of [`trash`] and [`tag`] say (or a
-//! lock, or a removed key), decide which snapshots expire, trust half a listing, or write outside the target of a restore.
+//! What this room never does: overwrite a stored file, delete one but as the essays of [`trash`], [`tag`]
+//! and [`prune`] say (or a lock, or a removed key), decide which snapshots expire, trust half a listing, or write outside the target of a restore.
 
 pub mod archive;
 pub mod beside;
@@ -40,6 +41,7 @@ pub mod blob;
 pub mod browse;
 pub mod check;
 pub mod chunk;
+pub mod copy;
 pub mod crypto;
 pub mod diff;
 pub mod error;
@@ -59,6 +61,7 @@ pub mod pack;
 pub mod pins;
 pub mod polynomial;
 pub mod progress;
+pub mod prune;
 pub mod rate;
 pub mod reader;
 pub mod restore;
@@ -69,6 +72,7 @@ pub(crate) mod stop;
 pub mod tag;
 #[cfg(test)]
 mod testing;
+pub(crate) mod transfer;
 pub mod trash;
 pub mod tree;
 
@@ -87,11 +91,13 @@ pub use archive::{BackupOptions, BackupResult, BackupStats, Compression, FixedBl
 pub use beside::Note;
 pub use browse::{FindMatch, TreeEntry};
 pub use check::{CheckOptions, CheckProblem, CheckReport, ReadData};
+pub use copy::{Copied, CopyReport};
 pub use diff::{DiffReport, Difference};
 pub use error::RepoError;
 pub use id::Id;
 pub use pins::Pin;
 pub use progress::{Phase, Progress, ProgressSample};
+pub use prune::{PruneOptions, PruneRefusal, PruneReport};
 pub use restore::{Overwrite, RestoreOptions, RestorePlan, RestoreResult};
 pub use snapshot::{SnapshotFile, SnapshotInfo, Summary};
 pub use tag::{Retagged, TagChange};
@@ -148,6 +154,19 @@ impl std::fmt::Debug for Repository {
 impl Repository {
     /// Creates a repository in an empty store.
     pub async fn init(store: Arc<dyn Store>, password: &SecretString, clock: Clock) -> Result<Self, RepoError> {
+        let random = |error: getrandom::Error| RepoError::internal(format!("no randomness: {error}"));
+        let master = CipherKey::random().map_err(random)?;
+        let polynomial = polynomial::random_irreducible().map_err(random)?;
+        Self::init_with(store, master, polynomial, password, clock).await
+    }
+
+    async fn init_with(
+        store: Arc<dyn Store>,
+        master: CipherKey,
+        polynomial: u64,
+        password: &SecretString,
+        clock: Clock,
+    ) -> Result<Self, RepoError> {
         let location = store.location().to_owned();
         match store.head("config").await {
             Ok(_) => return Err(RepoError::AlreadyInitialised { location }),
@@ -155,24 +174,17 @@ impl Repository {
             Err(error) => return Err(error.into()),
         }
         store.create().await?;
-        let random = |error: getrandom::Error| RepoError::internal(format!("no randomness: {error}"));
-        let master = CipherKey::random().map_err(random)?;
         let file = derive_off_runtime({
             let (master, password, clock) = (master.clone(), password.clone(), clock.clone());
             move || KeyFile::create(&master, &password, &clock)
         })
         .await??;
         let key_id = keys::store_key(store.as_ref(), &file).await?;
-        let mut id = [0; 32];
-        getrandom::fill(&mut id).map_err(random)?;
-        let polynomial = polynomial::random_irreducible().map_err(random)?;
-        let config = Config {
-            version: 2,
-            id: hex::encode(id),
-            chunker_polynomial: format!("{polynomial:x}"),
-        };
+        let config = Config::fresh(polynomial)?;
         let plain = serde_json::to_vec(&config).map_err(|error| RepoError::internal(error.to_string()))?;
-        let sealed = master.seal(&plain).map_err(random)?;
+        let sealed = master
+            .seal(&plain)
+            .map_err(|error| RepoError::internal(format!("no randomness: {error}")))?;
         // The config is written last: before it, the store is not a repository and may be initialised again.
         store
             .put("config", sealed.into())

@@ -163,6 +163,17 @@ impl PackBuilder {
     }
 }
 
+/// The size of a pack that holds these blobs and nothing else.
+pub fn size_of(blobs: &[super::index::IndexBlob]) -> u64 {
+    let entry = |compressed: bool| {
+        if compressed { COMPRESSED_ENTRY } else { PLAIN_ENTRY }
+    };
+    let blobs = blobs
+        .iter()
+        .map(|blob| u64::from(blob.length) + entry(blob.uncompressed_length != 0) as u64);
+    blobs.sum::<u64>() + OVERHEAD as u64 + 4
+}
+
 /// Where the sealed header of a pack of `size` bytes lies, from its last four bytes.
 pub fn header_range(size: u64, tail: [u8; 4]) -> Result<(u64, u64), String> {
     let length = u64::from(u32::from_le_bytes(tail));

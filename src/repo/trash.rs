@@ -83,6 +83,8 @@ impl Repository {
             }
             self.keep_in_trash(id, in_trash_ref.contains(id), note).await
         });
+        // Collected first, for the same reason as below.
+        let steps: Vec<_> = steps.collect();
         let mut steps = futures_util::stream::iter(steps).buffered(PARALLEL_READS);
         let mut done = Forgotten::default();
         while let Some(step) = steps.next().await {

@@ -5,6 +5,12 @@ use std::path::{Path, PathBuf};
 use super::shop;
 use crate::source::postgres::Login;
 
+/// What the sandbox keeps: little enough that one sees snapshots go within minutes, enough for every exercise.
+const RETENTION: &str = "retention = { last = 12, hourly = 6, within = \"10m\" }\n";
+/// When the sandbox's repository is looked after.
+const UPKEEP: &str =
+    "trash = \"1h\"\ngrace = \"10m\"\nprune = \"*/15 * * * *\"\ncheck = { schedule = \"*/20 * * * *\" }\n";
+
 /// The text of `lifeboat.toml` of a sandbox in `dir`.
 pub(super) fn configuration(dir: &Path, login: Option<&Login>) -> String {
     let near = dir.join("state/agent.sock");
@@ -19,7 +25,7 @@ pub(super) fn configuration(dir: &Path, login: Option<&Login>) -> String {
          #   lifeboat --config {} --embedded snapshot list\n\
          site = \"sandbox\"\nenvironment = \"DEMO\"\n\n\
          [agent]\nstate_dir = {}\nsocket = {}\n\n\
-         [repository.sandbox]\nurl = {}\npassword = {{ file = {} }}\n",
+         [repository.sandbox]\nurl = {}\npassword = {{ file = {} }}\n{UPKEEP}",
         dir.join("lifeboat.toml").display(),
         quoted(dir.join("state")),
         quoted(socket),
@@ -29,7 +35,7 @@ pub(super) fn configuration(dir: &Path, login: Option<&Login>) -> String {
     let documents = format!(
         "[source.documents]\nkind = \"files\"\npaths = [{}]\n\n\
          [job.documents]\nsource = \"documents\"\nrepository = \"sandbox\"\nschedule = \"*/30 * * * * *\"\n\
-         retry = {{ attempts = 1, backoff = \"5s\" }}\nverify = {{ level = \"probed\" }}\n",
+         retry = {{ attempts = 1, backoff = \"5s\" }}\nverify = {{ level = \"probed\" }}\n{RETENTION}",
         quoted(dir.join("documents")),
     );
     let sources = if login.is_some() {
@@ -61,7 +67,7 @@ fn database(login: &Login) -> String {
          bin_dir = {}\ndatabase = {}\n\n\
          [job.shop]\nsource = \"shop\"\nrepository = \"sandbox\"\nschedule = \"0 * * * * *\"\n\
          retry = {{ attempts = 1, backoff = \"5s\" }}\n\n\
-         [job.shop.verify]\nlevel = \"probed\"\nprobes = [\n{}\n]\n",
+         {RETENTION}\n[job.shop.verify]\nlevel = \"probed\"\nprobes = [\n{}\n]\n",
         text(&connection.host),
         connection.port,
         text(&connection.user),

@@ -132,6 +132,10 @@ fn record(source: &Source, job: BackupJob, finished: Finished, clock: &Clock, du
             database,
             evidence: written_evidence(committed_at),
             vanished_at: None,
+            pinned: None,
+            forgotten: None,
+            replaced_by: None,
+            expiry: None,
         },
         item_errors,
     }

@@ -50,6 +50,8 @@ pub fn perform(app: &mut App, action: Action) -> Vec<Effect> {
         Action::Copy => copy(app),
         Action::Save => save(app),
         Action::Describe => describe(app),
+        Action::Trash => navigation::go(app, Place::Trash),
+        Action::Retention => retention(app),
         other => {
             opens(app, other);
             Vec::new()
@@ -193,6 +195,20 @@ fn log(app: &mut App) -> Vec<Effect> {
     }
 }
 
+/// To the retention of the job at hand.
+fn retention(app: &mut App) -> Vec<Effect> {
+    let job = match app.subjects().first() {
+        Some(Subject::Job(job) | Subject::Run(_, job)) => Some(job.clone()),
+        Some(Subject::Snapshot(id)) => app.known_snapshot(id).and_then(|snapshot| snapshot.job.clone()),
+        _ => None,
+    };
+    if let Some(job) = job {
+        return navigation::go(app, Place::Retention(job));
+    }
+    app.say("no job here; retention is a job's: choose one on screen 2");
+    Vec::new()
+}
+
 /// The selected row as the API gives it.
 fn json(app: &App) -> Option<(String, String)> {
     fn pretty(value: &impl serde::Serialize) -> Option<String> {
@@ -204,6 +220,8 @@ fn json(app: &App) -> Option<(String, String)> {
         Place::Jobs => pretty(app.jobs.selected()?),
         Place::Job(_) => pretty(app.runs.selected()?),
         Place::Snapshots => pretty(app.snapshots.selected()?),
+        Place::Trash => pretty(app.trash.selected()?),
+        Place::Retention(_) => pretty(app.retention.selected()?),
         Place::Tree(..) => pretty(&app.tree.selected()?.entry),
         Place::Recoveries => match app.recoveries.selected()? {
             super::screens::recoveries::RecoveryRow::Live(view) => pretty(view),

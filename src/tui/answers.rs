@@ -67,6 +67,13 @@ fn good(app: &mut App, question: Question, answer: Answer) -> Vec<Effect> {
         (Question::Log(run), Answer::Text(text)) => {
             app.overlay = Some(Overlay::Pager(Pager::new(format!("Log of {run}"), &text)));
         }
+        (Question::Retention(job), Answer::Retention(plan)) => {
+            if matches!(&app.place, Place::Retention(here) if here.0 == job) {
+                app.retention.loading = false;
+                app.retention.set(plan.decisions.clone(), now);
+                app.retention_plan = Some(*plan);
+            }
+        }
         (Question::Plan(request), Answer::Plan(plan)) => planned(app, &request, *plan),
         (Question::Command(command), Answer::Receipt(receipt)) => return done(app, command, receipt),
         (Question::Practice(_), Answer::Text(text)) => app.say(text),
@@ -87,7 +94,12 @@ fn place<T: Item>(table: &mut Table<T>, query: &Query, page: Page<T>, now: crate
 
 fn snapshots(app: &mut App, query: &Query, page: Page<SnapshotRecord>) {
     let now = app.now;
-    place(&mut app.snapshots, query, page, now);
+    let table = if query.trash == Some(true) {
+        &mut app.trash
+    } else {
+        &mut app.snapshots
+    };
+    place(table, query, page, now);
 }
 
 fn planned(app: &mut App, request: &RecoveryRequest, plan: RecoveryPlan) {
@@ -134,6 +146,14 @@ fn done(app: &mut App, command: Command, receipt: Receipt) -> Vec<Effect> {
             ));
             Vec::new()
         }
+        Command::ApplyRetention { .. } if receipt.maintenance.is_empty() => {
+            app.say("nothing has to go");
+            Vec::new()
+        }
+        other if !receipt.maintenance.is_empty() => {
+            app.say(format!("{}: under way; screen 1 shows it", other.word()));
+            Vec::new()
+        }
         other => {
             app.say(format!("done: {}", other.word()));
             Vec::new()
@@ -154,7 +174,9 @@ fn bad(app: &mut App, question: &Question, trouble: Trouble) {
             return;
         }
         Question::Runs(_) => app.runs.loading = false,
+        Question::Snapshots(query) if query.trash == Some(true) => app.trash.loading = false,
         Question::Snapshots(_) => app.snapshots.loading = false,
+        Question::Retention(_) => app.retention.loading = false,
         Question::Recoveries(_) => app.recoveries.loading = false,
         Question::Alerts(_) => app.alerts.loading = false,
         Question::Journal(_) => app.audit.loading = false,
@@ -173,6 +195,7 @@ fn words(question: &Question) -> String {
         Question::Alerts(_) => "alerts".to_owned(),
         Question::Journal(_) => "journal".to_owned(),
         Question::Tree(_, path) | Question::Content(_, path, _) => path.clone(),
+        Question::Retention(job) => format!("retention of {job}"),
         Question::Log(run) => format!("log of {run}"),
         Question::Plan(_) => "plan".to_owned(),
         Question::Command(command) => command.word().to_owned(),

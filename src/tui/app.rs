@@ -7,9 +7,10 @@ use crate::domain::alert::AlertRecord;
 use crate::domain::event::EventRecord;
 use crate::domain::id::{JobName, RecoveryId, SnapshotId};
 use crate::domain::recovery::RecoveryPlan;
+use crate::domain::retention::Decision;
 use crate::domain::run::RunRecord;
 use crate::domain::snapshot::SnapshotRecord;
-use crate::domain::view::{JobView, Overview, StreamItem};
+use crate::domain::view::{JobView, Overview, RetentionPlan, StreamItem};
 use crate::domain::{Millis, Timestamp};
 
 use super::glyphs::Glyphs;
@@ -130,6 +131,12 @@ pub struct App {
     pub runs_of: Option<JobName>,
     /// The snapshots.
     pub snapshots: Table<SnapshotRecord>,
+    /// The snapshots in the trash.
+    pub trash: Table<SnapshotRecord>,
+    /// What becomes of the snapshots of the job whose retention is open.
+    pub retention: Table<Decision>,
+    /// The plan these are from.
+    pub retention_plan: Option<RetentionPlan>,
     /// The directory that is open.
     pub tree: Table<TreeRow>,
     /// Which directory of which snapshot that is.
@@ -181,6 +188,9 @@ impl App {
             runs: Table::default(),
             runs_of: None,
             snapshots: Table::default(),
+            trash: Table::default(),
+            retention: Table::default(),
+            retention_plan: None,
             tree: Table::default(),
             tree_of: None,
             tree_child: None,
@@ -257,6 +267,8 @@ impl App {
             Place::Jobs => &self.jobs,
             Place::Job(_) => &self.runs,
             Place::Snapshots => &self.snapshots,
+            Place::Trash => &self.trash,
+            Place::Retention(_) => &self.retention,
             Place::Tree(..) => &self.tree,
             Place::Recoveries => &self.recoveries,
             Place::Alerts => &self.alerts,
@@ -271,6 +283,8 @@ impl App {
             Place::Jobs => &mut self.jobs,
             Place::Job(_) => &mut self.runs,
             Place::Snapshots => &mut self.snapshots,
+            Place::Trash => &mut self.trash,
+            Place::Retention(_) => &mut self.retention,
             Place::Tree(..) => &mut self.tree,
             Place::Recoveries => &mut self.recoveries,
             Place::Alerts => &mut self.alerts,

@@ -32,6 +32,7 @@ impl Link for Client {
                 Answer::Content(self.snapshot_content(&snapshot, &path, limit).await?)
             }
             Question::Log(run) => Answer::Text(self.run_log(&run).await?),
+            Question::Retention(job) => Answer::Retention(Box::new(self.retention(&job).await?)),
             Question::Plan(request) => Answer::Plan(Box::new(self.plan(&request).await?)),
             Question::Command(command) => Answer::Receipt(self.command(command).await?),
             Question::Practice(incident) => Answer::Text(self.practice(&incident).await?),

@@ -14,7 +14,7 @@ use crate::domain::event::EventRecord;
 use crate::domain::recovery::{RecoveryPlan, RecoveryRecord, RecoveryRequest};
 use crate::domain::run::RunRecord;
 use crate::domain::snapshot::SnapshotRecord;
-use crate::domain::view::{Page, Query, Receipt, StreamItem, TreeEntryView};
+use crate::domain::view::{Page, Query, Receipt, RetentionPlan, StreamItem, TreeEntryView};
 
 /// Something a screen wants to know or have done. It comes back with its answer, so the answer finds its place.
 #[derive(Debug, Clone, PartialEq)]
@@ -35,6 +35,8 @@ pub enum Question {
     Content(String, String, u64),
     /// The log of a run.
     Log(String),
+    /// What the retention of a job keeps.
+    Retention(String),
     /// What a recovery would do.
     Plan(Box<RecoveryRequest>),
     /// Do something.
@@ -62,6 +64,8 @@ pub enum Answer {
     Content(Vec<u8>),
     /// To [`Question::Log`] and [`Question::Practice`].
     Text(String),
+    /// To [`Question::Retention`].
+    Retention(Box<RetentionPlan>),
     /// To [`Question::Plan`].
     Plan(Box<RecoveryPlan>),
     /// To [`Question::Command`].

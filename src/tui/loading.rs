@@ -43,6 +43,15 @@ pub fn ask_place(app: &mut App) -> Vec<Effect> {
                 ..first()
             }))
         }
+        Place::Retention(job) => {
+            if app.retention_plan.as_ref().is_none_or(|plan| plan.job != job) {
+                app.retention = super::table::Table::default();
+                app.retention_plan = None;
+            }
+            // Rules speak of now, so what was here before is asked for again.
+            app.retention.loading = true;
+            ask(Question::Retention(job.0))
+        }
         Place::Tree(snapshot, path) => {
             if app.tree_of.as_ref() == Some(&(snapshot.clone(), path.clone())) && app.tree.loaded {
                 return Vec::new();
@@ -68,15 +77,20 @@ fn flags<'a>(app: &'a mut App, place: &Place) -> (&'a mut bool, &'a mut bool) {
         Place::Recoveries => (&mut app.recoveries.loaded, &mut app.recoveries.loading),
         Place::Alerts => (&mut app.alerts.loaded, &mut app.alerts.loading),
         Place::Audit => (&mut app.audit.loaded, &mut app.audit.loading),
+        Place::Trash => (&mut app.trash.loaded, &mut app.trash.loading),
         _ => (&mut app.snapshots.loaded, &mut app.snapshots.loading),
     }
 }
 
-const fn page(place: &Place, query: Query) -> Question {
+fn page(place: &Place, query: Query) -> Question {
     match place {
         Place::Recoveries => Question::Recoveries(query),
         Place::Alerts => Question::Alerts(query),
         Place::Audit => Question::Journal(query),
+        Place::Trash => Question::Snapshots(Query {
+            trash: Some(true),
+            ..query
+        }),
         _ => Question::Snapshots(query),
     }
 }
@@ -84,7 +98,13 @@ const fn page(place: &Place, query: Query) -> Question {
 /// Asks for everything again, after the agent was away or when somebody wants to be sure.
 pub fn refresh(app: &mut App) -> Vec<Effect> {
     let mut effects = Vec::new();
-    for place in [Place::Snapshots, Place::Recoveries, Place::Alerts, Place::Audit] {
+    for place in [
+        Place::Snapshots,
+        Place::Trash,
+        Place::Recoveries,
+        Place::Alerts,
+        Place::Audit,
+    ] {
         let here = place == app.place;
         let (loaded, loading) = flags(app, &place);
         // Snapshots are always wanted: the palette and the restore form look them up.
@@ -98,6 +118,9 @@ pub fn refresh(app: &mut App) -> Vec<Effect> {
             job: Some(job.0),
             ..first()
         })));
+    }
+    if let Place::Retention(job) = &app.place {
+        effects.push(Effect::Ask(Question::Retention(job.0.clone())));
     }
     if let Place::Tree(snapshot, path) = &app.place {
         effects.push(Effect::Ask(Question::Tree(snapshot.0.clone(), path.clone())));
@@ -114,6 +137,7 @@ pub fn ask_more(app: &mut App) -> Vec<Effect> {
     let cursor = match &place {
         Place::Job(_) => app.runs.next.clone(),
         Place::Snapshots => app.snapshots.next.clone(),
+        Place::Trash => app.trash.next.clone(),
         Place::Recoveries => app.recoveries.next.clone(),
         Place::Alerts => app.alerts.next.clone(),
         Place::Audit => app.audit.next.clone(),
@@ -146,6 +170,7 @@ pub fn ask_filtered(app: &mut App) -> Vec<Effect> {
     }
     let query = match &app.place {
         Place::Snapshots => app.snapshots.filter().query(app.now),
+        Place::Trash => app.trash.filter().query(app.now),
         Place::Recoveries => app.recoveries.filter().query(app.now),
         Place::Alerts => app.alerts.filter().query(app.now),
         Place::Audit => app.audit.filter().query(app.now),
@@ -194,10 +219,11 @@ impl App {
         match &self.place {
             Place::Job(_) => self.runs.next.is_some(),
             Place::Snapshots => self.snapshots.next.is_some(),
+            Place::Trash => self.trash.next.is_some(),
             Place::Recoveries => self.recoveries.next.is_some(),
             Place::Alerts => self.alerts.next.is_some(),
             Place::Audit => self.audit.next.is_some(),
-            Place::Overview | Place::Jobs | Place::Tree(..) => false,
+            Place::Overview | Place::Jobs | Place::Retention(_) | Place::Tree(..) => false,
         }
     }
 }

@@ -78,7 +78,7 @@ pub fn out(app: &mut App) -> Vec<Effect> {
     }
     let child = match &app.place {
         Place::Tree(_, path) => path.rsplit('/').next().map(str::to_owned),
-        Place::Job(job) => Some(job.0.clone()),
+        Place::Job(job) | Place::Retention(job) => Some(job.0.clone()),
         _ => None,
     };
     match app.place.parent() {
@@ -111,6 +111,10 @@ pub fn open(app: &mut App) -> Vec<Effect> {
             Some(name) => go(app, Place::Job(name)),
             None => Vec::new(),
         },
+        Place::Retention(_) => match app.retention.selected().map(|one| one.snapshot.clone()) {
+            Some(id) => reveal(app, &Subject::Snapshot(id)),
+            None => Vec::new(),
+        },
         Place::Snapshots => match app.snapshots.selected().map(|snapshot| snapshot.id.clone()) {
             Some(id) => go(app, Place::Tree(id, "/".to_owned())),
             None => Vec::new(),
@@ -133,7 +137,7 @@ pub fn open(app: &mut App) -> Vec<Effect> {
                 }
             }
         }
-        Place::Job(_) | Place::Recoveries | Place::Alerts | Place::Audit => {
+        Place::Job(_) | Place::Trash | Place::Recoveries | Place::Alerts | Place::Audit => {
             if app.rows().is_some_and(|rows| rows.shown() > 0) {
                 app.pane = Pane::Detail;
                 app.scroll = 0;
@@ -190,6 +194,13 @@ pub fn reveal(app: &mut App, subject: &Subject) -> Vec<Effect> {
             app.audit.select_key(&seq.to_string());
             effects
         }
+        Subject::Maintenance(id) => {
+            let name = app.maintenance(id).map(|view| view.maintenance.repository.clone());
+            match name {
+                Some(name) => reveal(app, &Subject::Repository(name)),
+                None => go(app, Place::Overview),
+            }
+        }
         Subject::Repository(name) => {
             let effects = go(app, Place::Snapshots);
             let now = app.now;
@@ -223,7 +234,9 @@ pub fn move_section(app: &mut App, forward: bool) {
     let Some(first) = subjects.first() else { return };
     let kind = |subject: &Subject| match subject {
         // Runs and recoveries stand under one heading.
-        Subject::Recovery(_) => std::mem::discriminant(&Subject::Run(String::new().into(), String::new().into())),
+        Subject::Recovery(_) | Subject::Maintenance(_) => {
+            std::mem::discriminant(&Subject::Run(String::new().into(), String::new().into()))
+        }
         other => std::mem::discriminant(other),
     };
     let mut heads: Vec<&Subject> = vec![first];

@@ -6,6 +6,7 @@ use crate::domain::recovery::{RecoveryPlan, RecoveryTarget};
 use crate::domain::view::{JobView, ProgressView};
 
 use super::app::App;
+use super::keeping;
 use super::link::Question;
 use super::message::Effect;
 use super::overlays::Overlay;
@@ -28,6 +29,18 @@ pub fn begin(app: &mut App, operation: Operation) -> Vec<Effect> {
         Operation::Give(commands) => return commands.into_iter().map(give).collect(),
         Operation::Acknowledge(keys) => Overlay::Note(Note::new(NoteFor::Acknowledge(keys))),
         Operation::Resolve(key) => Overlay::Note(Note::new(NoteFor::Resolve(key))),
+        Operation::Pin(ids) => Overlay::Note(Note::new(NoteFor::Pin(ids))),
+        Operation::Forget(ids) => Overlay::Note(Note::new(NoteFor::Forget(ids))),
+        Operation::Tag(id) => Overlay::Note(Note::new(NoteFor::Tag(id))),
+        Operation::ApplyRetention(job) => {
+            let warning = keeping::apply_retention(app, &job);
+            let job = Some(job);
+            dialog(app, warning, Command::ApplyRetention { job, confirmed: true })
+        }
+        Operation::Prune(repository) => {
+            let warning = keeping::prune(app, &repository);
+            dialog(app, warning, Command::PruneRepository { repository })
+        }
         Operation::Restore(snapshot, paths) => return open_restore(app, &snapshot, paths),
         Operation::StopRun(run, job) => dialog(app, stop_run(app, &run, &job), Command::CancelRun { run }),
         Operation::DisableJob(job) => {

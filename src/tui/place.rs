@@ -78,8 +78,12 @@ pub enum Place {
     Jobs,
     /// The runs of one job.
     Job(JobName),
+    /// What the retention of one job keeps.
+    Retention(JobName),
     /// All snapshots.
     Snapshots,
+    /// The snapshots in the trash.
+    Trash,
     /// One directory of a snapshot, by a path that begins with `/`.
     Tree(SnapshotId, String),
     /// All recoveries.
@@ -95,8 +99,8 @@ impl Place {
     pub const fn screen(&self) -> Screen {
         match self {
             Self::Overview => Screen::Overview,
-            Self::Jobs | Self::Job(_) => Screen::Jobs,
-            Self::Snapshots | Self::Tree(..) => Screen::Snapshots,
+            Self::Jobs | Self::Job(_) | Self::Retention(_) => Screen::Jobs,
+            Self::Snapshots | Self::Trash | Self::Tree(..) => Screen::Snapshots,
             Self::Recoveries => Screen::Recoveries,
             Self::Alerts => Screen::Alerts,
             Self::Audit => Screen::Audit,
@@ -106,7 +110,8 @@ impl Place {
     /// Where Esc leads; none at the root of a screen.
     pub fn parent(&self) -> Option<Self> {
         match self {
-            Self::Job(_) => Some(Self::Jobs),
+            Self::Job(_) | Self::Retention(_) => Some(Self::Jobs),
+            Self::Trash => Some(Self::Snapshots),
             Self::Tree(_, path) if path == "/" => Some(Self::Snapshots),
             Self::Tree(snapshot, path) => Some(Self::Tree(snapshot.clone(), parent_path(path).to_owned())),
             _ => None,
@@ -117,6 +122,8 @@ impl Place {
     pub fn crumbs(&self) -> Vec<String> {
         match self {
             Self::Job(job) => vec![job.0.clone()],
+            Self::Retention(job) => vec![job.0.clone(), "retention".to_owned()],
+            Self::Trash => vec!["trash".to_owned()],
             Self::Tree(snapshot, path) => vec![snapshot.short().to_owned(), path.clone()],
             _ => Vec::new(),
         }

@@ -9,6 +9,7 @@ use crate::domain::snapshot::{Evidence, EvidenceLevel};
 use crate::domain::view::{Overview, StreamItem};
 
 use super::app::{App, Contact};
+use super::kept_events as kept;
 use super::link::Trouble;
 use super::loading;
 use super::message::Effect;
@@ -83,7 +84,7 @@ fn take_in(app: &mut App, item: &StreamItem) -> Vec<Effect> {
         StreamItem::Overview { overview } => picture(app, overview),
         StreamItem::Event { record } => {
             event(app, record);
-            Vec::new()
+            kept::again(app, record)
         }
         StreamItem::Alive { .. } => Vec::new(),
     }
@@ -159,7 +160,7 @@ fn event(app: &mut App, record: &EventRecord) {
                 app.alerts.note(vec![known], now);
             }
         }
-        _ => {}
+        _ => kept::event(app, record),
     }
 }
 

@@ -4,10 +4,11 @@
 //! reason when it cannot be done now, and it is carried out only through a [`Choice`] that somebody made.
 
 use crate::domain::command::Command;
-use crate::domain::id::{AlertKey, JobName, RecoveryId, RepositoryName, RunId, ServiceName, SnapshotId};
+use crate::domain::id::{AlertKey, JobName, MaintenanceId, RecoveryId, RepositoryName, RunId, ServiceName, SnapshotId};
 use crate::domain::snapshot::EvidenceLevel;
 
 use super::app::App;
+pub use super::operation::{Choice, Operation};
 use super::place::Place;
 
 /// A thing a cursor can be on.
@@ -27,6 +28,8 @@ pub enum Subject {
     Recovery(RecoveryId),
     /// An alert.
     Alert(AlertKey),
+    /// Maintenance that is going on.
+    Maintenance(MaintenanceId),
     /// A repository.
     Repository(RepositoryName),
     /// An event, by its number.
@@ -44,6 +47,7 @@ impl Subject {
             Self::Entry(_, path) => path.clone(),
             Self::Recovery(id) => id.0.clone(),
             Self::Alert(key) => key.0.clone(),
+            Self::Maintenance(id) => id.0.clone(),
             Self::Repository(name) => name.0.clone(),
             Self::Event(seq) => seq.to_string(),
         }
@@ -59,65 +63,9 @@ impl Subject {
             Self::Entry(id, path) => format!("{path} of snapshot {}", id.short()),
             Self::Recovery(id) => id.0.clone(),
             Self::Alert(key) => format!("alert {key}"),
+            Self::Maintenance(id) => id.0.clone(),
             Self::Repository(name) => format!("repository {name}"),
             Self::Event(seq) => format!("event {seq}"),
-        }
-    }
-}
-
-/// Something that changes something, or leads to it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Operation {
-    /// Give a command that endangers nothing.
-    Give(Vec<Command>),
-    /// Stop a run.
-    StopRun(RunId, JobName),
-    /// Keep a job's schedule from running it.
-    DisableJob(JobName),
-    /// Stop a recovery.
-    StopRecovery(RecoveryId),
-    /// Take alerts, with a note.
-    Acknowledge(Vec<AlertKey>),
-    /// Close an alert by hand, with a reason.
-    Resolve(AlertKey),
-    /// Plan a restore of a snapshot, or of paths in it.
-    Restore(SnapshotId, Vec<String>),
-    /// Break something in the sandbox.
-    Practice(String),
-}
-
-impl Operation {
-    /// Whether a dialog stands before it.
-    pub const fn is_dangerous(&self) -> bool {
-        matches!(
-            self,
-            Self::StopRun(..) | Self::DisableJob(_) | Self::StopRecovery(_) | Self::Practice(_)
-        )
-    }
-
-    /// Whether it asks for more before anything happens.
-    pub const fn asks_first(&self) -> bool {
-        !matches!(self, Self::Give(_))
-    }
-}
-
-/// An operation on offer.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Choice {
-    /// What it does.
-    pub words: String,
-    /// The operation.
-    pub operation: Operation,
-    /// Why it cannot be done now.
-    pub refused: Option<String>,
-}
-
-impl Choice {
-    fn new(words: impl Into<String>, operation: Operation, refused: Option<String>) -> Self {
-        Self {
-            words: words.into(),
-            operation,
-            refused,
         }
     }
 }
@@ -137,6 +85,18 @@ impl App {
                 Some(run) => vec![Subject::Run(run.id.clone(), job.clone())],
                 None => vec![Subject::Job(job.clone())],
             },
+            Place::Retention(_) => self
+                .retention
+                .chosen()
+                .iter()
+                .map(|decision| Subject::Snapshot(decision.snapshot.clone()))
+                .collect(),
+            Place::Trash => self
+                .trash
+                .chosen()
+                .iter()
+                .map(|snapshot| Subject::Snapshot(snapshot.id.clone()))
+                .collect(),
             Place::Snapshots => self
                 .snapshots
                 .chosen()
@@ -170,6 +130,8 @@ impl App {
             [Subject::Job(job)] => self.job_choices(job),
             [Subject::Run(run, job)] => self.run_choices(run, job),
             [Subject::Recovery(id)] => self.recovery_choices(id),
+            [Subject::Maintenance(id)] => self.maintenance_choices(id),
+            [Subject::Repository(name)] => self.repository_choices(name),
             [Subject::Service(name)] => self.service_choices(name),
             [Subject::Alert(key)] => self.alert_choices(key),
             [Subject::Snapshot(id)] => self.snapshot_choices(id),
@@ -210,6 +172,7 @@ impl App {
             disable,
             disabled.then(|| "it is disabled".to_owned()),
         ));
+        choices.push(self.retention_choice(name));
         choices
     }
 
@@ -308,11 +271,13 @@ impl App {
     }
 
     fn snapshot_choices(&self, id: &SnapshotId) -> Vec<Choice> {
-        let vanished = self
-            .snapshots
-            .get(id.as_str())
-            .is_some_and(|snapshot| snapshot.vanished_at.is_some());
-        let gone = vanished.then(|| "it is gone from its repository".to_owned());
+        let gone = self
+            .known_snapshot(id)
+            .filter(|snapshot| !snapshot.is_there())
+            .map(|snapshot| match snapshot.forgotten {
+                Some(_) if snapshot.vanished_at.is_none() => "it is in the trash".to_owned(),
+                _ => "it is gone from its repository".to_owned(),
+            });
         let restore = Operation::Restore(id.clone(), Vec::new());
         let mut choices = vec![Choice::new("Plan a restore", restore, gone.clone())];
         for level in EvidenceLevel::ALL.into_iter().skip(1) {
@@ -325,6 +290,10 @@ impl App {
                 operation,
                 gone.clone(),
             ));
+        }
+        choices.extend(self.keeping_choices(id));
+        if let Place::Retention(job) = &self.place {
+            choices.insert(0, self.retention_choice(job));
         }
         choices
     }
@@ -344,10 +313,9 @@ impl App {
                     .collect();
                 vec![give(format!("Run {} of the {count} marked jobs now", idle.len()), idle)]
             }
-            Subject::Snapshot(_) => EvidenceLevel::ALL
-                .into_iter()
-                .skip(1)
-                .map(|level| {
+            Subject::Snapshot(_) => {
+                let ids: Vec<SnapshotId> = subjects.iter().map(|one| one.name().into()).collect();
+                let verify = EvidenceLevel::ALL.into_iter().skip(1).map(|level| {
                     let verify = |subject: &Subject| Command::VerifySnapshot {
                         snapshot: subject.name().into(),
                         level,
@@ -356,8 +324,9 @@ impl App {
                         format!("Verify {count} snapshots up to {level}"),
                         subjects.iter().map(verify).collect(),
                     )
-                })
-                .collect(),
+                });
+                verify.chain(self.keeping_choices_of_many(&ids)).collect()
+            }
             Subject::Alert(_) => {
                 let keys = subjects.iter().map(|subject| AlertKey(subject.name())).collect();
                 vec![Choice::new(

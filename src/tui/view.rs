@@ -155,11 +155,12 @@ fn hints(app: &App) -> Vec<(Action, Option<&'static str>)> {
     } else {
         match app.place {
             Place::Overview => hints.push((Action::NextPane, Some("section"))),
-            Place::Jobs => hints.push((Action::Open, Some("runs"))),
-            Place::Snapshots => hints.push((Action::Open, Some("files"))),
+            Place::Jobs => hints.extend([(Action::Open, Some("runs")), (Action::Retention, None)]),
+            Place::Snapshots => hints.extend([(Action::Open, Some("files")), (Action::Trash, None)]),
+            Place::Retention(_) => hints.push((Action::Open, Some("snapshot"))),
             _ => {}
         }
-        if !matches!(app.place, Place::Jobs | Place::Snapshots) {
+        if !matches!(app.place, Place::Jobs | Place::Snapshots | Place::Retention(_)) {
             hints.push((Action::Open, None));
         }
     }

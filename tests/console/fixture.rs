@@ -1,6 +1,8 @@
 //! A night with something of everything: what the screens are looked at and tested with. Nothing in it moves.
 
-pub use crate::history::{content, journal, plan, recoveries, runs, snapshot, tree};
+pub use crate::history::{content, journal, plan, recoveries, runs, snapshot, trashed, tree};
+pub use crate::kept::retention;
+use crate::kept::{maintenance_live, upkeep};
 
 use lifeboat::domain::alert::{Acknowledgement, Alert, AlertKind, AlertRecord, AlertSubject};
 use lifeboat::domain::id::SnapshotId;
@@ -8,6 +10,7 @@ use lifeboat::domain::objective::{GaugeLevel, RpoGauge, RtoGauge};
 use lifeboat::domain::recovery::{Recovery, RecoveryPhase, RecoveryRequest, RecoveryState, RecoveryTarget};
 use lifeboat::domain::run::{Failure, Outcome, Run, RunState, Trigger};
 use lifeboat::domain::snapshot::{Evidence, EvidenceLevel};
+use lifeboat::domain::state::RetentionFacts;
 use lifeboat::domain::view::{
     AgentView, JobView, Overview, ProgressView, RecoveryView, RepositoryView, RunView, ServiceView,
 };
@@ -63,6 +66,7 @@ pub fn overview() -> Overview {
         jobs: jobs(),
         runs: runs_live(),
         recoveries: vec![recovery_live()],
+        maintenance: vec![maintenance_live()],
         repositories: vec![
             repository("offsite-b", "/mnt/offsite/lifeboat", Some(false), 388, None),
             repository("vault-a", "/srv/backup/vault-a", Some(true), 412, Some(61)),
@@ -86,6 +90,7 @@ fn repository(name: &str, url: &str, reachable: Option<bool>, snapshots: u64, us
         failure,
         snapshots,
         used_percent: used,
+        upkeep: Some(upkeep(name)),
     }
 }
 
@@ -174,6 +179,13 @@ fn job(name: &str, kind: &str, subject: &str, schedule: &str, next: Option<i64>)
         failures_in_a_row: 0,
         last_error: None,
         verify: EvidenceLevel::Probed,
+        retention: Some("last 3, daily 7, weekly 4".to_owned()),
+        retained: Some(RetentionFacts {
+            at: ago(17),
+            kept: 14,
+            forgotten: 1,
+            refused: None,
+        }),
     }
 }
 

@@ -10,7 +10,9 @@ use lifeboat::domain::recovery::{
     Finding, PhaseTime, RecoveryPhase, RecoveryPlan, RecoveryRecord, RecoveryRequest, RecoveryTarget,
 };
 use lifeboat::domain::run::{Failure, Outcome, RunRecord, RunStats, Trigger};
-use lifeboat::domain::snapshot::{DatabaseFacts, Evidence, EvidenceFailure, EvidenceLevel, SnapshotRecord};
+use lifeboat::domain::snapshot::{
+    DatabaseFacts, Evidence, EvidenceFailure, EvidenceLevel, Expiry, Mark, SnapshotRecord,
+};
 use lifeboat::domain::view::TreeEntryView;
 use lifeboat::domain::{Bytes, Millis};
 
@@ -96,7 +98,45 @@ pub fn snapshot(number: u64) -> SnapshotRecord {
             failure,
         },
         vanished_at: (number == 9).then(|| ago(60)),
+        pinned: (number == 2).then(|| Mark {
+            by: "ana".to_owned(),
+            at: ago(20),
+            reason: Some("evidence for INC-77".to_owned()),
+            until: None,
+        }),
+        forgotten: None,
+        replaced_by: None,
+        expiry: (number != 2).then(|| Expiry {
+            due: number == 8,
+            at: (number != 8 && number > 3).then(|| ago(-60 * 24 * 3)),
+            why: if number == 8 {
+                "no rule keeps it"
+            } else {
+                "last 1/3, daily 2/7"
+            }
+            .to_owned(),
+        }),
     }
+}
+
+/// The snapshots in the trash.
+pub fn trashed() -> Vec<SnapshotRecord> {
+    let one = |number: u64| SnapshotRecord {
+        forgotten: Some(Mark {
+            by: if number == 41 { "ana" } else { "agent" }.to_owned(),
+            at: ago(i64::try_from(number).unwrap() * 9),
+            reason: Some(if number == 41 {
+                "taken before the disk was full; of no use".to_owned()
+            } else {
+                "retention of job orders-db: last 3, daily 7, weekly 4".to_owned()
+            }),
+            until: Some(ago(-60 * 24 * 6)),
+        }),
+        vanished_at: None,
+        expiry: None,
+        ..snapshot(number)
+    };
+    [41, 45, 49].map(one).into()
 }
 
 /// The runs of a job, newest first.

@@ -10,7 +10,7 @@ use crate::runner::{Eye, Runner};
 const SIZES: [(u16, u16); 3] = [(60, 16), (80, 24), (160, 50)];
 
 /// The screens, with the keys that lead there.
-const SCREENS: [(&str, &str); 19] = [
+const SCREENS: [(&str, &str); 22] = [
     ("overview", "1 j"),
     ("jobs", "2 j j"),
     ("job-runs", "2 j j enter"),
@@ -18,6 +18,9 @@ const SCREENS: [(&str, &str); 19] = [
     ("snapshots", "3 j"),
     ("snapshot-detail", "3 j d"),
     ("snapshots-filtered", "3 / job:orders space evidence<restored"),
+    ("trash", "3 t"),
+    ("retention", "2 j j r j"),
+    ("forget", "3 j j j j j j j j j j a G enter"),
     ("tree", "3 enter enter enter j"),
     ("file", "3 enter enter enter G enter"),
     ("recoveries", "4"),

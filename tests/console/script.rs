@@ -109,6 +109,8 @@ impl Link for Script {
         }
         Ok(match question {
             Question::Runs(query) => Answer::Runs(all(fixture::runs(&query.job.unwrap_or_default().into()))),
+            Question::Snapshots(query) if query.trash == Some(true) => Answer::Snapshots(all(fixture::trashed())),
+            Question::Retention(job) => Answer::Retention(Box::new(fixture::retention(&job))),
             Question::Snapshots(query) => {
                 let from: u64 = query.cursor.and_then(|cursor| cursor.parse().ok()).unwrap_or(0);
                 let to = (from + u64::from(query.limit.unwrap_or(100))).min(self.snapshots);
@@ -132,6 +134,7 @@ impl Link for Script {
                 seq: 1208,
                 run: None,
                 recovery: matches!(command, Command::StartRecovery { .. }).then(|| "rec-01hd3k9x7a0b2".into()),
+                maintenance: Vec::new(),
             }),
             Question::Practice(incident) => Answer::Text(format!("{incident}: done, now find out what is missing")),
         })

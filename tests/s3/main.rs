@@ -1,7 +1,10 @@
 //! The S3 store against servers: one in this process that can be made to misbehave, and moto, a real process.
 
 mod conformance;
+mod faults;
 mod moto;
+mod real;
+mod repository;
 #[allow(dead_code, reason = "each of its users needs a part of it")]
 mod server;
 
@@ -36,4 +39,14 @@ async fn served(conditions: Conditions) -> (tempfile::TempDir, Server) {
     let dir = tempfile::tempdir().expect("a directory");
     let server = Server::start(dir.path(), 0, Duration::ZERO, conditions).await;
     (dir, server)
+}
+
+/// Waits until something is so; fails when it takes longer than anything here may.
+async fn wait_for(what: &str, mut so: impl FnMut() -> bool) {
+    let clock = Clock::system();
+    let began = clock.monotonic();
+    while !so() {
+        assert!(clock.elapsed(began) < Duration::from_secs(120), "waited for: {what}");
+        clock.sleep(Duration::from_millis(5)).await;
+    }
 }

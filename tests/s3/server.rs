@@ -39,6 +39,8 @@ pub struct Seen {
     pub method: Method,
     pub path: String,
     pub query: String,
+    /// Whether it asks for the object to be locked.
+    pub locks: bool,
     /// The requests that came, this one included.
     pub nth: usize,
 }
@@ -52,6 +54,8 @@ pub enum Action {
     Answer(u16, Vec<(&'static str, String)>, String),
     /// The connection is closed without an answer, after the request was read.
     Hang,
+    /// Nothing at all is heard of it.
+    Silence,
     /// The answer's body is cut after so many bytes.
     Cut(u64),
     /// It is done, and then the connection is closed without an answer.
@@ -172,6 +176,7 @@ async fn pass(gate: Arc<Gate>, request: Request<Incoming>) -> Result<Answer, Std
         method: request.method().clone(),
         path: request.uri().path().to_owned(),
         query: request.uri().query().unwrap_or_default().to_owned(),
+        locks: request.headers().contains_key("x-amz-object-lock-retain-until-date"),
         nth: gate.requests.fetch_add(1, Ordering::SeqCst) + 1,
     };
     gate.seen.lock().unwrap().push(seen.clone());
@@ -202,6 +207,7 @@ async fn pass(gate: Arc<Gate>, request: Request<Incoming>) -> Result<Answer, Std
             drain(request).await;
             Err("hung up".into())
         }
+        Some(Action::Silence) => std::future::pending().await,
         Some(Action::DoAndHang) => {
             do_it(&gate, &seen, request).await?;
             Err("hung up".into())
@@ -297,6 +303,20 @@ macro_rules! pass_on {
                 self.inner.put_object(request).await
             }
 
+            // An empty delimiter is none, for every real server and for restic.
+            async fn list_objects(&self, mut request: S3Request<ListObjectsInput>) -> S3Result<S3Response<ListObjectsOutput>> {
+                request.input.delimiter = request.input.delimiter.filter(|delimiter| !delimiter.is_empty());
+                self.inner.list_objects(request).await
+            }
+
+            async fn list_objects_v2(
+                &self,
+                mut request: S3Request<ListObjectsV2Input>,
+            ) -> S3Result<S3Response<ListObjectsV2Output>> {
+                request.input.delimiter = request.input.delimiter.filter(|delimiter| !delimiter.is_empty());
+                self.inner.list_objects_v2(request).await
+            }
+
             async fn complete_multipart_upload(
                 &self,
                 mut request: S3Request<CompleteMultipartUploadInput>,
@@ -317,7 +337,5 @@ pass_on! {
     head_bucket HeadBucketInput HeadBucketOutput,
     head_object HeadObjectInput HeadObjectOutput,
     list_buckets ListBucketsInput ListBucketsOutput,
-    list_objects ListObjectsInput ListObjectsOutput,
-    list_objects_v2 ListObjectsV2Input ListObjectsV2Output,
     upload_part UploadPartInput UploadPartOutput,
 }

@@ -18,12 +18,13 @@ pub use error::{ClientError, ErrorKind};
 pub use stream::Stream;
 
 use super::pipe::Pipe;
-use super::types::{CommandRequest, Overview, Page, Query, Receipt, TreeEntryView};
+use super::types::{CommandRequest, Overview, Page, Query, Receipt, RetentionPlan, TreeEntryView};
 use super::{PracticeAnswer, PracticeRequest, StopRequest};
 use crate::clock::Clock;
 use crate::domain::alert::AlertRecord;
 use crate::domain::command::{Actor, Command};
 use crate::domain::event::EventRecord;
+use crate::domain::maintenance::MaintenanceRecord;
 use crate::domain::recovery::{RecoveryPlan, RecoveryRecord, RecoveryRequest};
 use crate::domain::run::RunRecord;
 use crate::domain::snapshot::SnapshotRecord;
@@ -137,6 +138,16 @@ impl Client {
     /// Fetches a page of alerts, resolved ones included.
     pub async fn alerts(&self, query: &Query) -> Answer<Page<AlertRecord>> {
         self.page("/v1/alerts", query).await
+    }
+
+    /// Fetches a page of maintenance that has ended.
+    pub async fn maintenance(&self, query: &Query) -> Answer<Page<MaintenanceRecord>> {
+        self.page("/v1/maintenance", query).await
+    }
+
+    /// Asks what the retention of a job keeps, rule by rule; changes nothing.
+    pub async fn retention(&self, job: &str) -> Answer<RetentionPlan> {
+        self.get(&format!("/v1/jobs/{}/retention", encode(job)), PATIENCE).await
     }
 
     /// Fetches a page of the journal.

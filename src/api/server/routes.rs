@@ -15,10 +15,11 @@ use super::Shared;
 use super::problem::ProblemAnswer;
 use super::stream::stream;
 use crate::api::backend::Backend;
-use crate::api::types::{CommandRequest, Overview, Page, Query, Receipt, TreeEntryView};
+use crate::api::types::{CommandRequest, Overview, Page, Query, Receipt, RetentionPlan, TreeEntryView};
 use crate::api::{PracticeAnswer, PracticeRequest, READ_ONLY_HEADER, StopRequest, VERSION, VERSION_HEADER};
 use crate::domain::alert::AlertRecord;
 use crate::domain::event::EventRecord;
+use crate::domain::maintenance::MaintenanceRecord;
 use crate::domain::recovery::{RecoveryPlan, RecoveryRecord, RecoveryRequest};
 use crate::domain::run::RunRecord;
 use crate::domain::snapshot::SnapshotRecord;
@@ -45,6 +46,8 @@ pub(super) fn router<B: Backend>(shared: Shared<B>) -> Router {
         .route("/v1/snapshots/{id}/content", get(snapshot_content))
         .route("/v1/recoveries", get(recoveries))
         .route("/v1/alerts", get(alerts))
+        .route("/v1/maintenance", get(maintenance))
+        .route("/v1/jobs/{job}/retention", get(retention))
         .route("/v1/journal", get(journal))
         .route("/v1/plan", post(plan))
         .route("/v1/commands", post(command))
@@ -109,6 +112,14 @@ async fn recoveries<B: Backend>(State(shared): State<Shared<B>>, query: RawQuery
 
 async fn alerts<B: Backend>(State(shared): State<Shared<B>>, query: RawQuery) -> Answer<Page<AlertRecord>> {
     Ok(Json(shared.backend.alerts(page_query(query)?).await?))
+}
+
+async fn maintenance<B: Backend>(State(shared): State<Shared<B>>, query: RawQuery) -> Answer<Page<MaintenanceRecord>> {
+    Ok(Json(shared.backend.maintenance(page_query(query)?).await?))
+}
+
+async fn retention<B: Backend>(State(shared): State<Shared<B>>, job: Id) -> Answer<RetentionPlan> {
+    Ok(Json(shared.backend.retention(&job?).await?))
 }
 
 async fn journal<B: Backend>(State(shared): State<Shared<B>>, query: RawQuery) -> Answer<Page<EventRecord>> {

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand, ValueHint};
 
 use super::level;
+use super::upkeep::{CopyArgs, PruneArgs, TagArgs, TrashCommand, WhyArgs};
 use crate::domain::snapshot::EvidenceLevel;
 
 /// Which repository, for commands that work on one directly.
@@ -119,6 +120,38 @@ pub enum SnapshotCommand {
         #[arg(long)]
         no_wait: bool,
     },
+    /// Move snapshots to the trash, from which they can come back for a while
+    Forget {
+        /// Prefixes of their ids, `latest` or `latest:JOB`
+        #[arg(required = true)]
+        ids: Vec<String>,
+        /// Why.
+        #[command(flatten)]
+        why: WhyArgs,
+    },
+    /// Protect a snapshot: nobody and no rule forgets it
+    Pin {
+        /// A prefix of its id, `latest` or `latest:JOB`
+        id: String,
+        /// Why.
+        #[command(flatten)]
+        why: WhyArgs,
+    },
+    /// Take the protection of a snapshot away
+    Unpin {
+        /// A prefix of its id, `latest` or `latest:JOB`
+        id: String,
+        /// Why.
+        #[command(flatten)]
+        why: WhyArgs,
+    },
+    /// Change the tags of a snapshot, which gives it a new id
+    Tag(TagArgs),
+    /// Bring a snapshot back from the trash, under the same id
+    Untrash {
+        /// A prefix of its id
+        id: String,
+    },
 }
 
 /// Which snapshots.
@@ -142,6 +175,9 @@ pub struct SnapshotFilter {
     /// Only proved at least to this level
     #[arg(long, value_name = "LEVEL", value_parser = level)]
     pub evidence: Option<EvidenceLevel>,
+    /// Only those in the trash
+    #[arg(long)]
+    pub trash: bool,
     /// At most so many
     #[arg(long, value_name = "N", default_value_t = 100)]
     pub limit: u32,
@@ -199,15 +235,32 @@ pub struct RepoArgs {
 #[derive(Debug, Clone, Subcommand)]
 pub enum RepoCommand {
     /// Make a repository
-    Init,
+    Init {
+        /// With the key and the chunk boundaries of this one, so that copies between the two are cheap
+        #[arg(long, value_name = "URL")]
+        like: Option<String>,
+        /// The file whose first line is the password of that one; else the same as here
+        #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, requires = "like")]
+        like_password_file: Option<PathBuf>,
+    },
     /// Check that a repository is whole
     Check {
         /// Read every byte again and compare it with its hash
         #[arg(long, conflicts_with = "read_data_subset")]
         read_data: bool,
-        /// Read a part of it: 1/7 for the first seventh, or 10%
+        /// Read a part of it: 1/7 for the first seventh, 10%, or 500M
         #[arg(long, value_name = "S")]
         read_data_subset: Option<String>,
+    },
+    /// Remove the data that no snapshot needs
+    Prune(PruneArgs),
+    /// Copy snapshots from another repository into this one
+    Copy(CopyArgs),
+    /// List forgotten snapshots, and bring them back
+    Trash {
+        /// What to do.
+        #[command(subcommand)]
+        command: TrashCommand,
     },
     /// Show what a repository holds
     Stats,
@@ -217,7 +270,7 @@ pub enum RepoCommand {
         #[arg(long)]
         all: bool,
     },
-    /// List, add and remove passwords
+    /// List, add, change and remove passwords
     Key {
         /// What to do.
         #[command(subcommand)]
@@ -232,6 +285,12 @@ pub enum KeyCommand {
     List,
     /// Add a password
     Add {
+        /// The file whose first line is the new password
+        #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+        new_password_file: PathBuf,
+    },
+    /// Replace the password in use
+    Password {
         /// The file whose first line is the new password
         #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
         new_password_file: PathBuf,

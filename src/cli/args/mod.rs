@@ -3,6 +3,8 @@
 //! The comments on options are the help, so they follow the rules of help: no full stop, no backticks.
 
 mod data;
+mod keep;
+mod upkeep;
 mod wal;
 mod work;
 
@@ -11,6 +13,9 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
 
 pub use data::*;
+pub use keep::*;
+pub(in crate::cli) use upkeep::bytes;
+pub use upkeep::{CopyArgs, PruneArgs, TagArgs, TrashCommand, WhyArgs};
 pub use wal::*;
 pub use work::*;
 
@@ -120,6 +125,18 @@ pub enum Verb {
     },
     /// Make, check and unlock a repository; works with no configuration and no agent
     Repo(RepoArgs),
+    /// Show what is kept and why, and put the rest in the trash
+    Retention {
+        /// What to do.
+        #[command(subcommand)]
+        command: RetentionCommand,
+    },
+    /// Prune and check repositories through the agent, and see what was done
+    Maintenance {
+        /// What to do.
+        #[command(subcommand)]
+        command: MaintenanceCommand,
+    },
     /// Archive and bring back the log of a PostgreSQL cluster; works with no configuration and no agent
     Wal(WalArgs),
     /// List, acknowledge and resolve alerts

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueHint};
 
-use super::level;
+use super::{KeepArgs, level};
 use crate::domain::snapshot::EvidenceLevel;
 
 /// `lifeboat init`.
@@ -158,6 +158,9 @@ pub struct JobAddArgs {
     /// Free words on its snapshots
     #[arg(long, value_name = "TAG")]
     pub tag: Vec<String>,
+    /// What is kept of its snapshots.
+    #[command(flatten)]
+    pub keep: KeepArgs,
 }
 
 /// `lifeboat job edit`. What is not given stays as it is.
@@ -186,6 +189,12 @@ pub struct JobEditArgs {
     /// The free words on its next snapshots, instead of those it has
     #[arg(long, value_name = "TAG")]
     pub tag: Vec<String>,
+    /// Keep every snapshot: no retention
+    #[arg(long)]
+    pub keep_all: bool,
+    /// What is kept of its snapshots.
+    #[command(flatten)]
+    pub keep: KeepArgs,
 }
 
 /// `lifeboat recovery`.

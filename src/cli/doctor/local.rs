@@ -294,6 +294,7 @@ mod tests {
             verify: crate::domain::job::VerifyPolicy::default(),
             hooks: crate::domain::job::Hooks::default(),
             tags: vec![],
+            retention: None,
         }
     }
 

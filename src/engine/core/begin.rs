@@ -25,6 +25,12 @@ impl Core {
                     .into_iter()
                     .for_each(|live| live.cancel.cancel()),
                 Effect::ExecuteRun(run) => self.begin_run(agent, &definitions, run).await,
+                Effect::StopMaintenance(id) => self
+                    .maintenance
+                    .get(&id)
+                    .into_iter()
+                    .for_each(|live| live.cancel.cancel()),
+                Effect::ExecuteMaintenance(id) => self.begin_maintenance(agent, &definitions, id).await,
                 Effect::ExecuteRecovery(recovery) => self.begin_recovery(agent, &definitions, recovery).await,
             }
         }
@@ -107,7 +113,7 @@ impl Core {
         });
     }
 
-    fn work(&self, definitions: &Arc<Definitions>) -> Work {
+    pub(super) fn work(&self, definitions: &Arc<Definitions>) -> Work {
         let outbox = self.parts.outbox.clone();
         Work {
             definitions: definitions.clone(),
@@ -136,18 +142,29 @@ impl Core {
                 self.parts.outbox.clone(),
             );
             let (name, repository) = (name.clone(), repository.clone());
+            let touched = self.touched.get(&name).copied().unwrap_or(0);
             self.tasks.spawn(async move {
                 let result = crate::engine::listing::look(hands.as_ref(), &journal, &name, repository).await;
                 let _ = outbox.send(Input::Listed {
                     repository: name,
+                    touched,
                     result,
                 });
             });
         }
     }
 
-    pub(super) fn listed(&mut self, repository: RepositoryName, result: Result<(Listing, Observation), Failure>) {
+    pub(super) fn listed(
+        &mut self,
+        repository: RepositoryName,
+        touched: u64,
+        result: Result<(Listing, Observation), Failure>,
+    ) {
         match result {
+            // Maintenance began or ended meanwhile: what seems to be missing may be on its way. Looked at again at once.
+            Ok(_) if self.touched.get(&repository).copied().unwrap_or(0) != touched => {
+                self.next_listing.remove(&repository);
+            }
             Ok((listing, observation)) => {
                 if let Some(used) = listing.used_percent {
                     self.beside.used_percent.insert(repository, used);

@@ -7,30 +7,28 @@ use tokio::io::AsyncReadExt;
 
 use super::failure::of_repo;
 use super::found;
-use crate::domain::id::{RepositoryName, SnapshotId};
+use crate::domain::id::SnapshotId;
+use crate::domain::job::RepositoryDefinition;
 use crate::domain::run::Failure;
 use crate::domain::units::Bytes;
 use crate::domain::view::TreeEntryView;
-use crate::engine::hands::Listing;
+use crate::engine::hands::{Known, Listing};
 use crate::repo::lsmode::mode_text;
 use crate::repo::{Repository, TreeEntry};
 
 /// Lists a repository and looks at what is not known yet.
 pub(super) async fn list(
-    name: &RepositoryName,
+    definition: &RepositoryDefinition,
     repo: &Repository,
-    url: &str,
-    known: &BTreeSet<SnapshotId>,
+    known: &Known,
 ) -> Result<Listing, Failure> {
-    let keys = repo
-        .store()
-        .list("snapshots/")
-        .await
-        .map_err(|error| of_repo(&error.into()))?;
-    let ids = keys.iter().filter_map(|object| object.key.rsplit('/').next());
-    let held: BTreeSet<SnapshotId> = ids.map(|id| SnapshotId(id.to_owned())).collect();
+    let (name, url) = (&definition.name, &definition.url);
+    // The trash before the snapshots: what is forgotten between the two looks is seen in both, and not gone.
+    let trash = names(repo, "trash/").await?;
+    let held = names(repo, "snapshots/").await?;
+    let changes = super::keep::changes(definition, repo, known, &held, &trash).await?;
     let mut appeared = Vec::new();
-    for id in held.difference(known) {
+    for id in held.difference(&known.listed) {
         match repo.snapshot(id.as_str()).await {
             Ok(info) => appeared.push(found::record(name, repo, &info).await),
             // One damaged snapshot must not hide the others; `repo check` names it.
@@ -40,8 +38,20 @@ pub(super) async fn list(
     Ok(Listing {
         held,
         appeared,
+        changes,
         used_percent: used_percent(url),
     })
+}
+
+/// The names of the objects in a folder of a repository.
+pub(super) async fn names(repo: &Repository, folder: &str) -> Result<BTreeSet<SnapshotId>, Failure> {
+    let objects = repo
+        .store()
+        .list(folder)
+        .await
+        .map_err(|error| of_repo(&error.into()))?;
+    let names = objects.iter().filter_map(|object| object.key.rsplit('/').next());
+    Ok(names.map(|name| SnapshotId(name.to_owned())).collect())
 }
 
 /// What is used of the file system a local repository is on, in percent.

@@ -47,6 +47,10 @@ pub(super) async fn record(repository: &RepositoryName, repo: &Repository, info:
             .map(|database| database.facts),
         evidence: written_evidence(committed_at),
         vanished_at: None,
+        pinned: None,
+        forgotten: None,
+        replaced_by: None,
+        expiry: None,
         id,
     }
 }

@@ -8,19 +8,19 @@ mod browse;
 mod failure;
 mod found;
 mod hooks;
+mod keep;
 mod recover;
 mod repositories;
 mod secrets;
 
-use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::hands::{Doing, Hands, Listing, Work};
+use super::hands::{Doing, Hands, Known, Listing, Work};
 use crate::clock::Clock;
 use crate::domain::command::RunResult;
-use crate::domain::id::SnapshotId;
 use crate::domain::job::{Definitions, Job, RepositoryDefinition};
+use crate::domain::maintenance::{Maintenance, MaintenanceResult};
 use crate::domain::recovery::{Recovery, RecoveryPlan, RecoveryRecord, RecoveryRequest};
 use crate::domain::run::{Failure, Run};
 use crate::domain::snapshot::SnapshotRecord;
@@ -73,15 +73,15 @@ impl Hands for Worker {
         Box::pin(recover::recover(self, work, recovery, snapshot))
     }
 
-    fn list(
-        &self,
-        repository: RepositoryDefinition,
-        known: BTreeSet<SnapshotId>,
-    ) -> Doing<'_, Result<Listing, Failure>> {
+    fn list(&self, repository: RepositoryDefinition, known: Known) -> Doing<'_, Result<Listing, Failure>> {
         Box::pin(async move {
             let repo = self.repositories.get(&repository, &self.clock).await?;
-            browse::list(&repository.name, &repo, &repository.url, &known).await
+            browse::list(&repository, &repo, &known).await
         })
+    }
+
+    fn maintain(&self, work: Work, maintenance: Maintenance) -> Doing<'_, MaintenanceResult> {
+        Box::pin(keep::maintain(self, work, maintenance))
     }
 
     fn tree(

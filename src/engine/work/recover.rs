@@ -129,7 +129,7 @@ fn add_warnings(plan: &mut RecoveryPlan, snapshot: &SnapshotRecord) {
             failure.level, failure.message
         ));
     }
-    if snapshot.vanished_at.is_some() {
+    if !snapshot.is_there() {
         plan.blockers
             .push("the snapshot is no longer in its repository".to_owned());
     }

@@ -8,16 +8,18 @@ use proptest::prelude::*;
 use crate::domain::alert::{Alert, AlertKind, AlertSubject};
 use crate::domain::command::{Actor, written_evidence};
 use crate::domain::event::Event;
-use crate::domain::id::{JobName, RecoveryId, RunId, SnapshotId};
+use crate::domain::id::{JobName, MaintenanceId, RecoveryId, RunId, SnapshotId};
+use crate::domain::maintenance::{Maintenance, MaintenanceRecord, MaintenanceState, Task};
 use crate::domain::recovery::{
     Finding, PhaseTime, Recovery, RecoveryPhase, RecoveryRecord, RecoveryRequest, RecoveryState, RecoveryTarget,
 };
+use crate::domain::retention::TooMany;
 use crate::domain::run::{Failure, Outcome, RunRecord, RunStats, Trigger};
-use crate::domain::snapshot::{DatabaseFacts, EvidenceFailure, EvidenceLevel, SnapshotRecord};
+use crate::domain::snapshot::{DatabaseFacts, EvidenceFailure, EvidenceLevel, Mark, SnapshotRecord};
 use crate::domain::units::{Bytes, Millis, Timestamp};
 
 /// The word of every variant. A new variant is added here, to [`variant`] and, by its first test run, to the golden file.
-pub(super) const WORDS: [&str; 28] = [
+pub(super) const WORDS: [&str; 40] = [
     "agent_started",
     "agent_stopped",
     "job_appeared",
@@ -46,6 +48,18 @@ pub(super) const WORDS: [&str; 28] = [
     "alert_resolved",
     "alert_rearmed",
     "command_refused",
+    "maintenance_requested",
+    "maintenance_started",
+    "maintenance_cancel_requested",
+    "maintenance_finished",
+    "retention_applied",
+    "retention_refused",
+    "snapshot_forgotten",
+    "snapshot_unforgotten",
+    "snapshot_purged",
+    "snapshot_pinned",
+    "snapshot_unpinned",
+    "snapshot_retagged",
 ];
 
 /// The place of an event's variant in [`WORDS`]. Without a wildcard, so that a new variant does not compile until it is here.
@@ -79,6 +93,18 @@ pub(super) const fn variant(event: &Event) -> usize {
         Event::AlertResolved { .. } => 25,
         Event::AlertRearmed { .. } => 26,
         Event::CommandRefused { .. } => 27,
+        Event::MaintenanceRequested { .. } => 28,
+        Event::MaintenanceStarted { .. } => 29,
+        Event::MaintenanceCancelRequested { .. } => 30,
+        Event::MaintenanceFinished { .. } => 31,
+        Event::RetentionApplied { .. } => 32,
+        Event::RetentionRefused { .. } => 33,
+        Event::SnapshotForgotten { .. } => 34,
+        Event::SnapshotUnforgotten { .. } => 35,
+        Event::SnapshotPurged { .. } => 36,
+        Event::SnapshotPinned { .. } => 37,
+        Event::SnapshotUnpinned { .. } => 38,
+        Event::SnapshotRetagged { .. } => 39,
     }
 }
 
@@ -142,6 +168,10 @@ pub(super) fn snapshot(n: usize) -> SnapshotRecord {
         }),
         evidence: written_evidence(taken_at),
         vanished_at: None,
+        pinned: None,
+        forgotten: None,
+        replaced_by: None,
+        expiry: None,
     }
 }
 
@@ -335,9 +365,126 @@ pub(super) fn event(variant: usize, n: usize) -> Event {
             reason,
         },
         26 => Event::AlertRearmed { key: alert(n).key },
-        _ => Event::CommandRefused {
+        27 => Event::CommandRefused {
             command: "run job".to_owned(),
             reason,
+        },
+        keeping => keeping_event(keeping, n),
+    }
+}
+
+pub(super) fn maintenance_id(n: usize) -> MaintenanceId {
+    MaintenanceId(format!("mnt-{n:04}"))
+}
+
+fn task(n: usize) -> Task {
+    match n % 4 {
+        0 => Task::Prune,
+        1 => Task::Forget {
+            snapshots: vec![snapshot_id(n), snapshot_id(n + 3)],
+            reason: "retention".to_owned(),
+            job: Some(job(n)),
+        },
+        2 => Task::Check {
+            subset: Some("1/7".to_owned()),
+        },
+        _ => Task::Pin {
+            snapshot: snapshot_id(n),
+            reason: None,
+        },
+    }
+}
+
+pub(super) fn maintenance(n: usize) -> Maintenance {
+    Maintenance {
+        id: maintenance_id(n),
+        repository: "near".into(),
+        task: task(n),
+        requested_by: "agent".to_owned(),
+        requested_at: at(0),
+        due: Some(at(0)),
+        started_at: None,
+        attempt: 0,
+        state: MaintenanceState::Queued,
+        cancel_requested: None,
+    }
+}
+
+pub(super) fn maintained(n: usize, outcome: Outcome) -> MaintenanceRecord {
+    MaintenanceRecord {
+        id: maintenance_id(n),
+        repository: "near".into(),
+        task: task(n),
+        requested_by: "agent".to_owned(),
+        requested_at: at(0),
+        started_at: Some(at(1)),
+        finished_at: at(i64::try_from(n).unwrap() * 60 + 50),
+        outcome,
+        summary: "2 in the trash, 0 left alone".to_owned(),
+        freed: Bytes(4096),
+        findings: vec!["one pack is not in any index".to_owned()],
+        error: outcome.is_failure().then(failure),
+    }
+}
+
+pub(super) fn mark(reason: &str) -> Mark {
+    Mark {
+        by: "mira".to_owned(),
+        at: at(60),
+        reason: Some(reason.to_owned()),
+        until: None,
+    }
+}
+
+/// One event about the keeping of repositories.
+fn keeping_event(variant: usize, n: usize) -> Event {
+    let snapshot = snapshot_id(n);
+    match variant {
+        28 => Event::MaintenanceRequested {
+            maintenance: maintenance(n),
+        },
+        29 => Event::MaintenanceStarted {
+            maintenance: maintenance_id(n),
+        },
+        30 => Event::MaintenanceCancelRequested {
+            maintenance: maintenance_id(n),
+            by: "mira".to_owned(),
+        },
+        31 => Event::MaintenanceFinished {
+            record: maintained(n, [Outcome::Succeeded, Outcome::Failed][n / 2 % 2]),
+            sound: (n % 4 == 2).then_some(n % 8 == 2),
+        },
+        32 => Event::RetentionApplied {
+            job: job(n),
+            kept: 12,
+            forgotten: 2,
+        },
+        33 => Event::RetentionRefused {
+            job: job(n),
+            over: TooMany {
+                forget: 9,
+                of: 12,
+                allowed: 6,
+            },
+        },
+        34 => Event::SnapshotForgotten {
+            snapshot,
+            mark: Mark {
+                until: Some(at(86_400)),
+                ..mark("too many")
+            },
+        },
+        35 => Event::SnapshotUnforgotten { snapshot },
+        36 => Event::SnapshotPurged { snapshot },
+        37 => Event::SnapshotPinned {
+            snapshot,
+            mark: mark("before the migration"),
+        },
+        38 => Event::SnapshotUnpinned { snapshot },
+        _ => Event::SnapshotRetagged {
+            old: snapshot,
+            new: snapshot_id(n + 100),
+            tags: vec!["audited".to_owned()],
         },
     }
 }

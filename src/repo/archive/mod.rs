@@ -39,7 +39,7 @@ pub mod stream;
 #[cfg(test)]
 mod tests;
 mod ticket;
-mod upload;
+pub(in crate::repo) mod upload;
 
 use std::collections::{BTreeSet, HashMap};
 use std::path::PathBuf;

@@ -171,7 +171,7 @@ impl Session {
             self.progress.set_phase(Phase::Done);
             return Err(error);
         }
-        if self.lock.lost().is_cancelled() {
+        if self.lock.is_lost() {
             let what = "the lock could not be kept: another client may have removed what this backup relied on";
             return Err(RepoError::Invalid { what: what.to_owned() });
         }

@@ -39,13 +39,7 @@ pub(super) async fn run(
 ) {
     let parallel = repo.store().capabilities().parallel_puts.max(1);
     let mut running: JoinSet<Result<IndexPack, RepoError>> = JoinSet::new();
-    let mut index = Collected {
-        repo: repo.clone(),
-        file: IndexFile::default(),
-        blobs: 0,
-        packs: 0,
-        written: repo.clock().monotonic(),
-    };
+    let mut index = Collected::new(&repo);
     let mut open = true;
     while open || !running.is_empty() {
         if stop.is_stopped() {
@@ -96,17 +90,41 @@ async fn upload(
     Ok(entry)
 }
 
-struct Collected {
+/// Packs that are stored and wait for an index file to name them.
+pub(in crate::repo) struct Collected {
     repo: Repository,
     file: IndexFile,
     blobs: usize,
     /// All packs so far.
     packs: usize,
     written: Instant,
+    /// Only full index files, for packs that have long been stored.
+    large: bool,
 }
 
 impl Collected {
-    async fn add(&mut self, pack: IndexPack) -> Result<(), RepoError> {
+    /// Index files as a backup writes them, early.
+    pub(in crate::repo) fn new(repo: &Repository) -> Self {
+        Self {
+            repo: repo.clone(),
+            file: IndexFile::default(),
+            blobs: 0,
+            packs: 0,
+            written: repo.clock().monotonic(),
+            large: false,
+        }
+    }
+
+    /// Index files as large as they may be, for packs that have long been stored.
+    pub(in crate::repo) fn large(repo: &Repository) -> Self {
+        Self {
+            large: true,
+            ..Self::new(repo)
+        }
+    }
+
+    /// Takes a stored pack; writes an index file when enough have come together.
+    pub(in crate::repo) async fn add(&mut self, pack: IndexPack) -> Result<(), RepoError> {
         self.blobs += pack.blobs.len();
         self.file.packs.push(pack);
         self.packs += 1;
@@ -118,12 +136,13 @@ impl Collected {
 
     fn is_due(&self) -> bool {
         let waiting = self.file.packs.len();
-        self.blobs >= BLOBS_PER_INDEX
-            || waiting >= PACKS_PER_INDEX.max(self.packs / SHARE)
-            || waiting >= self.packs / SHARE_IN_TIME && self.repo.clock().elapsed(self.written) >= INDEX_EVERY
+        let early = waiting >= PACKS_PER_INDEX.max(self.packs / SHARE)
+            || waiting >= self.packs / SHARE_IN_TIME && self.repo.clock().elapsed(self.written) >= INDEX_EVERY;
+        self.blobs >= BLOBS_PER_INDEX || early && !self.large
     }
 
-    async fn flush(&mut self) -> Result<(), RepoError> {
+    /// Writes an index file of what is left.
+    pub(in crate::repo) async fn flush(&mut self) -> Result<(), RepoError> {
         let file = std::mem::take(&mut self.file);
         self.blobs = 0;
         self.written = self.repo.clock().monotonic();

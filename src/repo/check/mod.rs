@@ -40,6 +40,8 @@ pub enum ReadData {
     },
     /// About so many percent, chosen at random.
     Percent(f64),
+    /// About so many bytes, chosen at random.
+    Bytes(u64),
 }
 
 /// What to check.

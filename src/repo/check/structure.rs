@@ -4,13 +4,12 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 
 use super::{CheckProblem, CheckReport, ReadData};
 use crate::repo::Repository;
-use crate::repo::crypto::OVERHEAD;
 use crate::repo::error::RepoError;
 use crate::repo::files::FileKind;
 use crate::repo::id::{BuildIdHasher, Id};
 use crate::repo::index::{Index, IndexFile, IndexPack};
 use crate::repo::key::KeyFile;
-use crate::repo::pack::BlobKind;
+use crate::repo::pack::{BlobKind, size_of};
 use crate::repo::snapshot::SnapshotInfo;
 use crate::repo::stop::Stop;
 
@@ -33,17 +32,6 @@ pub(super) struct Structure {
     trees_seen: IdSet,
     pub(super) bad_packs: IdSet,
     pub(super) bad_blobs: [IdSet; 2],
-}
-
-/// The size of a pack with these blobs.
-fn pack_size(pack: &IndexPack) -> u64 {
-    let entry = |compressed: bool| if compressed { 41 } else { 37 };
-    let blobs: u64 = pack
-        .blobs
-        .iter()
-        .map(|blob| u64::from(blob.length) + entry(blob.uncompressed_length != 0))
-        .sum();
-    blobs + OVERHEAD as u64 + 4
 }
 
 impl Structure {
@@ -115,8 +103,8 @@ impl Structure {
         for (id, pack) in &self.indexed {
             let message = match self.stored.get(id) {
                 None => "the index names it, the store does not have it".to_owned(),
-                Some(size) if *size != pack_size(pack) => {
-                    format!("it has {size} bytes, its blobs add up to {}", pack_size(pack))
+                Some(size) if *size != size_of(&pack.blobs) => {
+                    format!("it has {size} bytes, its blobs add up to {}", size_of(&pack.blobs))
                 }
                 Some(_) => continue,
             };
@@ -177,18 +165,30 @@ impl Structure {
                     .iter()
                     .any(|blob| self.needed[blob.kind as usize].contains(&blob.id))
         };
+        let there = |id: &Id| self.stored.contains_key(id);
+        let packs = self.indexed.values().filter(|pack| there(&pack.id) && needed(pack));
+        let packs: Vec<Id> = packs.map(|pack| pack.id).collect();
         let chosen = |id: &Id| match read {
             ReadData::None => false,
-            ReadData::All => true,
+            ReadData::All | ReadData::Bytes(_) => true,
             ReadData::Part { part, of } => u32::from(id.0[0]) % of.max(1) == part.saturating_sub(1) % of.max(1),
             ReadData::Percent(percent) => (getrandom::u32().unwrap_or(0) % 10_000) < hundredths(percent),
         };
-        let there = |id: &Id| self.stored.contains_key(id);
-        let packs = self
-            .indexed
-            .values()
-            .filter(|pack| there(&pack.id) && needed(pack) && chosen(&pack.id));
-        packs.map(|pack| pack.id).collect()
+        let mut packs: Vec<Id> = packs.into_iter().filter(chosen).collect();
+        if let ReadData::Bytes(most) = read {
+            packs.sort_by_cached_key(|_| getrandom::u32().unwrap_or(0));
+            let mut read = 0;
+            packs.retain(|id| {
+                let wanted = read < most;
+                read += if wanted {
+                    self.stored.get(id).copied().unwrap_or(0)
+                } else {
+                    0
+                };
+                wanted
+            });
+        }
+        packs
     }
 
     /// Finds the snapshots that each problem hurts; walks again only when there are problems.

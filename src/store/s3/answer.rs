@@ -129,7 +129,7 @@ impl Failure {
                 Other,
                 Some(format!("create the bucket {} first, or check its name", address.bucket)),
             ),
-            "InvalidAccessKeyId" => (
+            "InvalidAccessKeyId" | "NotSignedUp" => (
                 Permission,
                 hint("the server does not know this access key: check AWS_ACCESS_KEY_ID, the profile or access_key_id"),
             ),
@@ -230,10 +230,12 @@ impl Failure {
     fn is_retention(&self) -> bool {
         let said = self.message.to_lowercase();
         self.code == "ObjectLocked"
-            || (self.status >= 400
-                && ["worm", "object lock", "retention", "legal hold"]
-                    .iter()
-                    .any(|word| said.contains(word)))
+            || (matches!(
+                self.code.as_str(),
+                "AccessDenied" | "InvalidRequest" | "MethodNotAllowed"
+            ) && ["worm", "object lock", "retention", "legal hold"]
+                .iter()
+                .any(|word| said.contains(word)))
     }
 
     /// Makes the error that is reported.

@@ -103,6 +103,7 @@ async fn write_part(
         .upload_id(id)
         .part_number(number)
         .content_length(length)
+        .checksum_algorithm(ChecksumAlgorithm::Sha256)
         .checksum_sha256(&checksum)
         .body(body)
         .customize()

@@ -22,7 +22,7 @@ use aws_sdk_s3::Client;
 use aws_sdk_s3::config::interceptors::BeforeTransmitInterceptorContextMut;
 use aws_sdk_s3::config::{ConfigBag, Intercept, RuntimeComponents};
 use aws_sdk_s3::error::BoxError;
-use aws_sdk_s3::types::{ObjectLockMode, ServerSideEncryption, StorageClass};
+use aws_sdk_s3::types::{ChecksumAlgorithm, ObjectLockMode, ServerSideEncryption, StorageClass};
 use aws_smithy_types::DateTime as SmithyTime;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -103,6 +103,8 @@ impl Write<'_> {
             .bucket(&self.bucket.address.bucket)
             .key(self.bucket.full(self.key))
             .content_length(i64::try_from(length).unwrap_or(i64::MAX))
+            // A server with Object Lock asks for this word too.
+            .checksum_algorithm(ChecksumAlgorithm::Sha256)
             .checksum_sha256(STANDARD.encode(self.digest))
             .set_if_none_match(condition.then(|| "*".to_owned()))
             .set_storage_class(traits.class)

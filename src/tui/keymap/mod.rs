@@ -82,6 +82,8 @@ actions! {
     HistoryForward "history-forward" "]" Go "later" "Later in the history of views.";
     Describe "describe" "d" Look "describe" "Everything about the row, in a pane.";
     Log "log" "L" Look "log" "The log of the run.";
+    Trash "trash" "t" Look "trash" "What is in the trash and can be brought back.";
+    Retention "retention" "r" Look "retention" "What is kept of a job's snapshots, rule by rule.";
     Raw "raw" "v" Look "raw" "The row as JSON, as the API gives it.";
     Copy "copy" "y" Look "copy" "Copy the row's name, id or command to the clipboard (OSC 52).";
     Save "save" "" Look "save" "Save the row as JSON to a file here.";

@@ -5,7 +5,7 @@ use ratatui::layout::Rect;
 
 use super::{Next, centered, closes};
 use crate::domain::command::Command;
-use crate::domain::id::AlertKey;
+use crate::domain::id::{AlertKey, SnapshotId};
 use crate::tui::app::App;
 use crate::tui::canvas::{Canvas, wrap};
 use crate::tui::link::Question;
@@ -20,6 +20,12 @@ pub enum NoteFor {
     Acknowledge(Vec<AlertKey>),
     /// Closing an alert by hand; a reason is needed.
     Resolve(AlertKey),
+    /// Keeping snapshots from being forgotten; the reason may be empty.
+    Pin(Vec<SnapshotId>),
+    /// Putting snapshots in the trash; a reason is needed.
+    Forget(Vec<SnapshotId>),
+    /// Changing the words of a snapshot: `audited -daily`.
+    Tag(SnapshotId),
 }
 
 /// A note being typed.
@@ -57,6 +63,35 @@ impl Note {
         }
         let text = self.input.text().trim().to_owned();
         let commands = match &self.purpose {
+            NoteFor::Pin(ids) => {
+                let reason = Some(text).filter(|text| !text.is_empty());
+                let pin = |id: &SnapshotId| Command::PinSnapshot {
+                    snapshot: id.clone(),
+                    reason: reason.clone(),
+                };
+                ids.iter().map(pin).collect()
+            }
+            NoteFor::Forget(_) if text.is_empty() => {
+                self.complaint = Some("a reason is needed: it stays with the snapshot in the trash");
+                return Next::Stay;
+            }
+            NoteFor::Forget(ids) => vec![Command::ForgetSnapshots {
+                snapshots: ids.clone(),
+                reason: text,
+            }],
+            NoteFor::Tag(_) if text.is_empty() => {
+                self.complaint = Some("write the words to add, and with a - before them those to remove");
+                return Next::Stay;
+            }
+            NoteFor::Tag(id) => {
+                let (remove, add): (Vec<&str>, Vec<&str>) =
+                    text.split_whitespace().partition(|word| word.starts_with('-'));
+                vec![Command::TagSnapshot {
+                    snapshot: id.clone(),
+                    add: add.into_iter().map(str::to_owned).collect(),
+                    remove: remove.into_iter().map(|word| word[1..].to_owned()).collect(),
+                }]
+            }
             NoteFor::Acknowledge(keys) => {
                 let note = Some(text).filter(|text| !text.is_empty());
                 keys.iter()
@@ -104,6 +139,27 @@ impl Note {
                 "Resolve by hand",
                 format!("{key} is closed. It opens again if its condition is seen again."),
             ),
+            NoteFor::Pin(ids) => (
+                "Pin",
+                format!(
+                    "Nothing forgets {}, neither a rule nor a person, until it is unpinned.",
+                    named(ids)
+                ),
+            ),
+            NoteFor::Forget(ids) => (
+                "Forget",
+                format!(
+                    "Puts {} in the trash. Undo: bring it back from there (t on screen 3) until its time is over and the repository is pruned.",
+                    named(ids)
+                ),
+            ),
+            NoteFor::Tag(id) => (
+                "Change words",
+                format!(
+                    "Words to add to {}, and with a - before them words to remove. Its id changes with them.",
+                    id.short()
+                ),
+            ),
         };
         let lines = wrap(&words, usize::from(body.width.min(66).saturating_sub(4)));
         let count = u16::try_from(lines.len()).unwrap_or(u16::MAX);
@@ -111,10 +167,11 @@ impl Note {
         for (y, line) in (1u16..).zip(&lines) {
             canvas.text(inner, 0, y, line, Role::Text);
         }
-        let label = if matches!(self.purpose, NoteFor::Resolve(_)) {
-            "Reason: "
-        } else {
-            "Note (may be empty): "
+        let label = match self.purpose {
+            NoteFor::Resolve(_) | NoteFor::Forget(_) => "Reason: ",
+            NoteFor::Pin(_) => "Reason (may be empty): ",
+            NoteFor::Tag(_) => "Words: ",
+            NoteFor::Acknowledge(_) => "Note (may be empty): ",
         };
         let x = canvas.text(inner, 0, count + 2, label, Role::Dim);
         self.input.draw(canvas, inner, x, count + 2, true);
@@ -125,5 +182,13 @@ impl Note {
             Role::Dim
         };
         canvas.text(inner, 0, count + 4, hint, role);
+    }
+}
+
+/// The snapshots in a few words.
+fn named(ids: &[SnapshotId]) -> String {
+    match ids {
+        [one] => format!("snapshot {}", one.short()),
+        many => format!("{} snapshots", many.len()),
     }
 }

@@ -166,6 +166,30 @@ pub fn detail(app: &App, job: &JobView, look: Look<'_>, width: usize) -> Vec<Lin
         detail.pair_as("disabled", why, Role::Warn);
     }
     detail.pair("verified to", format!("{} after each run", job.verify));
+    detail.pair(
+        "keeps",
+        job.retention.as_deref().unwrap_or("everything; it has no retention"),
+    );
+    if let Some(retained) = &job.retained {
+        let said = match retained.refused {
+            Some(over) => format!(
+                "would forget {} of {}, {} may go; r shows why",
+                over.forget, over.of, over.allowed
+            ),
+            None => format!(
+                "{} kept, {} forgotten, {}",
+                retained.kept,
+                retained.forgotten,
+                ago(look.now, retained.at)
+            ),
+        };
+        let role = if retained.refused.is_some() {
+            Role::Warn
+        } else {
+            Role::Text
+        };
+        detail.pair_as("retention", said, role);
+    }
     detail.pair_if("last success", job.last_success_at.map(|at| ago(look.now, at)));
     detail.pair_if("last run", job.last_finished_at.map(|at| ago(look.now, at)));
     if let Some(error) = &job.last_error {

@@ -12,10 +12,12 @@
 pub mod alerts;
 pub mod audit;
 pub mod jobs;
+pub mod kept;
 pub mod overview;
 pub mod plan;
 pub mod recoveries;
 pub mod restore;
+pub mod retention;
 pub mod runs;
 pub mod snapshots;
 pub mod tree;
@@ -99,6 +101,8 @@ fn list(canvas: &mut Canvas<'_>, area: Rect, app: &App, focused: bool) {
         Place::Jobs => jobs::list(canvas, area, app, focused),
         Place::Job(_) => runs::list(canvas, area, app, focused),
         Place::Snapshots => snapshots::list(canvas, area, app, focused),
+        Place::Trash => kept::trash(canvas, area, app, focused),
+        Place::Retention(_) => retention::list(canvas, area, app, focused),
         Place::Tree(..) => tree::list(canvas, area, app, focused),
         Place::Recoveries => recoveries::list(canvas, area, app, focused),
         Place::Alerts => alerts::list(canvas, area, app, focused),
@@ -119,6 +123,8 @@ fn empty_words(app: &App) -> String {
         Place::Overview | Place::Jobs => true,
         Place::Job(_) => app.runs.loaded,
         Place::Snapshots => app.snapshots.loaded,
+        Place::Trash => app.trash.loaded,
+        Place::Retention(_) => app.retention.loaded,
         Place::Tree(..) => app.tree.loaded,
         Place::Recoveries => app.recoveries.loaded,
         Place::Alerts => app.alerts.loaded,
@@ -128,6 +134,8 @@ fn empty_words(app: &App) -> String {
         Place::Overview | Place::Jobs => "no jobs are configured; lifeboat init writes the first",
         Place::Job(_) => "this job has not run yet; a starts it",
         Place::Snapshots => "no snapshots yet; run a job from screen 2",
+        Place::Trash => "nothing is in the trash",
+        Place::Retention(_) => "this job has no snapshots yet",
         Place::Tree(..) => "this directory is empty",
         Place::Recoveries => "nothing has been restored or verified yet; begin at a snapshot, screen 3",
         Place::Alerts => "no alerts, now or before",
@@ -155,6 +163,14 @@ pub fn detail_lines(app: &App, look: Look<'_>, width: usize) -> Vec<Line<'static
             .snapshots
             .selected()
             .map(|snapshot| snapshots::detail(app, snapshot, look, width)),
+        Place::Trash => app
+            .trash
+            .selected()
+            .map(|snapshot| snapshots::detail(app, snapshot, look, width)),
+        Place::Retention(_) => app
+            .retention
+            .selected()
+            .map(|decision| retention::detail(decision, look, width)),
         Place::Tree(..) => app.tree.selected().map(|row| tree::detail(app, row, look, width)),
         Place::Recoveries => app
             .recoveries
@@ -171,7 +187,7 @@ fn summary(canvas: &mut Canvas<'_>, area: Rect, app: &App, rows: &dyn Rows) {
     let noun = match app.place {
         Place::Overview | Place::Jobs => "job",
         Place::Job(_) => "run",
-        Place::Snapshots => "snapshot",
+        Place::Snapshots | Place::Trash | Place::Retention(_) => "snapshot",
         Place::Tree(..) => "entry",
         Place::Recoveries => "recovery",
         Place::Alerts => "alert",
@@ -185,6 +201,9 @@ fn summary(canvas: &mut Canvas<'_>, area: Rect, app: &App, rows: &dyn Rows) {
         let shown = rows.shown() as u64;
         spans.push(look.span(format!("   filter {} ", rows.filter_text()), Role::Accent));
         spans.push(look.span(format!("shows {}", words::count(shown)), Role::Text));
+    }
+    if let (Place::Retention(_), Some(words)) = (&app.place, retention::summary(app)) {
+        spans.push(look.span(words, Role::Dim));
     }
     if rows.marked() > 0 {
         spans.push(look.span(

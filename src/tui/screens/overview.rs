@@ -20,6 +20,7 @@
 use ratatui::layout::Rect;
 use ratatui::text::{Line, Span};
 
+use super::kept;
 use crate::domain::view::{Overview, ProgressView, RecoveryView, RunView, ServiceView};
 use crate::tui::app::App;
 use crate::tui::canvas::{Canvas, Look, split, wrap};
@@ -29,7 +30,7 @@ use crate::tui::widgets::{gauge, parts};
 use crate::tui::words;
 
 /// A piece of the Overview: the thing it is about, when the cursor can be on it, and its lines.
-type Entry = (Option<Subject>, Vec<Line<'static>>);
+pub(super) type Entry = (Option<Subject>, Vec<Line<'static>>);
 
 /// The things the cursor goes through, in the order they are drawn.
 pub fn subjects(app: &App) -> Vec<Subject> {
@@ -49,6 +50,9 @@ pub fn subjects(app: &App) -> Vec<Subject> {
         .recoveries
         .iter()
         .map(|view| Subject::Recovery(view.recovery.id.clone()));
+    let maintenance = overview.maintenance.iter();
+    let maintenance = maintenance.map(|view| Subject::Maintenance(view.maintenance.id.clone()));
+    let recoveries = recoveries.chain(maintenance);
     let jobs = overview.jobs.iter().map(|job| Subject::Job(job.name.clone()));
     let repositories = overview
         .repositories
@@ -226,6 +230,12 @@ pub fn fit(text: &str, width: usize, mark: &str) -> String {
 fn running(overview: &Overview, look: Look<'_>, width: usize) -> Vec<Entry> {
     let mut entries: Vec<Entry> = overview.runs.iter().map(|view| run(view, look, width)).collect();
     entries.extend(overview.recoveries.iter().map(|view| recovery_entry(view, look, width)));
+    entries.extend(
+        overview
+            .maintenance
+            .iter()
+            .map(|view| kept::maintenance(view, look, width)),
+    );
     if entries.is_empty() {
         let due = overview
             .jobs
@@ -289,7 +299,7 @@ fn recovery_entry(view: &RecoveryView, look: Look<'_>, width: usize) -> Entry {
 }
 
 /// A piece of running work in one line.
-fn work(
+pub(super) fn work(
     kind: &str,
     name: &str,
     waiting: Option<String>,
@@ -374,6 +384,7 @@ fn repositories(overview: &Overview, look: Look<'_>, width: usize) -> Vec<Entry>
             look.span(format!("{used:<10}"), used_role),
         ];
         let why = repository.failure.as_ref().map(|failure| failure.message.clone());
+        let why = why.or_else(|| kept::trouble(repository));
         let role = if why.is_some() { Role::Crit } else { Role::Dim };
         let words = why.unwrap_or_else(|| repository.url.clone());
         spans.push(look.span(fit(&words, width.saturating_sub(56), look.glyphs.more), role));

@@ -41,6 +41,8 @@ impl Item for SnapshotRecord {
         "size",
         "added",
         "partial",
+        "pinned",
+        "expires",
     ];
     const NEWEST_FIRST: bool = true;
 
@@ -78,6 +80,13 @@ impl Item for SnapshotRecord {
             "size" => Field::Size(self.size),
             "added" => Field::Size(self.added),
             "partial" => Field::Text(if self.partial { "yes" } else { "no" }.to_owned()),
+            "pinned" => Field::Text(if self.pinned.is_some() { "yes" } else { "no" }.to_owned()),
+            "expires" => Field::Text(
+                self.expiry
+                    .as_ref()
+                    .map_or("no", |expiry| if expiry.due { "next" } else { "later" })
+                    .to_owned(),
+            ),
             _ => return None,
         })
     }
@@ -115,12 +124,8 @@ const COLUMNS: [Column; 8] = [
 pub fn list(canvas: &mut Canvas<'_>, area: Rect, app: &App, focused: bool) {
     let look = canvas.look;
     list::draw(canvas, area, &app.snapshots, focused, &COLUMNS, |snapshot| {
-        let role = if snapshot.vanished_at.is_some() {
-            Role::Dim
-        } else {
-            Role::Text
-        };
-        let (flag, flag_role) = flag(snapshot);
+        let role = if snapshot.is_there() { Role::Text } else { Role::Dim };
+        let (flag, flag_role) = super::kept::flag(snapshot);
         vec![
             look.line(snapshot.id.short().to_owned(), role),
             look.line(snapshot.job.as_ref().map_or("-".to_owned(), |job| job.0.clone()), role),
@@ -132,16 +137,6 @@ pub fn list(canvas: &mut Canvas<'_>, area: Rect, app: &App, focused: bool) {
             look.line(flag, flag_role),
         ]
     });
-}
-
-fn flag(snapshot: &SnapshotRecord) -> (&'static str, Role) {
-    if snapshot.vanished_at.is_some() {
-        ("GONE", Role::Warn)
-    } else if snapshot.partial {
-        ("PARTIAL", Role::Warn)
-    } else {
-        ("", Role::Text)
-    }
 }
 
 /// Everything about a snapshot.
@@ -167,6 +162,7 @@ pub fn detail(app: &App, snapshot: &SnapshotRecord, look: Look<'_>, width: usize
         detail.pair_as("PARTIAL", lost, Role::Warn);
     }
     detail.pair_if("gone since", snapshot.vanished_at.map(|at| ago(look.now, at)));
+    super::kept::facts(snapshot, look, &mut detail);
     detail.head("What and when");
     detail.pair("taken", ago(look.now, snapshot.taken_at));
     detail.pair_if("job", snapshot.job.as_ref().map(crate::domain::id::JobName::as_str));

@@ -7,12 +7,13 @@ use std::sync::{Arc, Mutex};
 use tokio::sync::{broadcast, watch};
 
 use crate::api::backend::Backend;
-use crate::api::types::{AgentView, Overview, Page, Query, Receipt, TreeEntryView};
+use crate::api::types::{AgentView, Overview, Page, Query, Receipt, RetentionPlan, TreeEntryView};
 use crate::domain::Bytes;
 use crate::domain::alert::AlertRecord;
 use crate::domain::command::{Actor, Command, Refusal};
 use crate::domain::event::{EVENT_VERSION, Event, EventRecord};
 use crate::domain::id::RunId;
+use crate::domain::maintenance::MaintenanceRecord;
 use crate::domain::recovery::{RecoveryPlan, RecoveryRecord, RecoveryRequest};
 use crate::domain::run::{Failure, RunRecord};
 use crate::domain::snapshot::SnapshotRecord;
@@ -67,6 +68,7 @@ pub fn overview(seq: u64) -> Overview {
         jobs: vec![],
         runs: vec![],
         recoveries: vec![],
+        maintenance: vec![],
         repositories: vec![],
         config_error: None,
         practice: None,
@@ -136,7 +138,7 @@ impl Backend for Arc<Fake> {
             _ => Ok(Receipt {
                 seq: 7,
                 run: Some(RunId::from("run-1")),
-                recovery: None,
+                ..Receipt::default()
             }),
         }
     }
@@ -157,6 +159,18 @@ impl Backend for Arc<Fake> {
     }
     async fn alerts(&self, _query: Query) -> Answer<Page<AlertRecord>> {
         Ok(empty())
+    }
+    async fn maintenance(&self, query: Query) -> Answer<Page<MaintenanceRecord>> {
+        self.note(format!("maintenance {query:?}"));
+        Ok(empty())
+    }
+    async fn retention(&self, job: &str) -> Answer<RetentionPlan> {
+        Ok(RetentionPlan {
+            job: job.into(),
+            policy: None,
+            decisions: vec![],
+            over: None,
+        })
     }
     async fn journal(&self, _query: Query) -> Answer<Page<EventRecord>> {
         Ok(Page {

@@ -38,6 +38,13 @@ async fn everything(client: &Client, fake: &Arc<Fake>) {
     client.recoveries(&query).await.unwrap();
     client.alerts(&query).await.unwrap();
     assert_eq!(client.journal(&query).await.unwrap().items.len(), 1);
+    let trash = Query {
+        trash: Some(true),
+        ..Query::default()
+    };
+    client.maintenance(&trash).await.unwrap();
+    assert_eq!(fake.asked().pop().unwrap(), format!("maintenance {trash:?}"));
+    assert_eq!(client.retention("a b/?").await.unwrap().job.as_str(), "a b/?");
     assert_eq!(client.run_log("run 1/?").await.unwrap(), "log of run 1/?\n");
     let tree = client.snapshot_tree("abc", "/a b/ü?&x=%2F").await.unwrap();
     assert_eq!(tree[0].name, "abc:/a b/ü?&x=%2F");

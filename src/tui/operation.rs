@@ -1,0 +1,77 @@
+//! Operations: what changes something, or leads to it, and how each is offered.
+
+use crate::domain::command::Command;
+use crate::domain::id::{AlertKey, JobName, RecoveryId, RepositoryName, RunId, SnapshotId};
+
+/// Something that changes something, or leads to it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Operation {
+    /// Give a command that endangers nothing.
+    Give(Vec<Command>),
+    /// Stop a run.
+    StopRun(RunId, JobName),
+    /// Keep a job's schedule from running it.
+    DisableJob(JobName),
+    /// Stop a recovery.
+    StopRecovery(RecoveryId),
+    /// Take alerts, with a note.
+    Acknowledge(Vec<AlertKey>),
+    /// Close an alert by hand, with a reason.
+    Resolve(AlertKey),
+    /// Plan a restore of a snapshot, or of paths in it.
+    Restore(SnapshotId, Vec<String>),
+    /// Keep snapshots from being forgotten, with a reason.
+    Pin(Vec<SnapshotId>),
+    /// Put snapshots in the trash, with a reason.
+    Forget(Vec<SnapshotId>),
+    /// Change the words of a snapshot.
+    Tag(SnapshotId),
+    /// Put in the trash what the retention of a job no longer keeps.
+    ApplyRetention(JobName),
+    /// Remove what nothing in a repository needs.
+    Prune(RepositoryName),
+    /// Break something in the sandbox.
+    Practice(String),
+}
+
+impl Operation {
+    /// Whether a dialog stands before it.
+    pub const fn is_dangerous(&self) -> bool {
+        matches!(
+            self,
+            Self::StopRun(..)
+                | Self::DisableJob(_)
+                | Self::StopRecovery(_)
+                | Self::ApplyRetention(_)
+                | Self::Prune(_)
+                | Self::Practice(_)
+        )
+    }
+
+    /// Whether it asks for more before anything happens.
+    pub const fn asks_first(&self) -> bool {
+        !matches!(self, Self::Give(_))
+    }
+}
+
+/// An operation on offer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Choice {
+    /// What it does.
+    pub words: String,
+    /// The operation.
+    pub operation: Operation,
+    /// Why it cannot be done now.
+    pub refused: Option<String>,
+}
+
+impl Choice {
+    /// An operation, and why it cannot be done now.
+    pub fn new(words: impl Into<String>, operation: Operation, refused: Option<String>) -> Self {
+        Self {
+            words: words.into(),
+            operation,
+            refused,
+        }
+    }
+}
