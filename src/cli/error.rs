@@ -25,6 +25,8 @@ pub enum Exit {
     Refused = 4,
     /// Somebody stopped it.
     Cancelled = 5,
+    /// PostgreSQL, which called, has to stop: from 126 on it does not take a failure for the end of the log.
+    Halt = 200,
 }
 
 impl From<Exit> for ExitCode {

@@ -7,7 +7,7 @@
 //!
 //! | file | verbs | needs |
 //! | --- | --- | --- |
-//! | `repo`, `upkeep`, `labels`, `backup`, `snapshot`, `restore` | break-glass: on a repository directly | a repository and its password |
+//! | `repo`, `upkeep`, `labels`, `backup`, `snapshot`, `restore`, `wal` | break-glass: on a repository directly | a repository and its password |
 //! | `launch`, `agent` | finding, starting and running the agent | a configuration |
 //! | the others | views and commands | an agent |
 //!
@@ -51,6 +51,7 @@ mod target;
 mod text;
 mod upkeep;
 mod views;
+mod wal;
 
 use std::future::Future;
 use std::pin::Pin;
@@ -64,7 +65,7 @@ pub use error::{CliError, Exit};
 
 use crate::api::Client;
 use crate::clock::Clock;
-use args::{AgentCommand, SnapshotCommand, Verb};
+use args::{AgentCommand, SnapshotCommand, Verb, WalCommand};
 
 /// What a wired-in program ends with.
 pub type Ending = Pin<Box<dyn Future<Output = Result<Exit, CliError>>>>;
@@ -81,12 +82,7 @@ pub struct Wiring {
 /// Parses the command line and runs it.
 pub fn main(wiring: Wiring) -> ExitCode {
     let cli = Cli::parse();
-    if matches!(
-        &cli.verb,
-        Some(Verb::Agent {
-            command: Some(AgentCommand::Run { detached: true })
-        })
-    ) {
+    if in_background(cli.verb.as_ref()) {
         // It fails only for the leader of a session, who has nothing to leave.
         let _ = nix::unistd::setsid();
     }
@@ -104,6 +100,21 @@ pub fn main(wiring: Wiring) -> ExitCode {
     // Reads that nobody waits for any more, such as that of a terminal, must not hold up the end.
     runtime.shutdown_background();
     exit.into()
+}
+
+/// Whether this is a process that another of ours left behind.
+fn in_background(verb: Option<&Verb>) -> bool {
+    match verb {
+        Some(Verb::Agent {
+            command: Some(AgentCommand::Run { detached }),
+        }) => *detached,
+        Some(Verb::Wal(args)) => match &args.command {
+            WalCommand::Push(push) => push.pusher,
+            WalCommand::Fetch(fetch) => fetch.fetcher,
+            _ => false,
+        },
+        _ => false,
+    }
 }
 
 async fn run(cli: Cli, wiring: Wiring) -> Exit {
@@ -127,6 +138,7 @@ async fn dispatch(verb: Option<Verb>, ctx: &Ctx, wiring: Wiring) -> Result<Exit,
             backup::run(args, ctx).await
         }
         Some(Verb::Repo(args)) => repo::run(args, ctx).await,
+        Some(Verb::Wal(args)) => wal::run(args, ctx).await,
         Some(Verb::Snapshot(args)) => snapshots(args, ctx).await,
         Some(Verb::Restore(args)) if args.repository.repository.is_some() => {
             ctx.may_change("restore")?;

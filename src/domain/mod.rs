@@ -31,6 +31,7 @@ pub mod state;
 pub mod units;
 pub mod upkeep;
 pub mod view;
+pub mod wal;
 
 pub use units::{Bytes, Millis, Timestamp};
 

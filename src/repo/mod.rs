@@ -29,6 +29,7 @@
 //! | [`browse`], [`reader`], [`diff`], [`export`] | ls, walk, find, dump, diff, archives |
 //! | [`check`] | structure and data |
 //! | [`beside`], [`trash`], [`pins`], [`tag`] | forgetting and its undo, protection, labels |
+//! | [`sealed`] | sealed objects of other rooms |
 //! | [`prune`], [`copy`], `transfer` | removing what nobody needs, and moving blobs to new packs |
 //!
 //! What this room never does: overwrite a stored file, delete one but as the essays of [`trash`], [`tag`]
@@ -65,6 +66,7 @@ pub mod prune;
 pub mod rate;
 pub mod reader;
 pub mod restore;
+pub mod sealed;
 pub mod snapshot;
 pub mod stats;
 pub(crate) mod stop;

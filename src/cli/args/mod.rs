@@ -5,6 +5,7 @@
 mod data;
 mod keep;
 mod upkeep;
+mod wal;
 mod work;
 
 use std::path::PathBuf;
@@ -15,6 +16,7 @@ pub use data::*;
 pub use keep::*;
 pub(in crate::cli) use upkeep::bytes;
 pub use upkeep::{CopyArgs, ExportArgs, ExportForm, PruneArgs, TagArgs, TrashCommand, WhyArgs};
+pub use wal::*;
 pub use work::*;
 
 use crate::domain::snapshot::EvidenceLevel;
@@ -135,6 +137,8 @@ pub enum Verb {
         #[command(subcommand)]
         command: MaintenanceCommand,
     },
+    /// Archive and bring back the log of a PostgreSQL cluster; works with no configuration and no agent
+    Wal(WalArgs),
     /// List, acknowledge and resolve alerts
     Alert {
         /// What to do.

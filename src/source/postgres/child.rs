@@ -160,6 +160,11 @@ impl Running {
         self.child.stdout.take()
     }
 
+    /// Whether it has ended by itself.
+    pub(super) fn has_ended(&mut self) -> bool {
+        !matches!(self.child.try_wait(), Ok(None))
+    }
+
     /// Waits for its end; anything but success is an error with the end of what it said.
     pub(super) async fn finish(mut self) -> Result<(), SourceError> {
         drop(self.child.stdin.take());

@@ -22,6 +22,7 @@
 //! | `verify` | the proof of a snapshot, step by step |
 //! | `scratch` | databases that are renamed or dropped, whatever happens; the reaper |
 //! | `probe` | tables, row counts, fingerprints, questions with an expected answer |
+//! | [`wal`] | the archive of the log: push, fetch, receive, verify |
 
 mod child;
 mod connect;
@@ -35,6 +36,7 @@ mod scratch;
 mod tls;
 mod tools;
 mod verify;
+pub mod wal;
 
 use std::collections::BTreeMap;
 

@@ -1,0 +1,176 @@
+//! The directory of a receiver: which cluster it is of, what has arrived in it, and what was left running in it.
+
+use std::fs;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use rustix::fs::FlockOperation;
+
+use crate::clock::Clock;
+use crate::domain::wal::{SegmentName, SystemId, WalName};
+use crate::source::postgres::wal::spool::{SpoolLock, private_dir, try_lock};
+use crate::source::postgres::wal::{WalError, WalFile};
+
+/// How long a process that was left over may take to end when it is asked.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// The directory of a receiver.
+#[derive(Debug)]
+pub(super) struct LocalDir {
+    dir: PathBuf,
+    incoming: PathBuf,
+}
+
+/// What has arrived.
+#[derive(Debug, Default)]
+pub(super) struct Arrived {
+    /// Histories first, then finished segments in order.
+    pub(super) files: Vec<WalFile>,
+    /// The newest segment that is still growing.
+    pub(super) growing: Option<SegmentName>,
+}
+
+impl Arrived {
+    /// Whether a file is the one `pg_receivewal` continues behind.
+    pub(super) fn is_newest(&self, name: SegmentName) -> bool {
+        let newest = self.files.iter().filter_map(|file| file.name.segment()).max();
+        self.growing.max(newest).is_none_or(|newest| newest <= name)
+    }
+}
+
+impl LocalDir {
+    pub(super) fn open(dir: &Path) -> Result<Self, WalError> {
+        private_dir(dir)?;
+        // The child gets it as an argument, and what was left running is found by it.
+        let dir = fs::canonicalize(dir).map_err(|error| WalError::local("read", dir, &error))?;
+        let incoming = dir.join("incoming");
+        private_dir(&incoming)?;
+        Ok(Self { dir, incoming })
+    }
+
+    /// Where `pg_receivewal` writes.
+    pub(super) fn incoming(&self) -> &Path {
+        &self.incoming
+    }
+
+    pub(super) fn lock(&self) -> Result<SpoolLock, WalError> {
+        let lock = try_lock(&self.dir, FlockOperation::NonBlockingLockExclusive)?;
+        lock.map(SpoolLock::new).ok_or_else(|| WalError::Invalid {
+            what: format!("another receiver works in {}", self.dir.display()),
+            hint: "leave it to that one, or give this one a directory of its own",
+        })
+    }
+
+    /// The cluster it is of, once that is known.
+    pub(super) fn system(&self) -> Result<Option<SystemId>, WalError> {
+        let path = self.dir.join("system");
+        match fs::read_to_string(&path) {
+            Ok(text) => text
+                .trim()
+                .parse()
+                .map(Some)
+                .map_err(|error| WalError::corrupt(path.display().to_string(), format!("{error}"))),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(WalError::local("read", &path, &error)),
+        }
+    }
+
+    /// Notes the cluster it is of, before anything of it arrives; refuses another.
+    pub(super) fn bind(&self, system: SystemId) -> Result<(), WalError> {
+        match self.system()? {
+            Some(expected) if expected == system => Ok(()),
+            Some(expected) => Err(WalError::Foreign {
+                file: format!("the server whose log is to be received into {}", self.dir.display()),
+                found: system,
+                expected,
+            }),
+            None => {
+                let (temp, path) = (self.dir.join("system.new"), self.dir.join("system"));
+                fs::write(&temp, format!("{system}\n"))
+                    .and_then(|()| fs::rename(&temp, &path))
+                    .map_err(|error| WalError::local("write", &path, &error))
+            }
+        }
+    }
+
+    /// What has arrived, whole or an error.
+    pub(super) fn arrived(&self) -> Result<Arrived, WalError> {
+        let failed = |error: std::io::Error| WalError::local("read", &self.incoming, &error);
+        let mut arrived = Arrived::default();
+        let mut names = Vec::new();
+        for entry in fs::read_dir(&self.incoming).map_err(failed)? {
+            let name = entry.map_err(failed)?.file_name();
+            match name.to_string_lossy().parse() {
+                Ok(WalName::Partial(name)) => arrived.growing = arrived.growing.max(Some(name)),
+                Ok(name) => names.push(name),
+                Err(_) => {}
+            }
+        }
+        names.sort_unstable();
+        let found = names
+            .iter()
+            .map(|name| WalFile::at(&self.incoming.join(name.to_string())));
+        arrived.files = found.collect::<Result<_, _>>()?;
+        Ok(arrived)
+    }
+
+    /// Where the growing segment is.
+    pub(super) fn growing(&self, name: SegmentName) -> PathBuf {
+        self.incoming.join(WalName::Partial(name).to_string())
+    }
+
+    /// Whether there is hardly room for more segments.
+    pub(super) fn is_full(&self, segment: u64) -> bool {
+        let Ok(room) = rustix::fs::statvfs(&self.incoming) else {
+            return false;
+        };
+        room.f_bavail.saturating_mul(room.f_frsize) < 3 * segment
+    }
+
+    /// Removes what has arrived, all of which the archive has.
+    pub(super) fn start_over(&self) -> Result<(), WalError> {
+        let arrived = self.arrived()?;
+        let growing = arrived.growing.map(|name| self.growing(name));
+        for path in arrived.files.into_iter().map(|file| file.path).chain(growing) {
+            fs::remove_file(&path).map_err(|error| WalError::local("remove", &path, &error))?;
+        }
+        Ok(())
+    }
+
+    /// Ends every `pg_receivewal` that a killed receiver left in this directory; returns which.
+    pub(super) async fn reap(&self, clock: &Clock) -> Vec<u32> {
+        let left = self.left_running();
+        for pid in &left {
+            let begun = clock.monotonic();
+            let mut signal = Signal::SIGTERM;
+            while self.left_running().contains(pid) {
+                if clock.elapsed(begun) > PATIENCE {
+                    signal = Signal::SIGKILL;
+                }
+                if let Ok(pid) = i32::try_from(*pid) {
+                    // One that has ended meanwhile needs no signal.
+                    let _ = kill(Pid::from_raw(pid), signal);
+                }
+                clock.sleep(Duration::from_millis(50)).await;
+            }
+        }
+        left
+    }
+
+    fn left_running(&self) -> Vec<u32> {
+        let argument = super::server::directory_argument(&self.incoming);
+        let words = |pid: u32| fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        let processes = fs::read_dir("/proc").into_iter().flatten().filter_map(Result::ok);
+        processes
+            .filter_map(|entry| entry.file_name().to_string_lossy().parse().ok())
+            .filter(|pid| {
+                words(*pid)
+                    .split(|byte| *byte == 0)
+                    .any(|word| word == argument.as_encoded_bytes())
+            })
+            .collect()
+    }
+}

@@ -1,0 +1,7 @@
+//! The archive of a PostgreSQL log with real servers: in by `archive_command` and by streaming, out by `restore_command`.
+
+mod archive;
+mod kill;
+mod receive;
+mod refuse;
+mod world;
