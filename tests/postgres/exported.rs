@@ -18,11 +18,8 @@ async fn a_dump_becomes_a_file_and_sql_text() {
     let (raw, text) = (dir.path().join("shop.dump"), dir.path().join("shop.sql.gz"));
     let bytes = export(&id, DumpForm::Custom, &raw, &work).await.unwrap();
     let manifest = Manifest::read(work.repo, &id).await.unwrap().unwrap();
-    let artifact = manifest
-        .artifacts
-        .iter()
-        .find(|one| one.name.ends_with(".dump"))
-        .unwrap();
+    let name = &manifest.database.as_ref().unwrap().dump;
+    let artifact = manifest.artifacts.iter().find(|one| one.name == *name).unwrap();
     let written = fs::read(&raw).unwrap();
     assert_eq!((bytes.0, written.len() as u64), (artifact.bytes, artifact.bytes));
     assert_eq!(lifeboat::repo::Id::of(&written).hex(), artifact.sha256);
