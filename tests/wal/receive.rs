@@ -1,7 +1,6 @@
 //! Receiving: the recovery point under load, kills, refusals, a clean end.
 
-use std::io::Read;
-use std::process::{Child, Stdio};
+use std::process::Child;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
@@ -36,7 +35,7 @@ fn receiver_with(world: &World, more: &[&str]) -> Killed {
             ],
         )
         .args(more)
-        .stderr(Stdio::piped())
+        .stderr(world.words())
         .spawn()
         .unwrap();
     Killed(child)
@@ -123,8 +122,7 @@ async fn the_recovery_point_is_seconds_old_under_load_and_nothing_is_lost_when_i
     world.until("all is archived", || archived(&world) >= end).await;
     signal(&running.0, Signal::SIGINT);
     assert_eq!(running.0.wait().unwrap().code(), Some(5));
-    let mut said = String::new();
-    running.0.stderr.take().unwrap().read_to_string(&mut said).unwrap();
+    let said = world.said();
     assert!(said.contains("receiving from") && said.contains("stopped"), "{said}");
     assert!(
         world.processes("directory=").is_empty(),
@@ -169,8 +167,7 @@ async fn a_new_directory_continues_where_the_archive_ends_and_another_cluster_is
     std::fs::write(world.own().join("receiver/system"), "7\n").unwrap();
     let mut refused = receiver(&world);
     assert_eq!(refused.0.wait().unwrap().code(), Some(4));
-    let mut said = String::new();
-    refused.0.stderr.take().unwrap().read_to_string(&mut said).unwrap();
+    let said = world.said();
     assert!(said.contains("another cluster"), "{said}");
 }
 
@@ -197,8 +194,7 @@ async fn a_server_waits_when_the_store_does_and_a_gap_that_cannot_be_helped_is_t
     assert_eq!(world.json(&["wal", "verify"]).1, 0);
     signal(&running.0, Signal::SIGINT);
     running.0.wait().unwrap();
-    let mut said = String::new();
-    running.0.stderr.take().unwrap().read_to_string(&mut said).unwrap();
+    let said = world.said();
     assert!(said.contains("paused:") && said.contains("trouble"), "{said}");
 
     // Somebody drops the slot while nobody receives: the server removes its log.
@@ -214,8 +210,7 @@ async fn a_server_waits_when_the_store_does_and_a_gap_that_cannot_be_helped_is_t
     world.until("it goes on behind the gap", || has(&last)).await;
     signal(&running.0, Signal::SIGINT);
     running.0.wait().unwrap();
-    let mut said = String::new();
-    running.0.stderr.take().unwrap().read_to_string(&mut said).unwrap();
+    let said = world.said();
     assert!(said.contains("GAP: "), "{said}");
     let (report, exit) = world.json(&["wal", "verify"]);
     assert_eq!(

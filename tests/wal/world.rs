@@ -130,7 +130,18 @@ impl World {
             }
             self.clock.sleep(Duration::from_millis(50)).await;
         }
-        panic!("waited a minute in vain: {what}; {}", self.server.log_tail());
+        let (said, log) = (self.said(), self.server.log_tail());
+        panic!("waited a minute in vain: {what}; the receiver said: {said}; the server: {log}");
+    }
+
+    /// A new file for what a receiver says.
+    pub fn words(&self) -> std::fs::File {
+        std::fs::File::create(self.own().join("receiver.log")).unwrap()
+    }
+
+    /// What the last receiver has said.
+    pub fn said(&self) -> String {
+        std::fs::read_to_string(self.own().join("receiver.log")).unwrap_or_default()
     }
 
     /// A base backup without the log, for a recovery that has to bring it.

@@ -122,6 +122,24 @@ impl LocalDir {
         self.incoming.join(WalName::Partial(name).to_string())
     }
 
+    /// Gives the growing segment its whole length when its receiver was ended while it filled the new file with zeros.
+    ///
+    /// `pg_receivewal` does that before it writes anything, and refuses to go on with a file of another length for ever.
+    pub(super) fn mend(&self, segment: u64) -> Result<(), WalError> {
+        let Some(path) = self.arrived()?.growing.map(|name| self.growing(name)) else {
+            return Ok(());
+        };
+        let mended = || -> std::io::Result<()> {
+            let file = fs::OpenOptions::new().write(true).open(&path)?;
+            if (1..segment).contains(&file.metadata()?.len()) {
+                file.set_len(segment)?;
+                file.sync_all()?;
+            }
+            Ok(())
+        };
+        mended().map_err(|error| WalError::local("mend", &path, &error))
+    }
+
     /// Whether there is hardly room for more segments.
     pub(super) fn is_full(&self, segment: u64) -> bool {
         let Ok(room) = rustix::fs::statvfs(&self.incoming) else {
@@ -172,5 +190,24 @@ impl LocalDir {
                     .any(|word| word == argument.as_encoded_bytes())
             })
             .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_growing_segment_that_was_cut_off_while_it_was_made_gets_its_length() {
+        let own = tempfile::tempdir().unwrap();
+        let dir = LocalDir::open(own.path()).unwrap();
+        let path = dir.incoming().join("000000010000000000000004.partial");
+        let segment = 1 << 20;
+        for (had, wanted) in [(0, 0), (5000, segment), (segment, segment)] {
+            fs::write(&path, vec![7; usize::try_from(had).unwrap()]).unwrap();
+            dir.mend(segment).unwrap();
+            assert_eq!(fs::metadata(&path).unwrap().len(), wanted);
+        }
+        assert_eq!(fs::read(&path).unwrap()[..5000], [7; 5000]);
     }
 }

@@ -194,6 +194,7 @@ impl Work<'_> {
         let shipper = shipper.get_or_insert_with(|| self.shipper(ready.system));
         shipper.archive().ensure(ready.size).await?;
         shipper.seed(&self.dir).await?;
+        self.dir.mend(ready.size.bytes())?;
         let mut receiver = Receiver::start(self.options, &ready, self.dir.incoming())?;
         self.note(Note::Receiving(format!(
             "{}, system {}, slot {}",
@@ -236,7 +237,15 @@ impl Work<'_> {
             && self.ship(shipper, true).await?
         {
             self.note(Note::Gap(why));
-            return shipper.begin_anew(&self.dir);
+            shipper.begin_anew(&self.dir)?;
+            // Tried again with the next attempt when the server is still busy with the connection that ended.
+            return match server::renew_slot(self.options, self.clock).await {
+                Err(error) if !error.is_refusal() => {
+                    self.note(Note::Trouble(error.to_string()));
+                    Ok(())
+                }
+                other => other,
+            };
         }
         self.note(Note::Trouble(why));
         Ok(())

@@ -51,6 +51,19 @@ impl Ready {
     }
 }
 
+/// Makes the slot anew, so that it begins at log the server still has.
+///
+/// The server sets a slot to wherever its client says it is, also back to log that is removed; `pg_receivewal` begins where
+/// the slot is, and would ask for that log for ever. Such a slot keeps nothing, so nothing is lost with it.
+pub(super) async fn renew_slot(options: &ReceiveOptions, clock: &Clock) -> Result<(), WalError> {
+    let session = options.login.open(&options.database, clock).await?;
+    let doing = format!("make the replication slot {} anew", options.slot);
+    let drop = "select pg_catalog.pg_drop_replication_slot(slot_name)::text from pg_catalog.pg_replication_slots \
+                where slot_name = $1 and slot_type = 'physical'";
+    session.rows(&doing, drop, &[&options.slot]).await?;
+    ensure_slot(&session, &options.slot).await
+}
+
 /// Makes the slot when there is none. One that has lost its log, or is of another kind, is for a person to decide about.
 async fn ensure_slot(session: &Session, slot: &str) -> Result<(), WalError> {
     let sql = "select slot_type, coalesce(wal_status, '') from pg_catalog.pg_replication_slots where slot_name = $1";
