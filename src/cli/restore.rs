@@ -40,8 +40,15 @@ pub async fn run(args: RestoreArgs, repository: &RepositoryDefinition, ctx: &Ctx
         snapshot.id.get(..8).unwrap_or(&snapshot.id)
     );
     let occupied = target.read_dir().is_ok_and(|mut entries| entries.next().is_some());
-    // Looking at an empty target tells nothing that the restore itself does not.
-    if args.plan || occupied {
+    let name = target
+        .file_name()
+        .unwrap_or(target.as_os_str())
+        .to_string_lossy()
+        .into_owned();
+    // Looking at an empty target tells nothing that the restore itself does not, and who gave its name has answered the
+    // question already: comparing everything only to ask it would take as long as the restore.
+    let answered = args.yes.as_deref() == Some(name.as_str());
+    if args.plan || occupied && !answered {
         let plan = repo
             .plan_restore(&options)
             .await
@@ -55,11 +62,6 @@ pub async fn run(args: RestoreArgs, repository: &RepositoryDefinition, ctx: &Ctx
             plan.overwritten,
             target.display()
         );
-        let name = target
-            .file_name()
-            .unwrap_or(target.as_os_str())
-            .to_string_lossy()
-            .into_owned();
         if plan.overwritten > 0 {
             confirm(ctx, &question, &name, args.yes.as_deref())?;
         }
