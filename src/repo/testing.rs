@@ -6,6 +6,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::sync::Arc;
 
+use futures_util::future::LocalBoxFuture;
 use secrecy::SecretString;
 use tokio_util::sync::CancellationToken;
 
@@ -147,17 +148,31 @@ pub(super) fn tree_of(nodes: &[Node]) -> (Vec<u8>, Id) {
 }
 
 /// Turns a manual clock until the work is done, so that retries and stalls take no time.
-pub(super) async fn turning<T>(clock: &Clock, work: impl Future<Output = T>) -> T {
-    let turn = async {
-        loop {
-            clock.advance(std::time::Duration::from_secs(1));
-            tokio::task::yield_now().await;
+pub(super) fn turning<'a, T: 'a>(clock: &'a Clock, work: impl Future<Output = T> + 'a) -> LocalBoxFuture<'a, T> {
+    turning_by(clock, std::time::Duration::from_secs(1), work)
+}
+
+/// Turns a manual clock by so much in every millisecond.
+///
+/// Not as fast as it goes: who holds a lock must get to renew it before the half hour is over after which it is lost.
+pub(super) fn turning_by<'a, T: 'a>(
+    clock: &'a Clock,
+    step: std::time::Duration,
+    work: impl Future<Output = T> + 'a,
+) -> LocalBoxFuture<'a, T> {
+    Box::pin(async move {
+        let real = Clock::system();
+        let turn = async {
+            loop {
+                clock.advance(step);
+                real.sleep(std::time::Duration::from_millis(1)).await;
+            }
+        };
+        tokio::select! {
+            done = work => done,
+            () = turn => unreachable!("the clock turns for ever"),
         }
-    };
-    tokio::select! {
-        done = work => done,
-        () = turn => unreachable!("the clock turns for ever"),
-    }
+    })
 }
 
 /// A small file system of its own, unmounted when dropped.

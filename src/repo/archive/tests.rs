@@ -13,6 +13,7 @@ use super::{BackupOptions, Compression, Parent};
 use crate::clock::Clock;
 use crate::repo::testing::{
     SmallDisk, backup, below, check, contents, fresh, noise, open, options, password, restore, small_tree, turning,
+    turning_by,
 };
 use crate::repo::{Progress, RepoError, Repository, RestoreOptions, StreamOptions};
 use crate::store::fault::{Fault, FaultStore, Op, Rule};
@@ -130,7 +131,7 @@ async fn files_that_vanish_or_grow_while_they_are_read_are_listed() {
     let (store, _) = fresh().await;
     // The store stands still until the clock is turned: both readers block on the budget before they reach `z.txt`.
     let clock = Clock::manual(chrono::DateTime::UNIX_EPOCH);
-    let stall = rule(Op::Put, "data/", 0, Fault::Stall(Duration::from_secs(1)));
+    let stall = rule(Op::Put, "data/", 0, Fault::Stall(Duration::from_millis(20)));
     let faulty = Arc::new(FaultStore::new(store, clock.clone(), vec![stall]));
     let repo = Repository::open(faulty, &password(), clock.clone()).await.unwrap();
     let progress = Progress::new();
@@ -151,7 +152,10 @@ async fn files_that_vanish_or_grow_while_they_are_read_are_listed() {
         .open(dir.path().join("b.bin"))
         .unwrap();
     growing.write_all(b"more").unwrap();
-    let result = turning(&clock, running).await.unwrap().unwrap();
+    let result = turning_by(&clock, Duration::from_millis(20), running)
+        .await
+        .unwrap()
+        .unwrap();
     let listed: Vec<_> = result
         .errors
         .iter()
