@@ -32,10 +32,12 @@ async fn a_server_archives_through_push_and_comes_back_to_a_chosen_instant() {
     ]);
     assert_eq!(exit, 0, "{report:#}");
     let line = &report[0]["timelines"][0];
-    assert_eq!(line["last"], last.as_str());
+    // The server may have switched once more by itself since.
+    assert!(line["last"].as_str().unwrap() >= last.as_str(), "{report:#}");
     assert_eq!(line["ranges"].as_array().unwrap().len(), 1, "{report:#}");
     let (rows, _) = world.json(&["wal", "list"]);
-    assert_eq!((&rows[0]["segments"], &rows[0]["gaps"]), (&line["segments"], &0.into()));
+    assert!(rows[0]["segments"].as_u64() >= line["segments"].as_u64(), "{rows:#}");
+    assert_eq!(rows[0]["gaps"], 0);
 
     for (step, rows) in [(0, 1000), (2, 3000)] {
         let target = format!("recovery_target_time = '{}'", instants[step]);
