@@ -7,7 +7,7 @@ use super::context::Ctx;
 use super::direct::{of_repo, resolve};
 use super::error::{CliError, Exit};
 use super::output::{Paint, Render, Text};
-use crate::repo::{Forgotten, Note, Pin, Repository, Retagged, TagChange};
+use crate::repo::{Forgotten, Note, Pin, Repository, Retagged, TagChange, short};
 
 /// Who does it, and why.
 pub(super) fn note(ctx: &Ctx, reason: Option<String>) -> Note {
@@ -15,10 +15,6 @@ pub(super) fn note(ctx: &Ctx, reason: Option<String>) -> Note {
         by: format!("{}@{}", ctx.actor.name, ctx.actor.host),
         reason,
     }
-}
-
-fn short(id: &str) -> &str {
-    id.get(..8).unwrap_or(id)
 }
 
 impl Render for Forgotten {

@@ -14,6 +14,7 @@ use crate::domain::Bytes;
 use crate::domain::job::RepositoryDefinition;
 use crate::domain::source::SecretRef;
 use crate::repo::keys::KeyInfo;
+use crate::repo::short;
 use crate::repo::stats::RepoStats;
 use crate::repo::{CheckOptions, CheckReport, ReadData, Repository};
 
@@ -224,7 +225,7 @@ impl Row for KeyInfo {
 
     fn cells(&self, _style: &Style) -> Vec<String> {
         vec![
-            self.id.get(..8).unwrap_or(&self.id).to_owned(),
+            short(&self.id).to_owned(),
             if self.current { "now" } else { "" }.to_owned(),
             format!("{}@{}", self.username, self.hostname),
             self.created.get(..19).unwrap_or(&self.created).replace('T', " "),
@@ -241,7 +242,7 @@ struct KeyChanged {
 
 impl Render for KeyChanged {
     fn text(&self, out: &mut Text) {
-        out.line(format!("key {} {}", self.key.get(..8).unwrap_or(&self.key), self.done));
+        out.line(format!("key {} {}", short(&self.key), self.done));
     }
 }
 

@@ -35,10 +35,7 @@ pub async fn run(args: RestoreArgs, repository: &RepositoryDefinition, ctx: &Ctx
         delta: args.delta,
         ..RestoreOptions::new(snapshot.id.as_str(), &target)
     };
-    let what = format!(
-        "snapshot {} cannot be restored",
-        snapshot.id.get(..8).unwrap_or(&snapshot.id)
-    );
+    let what = format!("snapshot {} cannot be restored", snapshot.short_id());
     let occupied = target.read_dir().is_ok_and(|mut entries| entries.next().is_some());
     let name = target
         .file_name()

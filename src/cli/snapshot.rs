@@ -18,6 +18,7 @@ use crate::domain::Bytes;
 use crate::domain::job::RepositoryDefinition;
 use crate::repo::diff::Change;
 use crate::repo::lsmode::mode_text;
+use crate::repo::short;
 use crate::repo::{DiffReport, FindMatch, NodeKind, Repository, SnapshotInfo, TreeEntry};
 
 /// Runs a verb on the snapshots of a repository.
@@ -133,7 +134,7 @@ impl Row for Shown {
 
     fn cells(&self, _style: &Style) -> Vec<String> {
         vec![
-            self.id.get(..8).unwrap_or(&self.id).to_owned(),
+            short(&self.id).to_owned(),
             self.snapshot.time.to_utc().format("%Y-%m-%d %H:%M").to_string(),
             self.snapshot.hostname.clone(),
             self.size(),
@@ -192,10 +193,8 @@ async fn list(repo: &Repository, filter: SnapshotFilter, ctx: &Ctx) -> Result<()
         .await
         .map_err(|error| of_repo("the snapshots cannot be listed", &error))?;
     for (id, error) in damaged {
-        ctx.out.remark(&format!(
-            "snapshot {} cannot be read: {error}",
-            id.get(..8).unwrap_or(&id)
-        ));
+        ctx.out
+            .remark(&format!("snapshot {} cannot be read: {error}", short(&id)));
     }
     let wanted = |info: &SnapshotInfo| {
         let taken = info.snapshot.time.to_utc();
@@ -255,7 +254,7 @@ impl Row for FindMatch {
 
     fn cells(&self, _style: &Style) -> Vec<String> {
         vec![
-            self.snapshot.get(..8).unwrap_or(&self.snapshot).to_owned(),
+            short(&self.snapshot).to_owned(),
             Bytes(self.entry.size).to_string(),
             moment(self.entry.mtime),
             self.entry.path.clone(),

@@ -9,6 +9,7 @@ use super::labels::note;
 use super::output::{Column, Listing, Paint, Render, Row, Style, Text, moment};
 use crate::domain::Bytes;
 use crate::domain::job::RepositoryDefinition;
+use crate::repo::short;
 use crate::repo::{CopyReport, PruneOptions, PruneReport, SnapshotInfo, Trashed};
 
 impl Render for PruneReport {
@@ -22,7 +23,7 @@ impl Render for PruneReport {
             out.field("expired", format!("{} in the trash", self.trash_expired.len()));
         }
         for id in &self.trash_broken {
-            let short = id.get(..8).unwrap_or(id);
+            let short = short(id);
             out.painted(
                 Paint::Warn,
                 format!("{short} in the trash has lost data to another program"),
@@ -102,7 +103,7 @@ pub(super) async fn prune(definition: &RepositoryDefinition, args: PruneArgs, ct
 impl Render for CopyReport {
     fn text(&self, out: &mut Text) {
         for one in &self.copied {
-            let short = |id: &str| id.get(..8).unwrap_or(id).to_owned();
+            let short = |id: &str| short(id).to_owned();
             out.line(format!("{} is now {}", short(&one.source), short(&one.copy)));
         }
         out.field("copied", format!("{} snapshots", self.copied.len()));
@@ -161,7 +162,7 @@ impl Row for Trashed {
     fn cells(&self, _style: &Style) -> Vec<String> {
         let minute = |at: chrono::DateTime<chrono::FixedOffset>| at.to_utc().format("%Y-%m-%d %H:%M").to_string();
         vec![
-            self.id.get(..8).unwrap_or(&self.id).to_owned(),
+            short(&self.id).to_owned(),
             minute(self.snapshot.time),
             minute(self.at),
             self.note.by.clone(),

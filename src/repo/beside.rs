@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Repository;
 use super::error::RepoError;
-use super::id::Id;
+use super::id::{Id, short};
 use crate::store::ErrorKind;
 
 /// How many of these small files are read or written at once.
@@ -109,7 +109,7 @@ impl Repository {
         name: &str,
     ) -> Result<Option<Sealed<T>>, RepoError> {
         let key = folder.key(name);
-        let label = || format!("{} {}", folder.word(), name.get(..8).unwrap_or(name));
+        let label = || format!("{} {}", folder.word(), short(name));
         let sealed = match self.retry(None, || self.store().get(&key)).await {
             Err(error) if error.kind == ErrorKind::NotFound => return Ok(None),
             other => other?,

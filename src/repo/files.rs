@@ -11,7 +11,7 @@ use serde::de::DeserializeOwned;
 use tokio::sync::mpsc;
 
 use super::error::RepoError;
-use super::id::Id;
+use super::id::{Id, short};
 use super::pack::BlobKind;
 use super::progress::Progress;
 use super::{Repository, crypto};
@@ -88,7 +88,7 @@ impl Repository {
     pub(crate) async fn load_file(&self, kind: FileKind, name: &str) -> Result<Vec<u8>, RepoError> {
         let key = format!("{}{name}", kind.prefix());
         let sealed = self.retry(None, || self.0.store.get(&key)).await?;
-        let label = || format!("{} {}", kind.word(), name.get(..8).unwrap_or(name));
+        let label = || format!("{} {}", kind.word(), short(name));
         if Id::of(&sealed).hex() != name {
             return Err(RepoError::damaged(label(), "its bytes do not match its name"));
         }
@@ -152,12 +152,8 @@ impl Repository {
     /// Reads a file as JSON.
     pub(crate) async fn load_json<T: DeserializeOwned>(&self, kind: FileKind, name: &str) -> Result<T, RepoError> {
         let plain = self.load_file(kind, name).await?;
-        serde_json::from_slice(&plain).map_err(|error| {
-            RepoError::damaged(
-                format!("{} {}", kind.word(), name.get(..8).unwrap_or(name)),
-                error.to_string(),
-            )
-        })
+        serde_json::from_slice(&plain)
+            .map_err(|error| RepoError::damaged(format!("{} {}", kind.word(), short(name)), error.to_string()))
     }
 
     /// Writes a file as JSON and returns its name.

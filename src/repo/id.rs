@@ -9,6 +9,11 @@ use sha2::{Digest, Sha256};
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Id(pub [u8; 32]);
 
+/// The first eight digits of a name, as people and restic show them; all of it when it is no such name.
+pub fn short(name: &str) -> &str {
+    name.get(..8).unwrap_or(name)
+}
+
 impl Id {
     /// Hashes `data`.
     pub fn of(data: &[u8]) -> Self {

@@ -4,9 +4,9 @@ use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 
 use super::error::RepoError;
-use super::id::Id;
+use super::id::{Id, short};
 use super::key::KeyFile;
-use super::{Repository, derive_off_runtime};
+use super::{Repository, off_runtime};
 use crate::store::Store;
 
 /// One password of a repository, without its secret.
@@ -38,9 +38,8 @@ impl Repository {
         for object in self.retry(None, || self.0.store.list("keys/")).await? {
             let id = object.key.trim_start_matches("keys/").to_owned();
             let data = self.retry(None, || self.0.store.get(&object.key)).await?;
-            let file: KeyFile = serde_json::from_slice(&data).map_err(|error| {
-                RepoError::damaged(format!("key {}", id.get(..8).unwrap_or(&id)), error.to_string())
-            })?;
+            let file: KeyFile = serde_json::from_slice(&data)
+                .map_err(|error| RepoError::damaged(format!("key {}", short(&id)), error.to_string()))?;
             let current = id == self.current_key();
             keys.push(KeyInfo {
                 id,
@@ -56,7 +55,7 @@ impl Repository {
     /// Adds a password and returns the name of its key file.
     pub async fn add_key(&self, password: &SecretString) -> Result<String, RepoError> {
         let (master, clock, password) = (self.key().clone(), self.clock().clone(), password.clone());
-        let file = derive_off_runtime(move || KeyFile::create(&master, &password, &clock)).await??;
+        let file = off_runtime(move || KeyFile::create(&master, &password, &clock)).await??;
         store_key(self.0.store.as_ref(), &file).await
     }
 

@@ -96,7 +96,7 @@ pub use copy::{Copied, CopyReport};
 pub use diff::{DiffReport, Difference};
 pub use error::RepoError;
 pub use export::{ExportFormat, ExportReport};
-pub use id::Id;
+pub use id::{Id, short};
 pub use pins::Pin;
 pub use progress::{Phase, Progress, ProgressSample};
 pub use prune::{PruneOptions, PruneRefusal, PruneReport};
@@ -176,7 +176,7 @@ impl Repository {
             Err(error) => return Err(error.into()),
         }
         store.create().await?;
-        let file = derive_off_runtime({
+        let file = off_runtime({
             let (master, password, clock) = (master.clone(), password.clone(), clock.clone());
             move || KeyFile::create(&master, &password, &clock)
         })
@@ -374,7 +374,7 @@ async fn open_keys(store: &dyn Store, password: &SecretString) -> Result<(String
     let mut sound = 0;
     for object in store.list("keys/").await? {
         let name = object.key.trim_start_matches("keys/").to_owned();
-        let label = format!("key {}", name.get(..8).unwrap_or(&name));
+        let label = format!("key {}", short(&name));
         let data = store.get(&object.key).await?;
         let file = match serde_json::from_slice::<KeyFile>(&data) {
             Ok(file) if Id::of(&data).hex() == name => file,
@@ -388,7 +388,7 @@ async fn open_keys(store: &dyn Store, password: &SecretString) -> Result<(String
             }
         };
         let password = password.clone();
-        match derive_off_runtime(move || file.open(&password)).await? {
+        match off_runtime(move || file.open(&password)).await? {
             Ok(key) => return Ok((name, key)),
             Err(KeyFailure::Password) => sound += 1,
             Err(KeyFailure::Damaged(why)) => damaged = Some(RepoError::damaged(label, why)),
@@ -405,11 +405,11 @@ async fn open_keys(store: &dyn Store, password: &SecretString) -> Result<(String
     }
 }
 
-/// Runs a key derivation, a tenth of a second of pure computing, where it blocks nobody.
-async fn derive_off_runtime<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, RepoError> {
+/// Computes where it blocks nobody; how many at once is bounded by the callers.
+async fn off_runtime<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, RepoError> {
     tokio::task::spawn_blocking(work)
         .await
-        .map_err(|error| RepoError::internal(format!("key derivation: {error}")))
+        .map_err(|error| RepoError::internal(format!("a worker ended: {error}")))
 }
 
 #[cfg(test)]

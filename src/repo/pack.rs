@@ -194,6 +194,11 @@ pub fn read_header(key: &CipherKey, pack: &[u8]) -> Result<Vec<PackedBlob>, Stri
     let sealed = range
         .and_then(|(from, to)| pack.get(from..to))
         .ok_or("the header is longer than the pack")?;
+    open_header(key, sealed, start)
+}
+
+/// Opens the sealed header of a pack whose blobs end where it begins, at `start`.
+pub fn open_header(key: &CipherKey, sealed: &[u8], start: u64) -> Result<Vec<PackedBlob>, String> {
     let blobs = decode_header(&key.open(sealed).map_err(|_| "the header does not authenticate")?)?;
     let end = blobs
         .last()

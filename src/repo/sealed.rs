@@ -16,7 +16,7 @@ use bytes::Bytes;
 
 use super::error::RepoError;
 use super::id::Id;
-use super::{Repository, crypto};
+use super::{Repository, crypto, off_runtime};
 use crate::store::{ErrorKind, ObjectInfo};
 
 /// The folders that other rooms may use, with the slash.
@@ -41,9 +41,9 @@ impl Repository {
                 .seal(&plain)
                 .map_err(|error| RepoError::internal(format!("no randomness: {error}")))?;
             let id = Id::of(&sealed);
-            Ok((Bytes::from(sealed), id))
+            Ok::<_, RepoError>((Bytes::from(sealed), id))
         });
-        let (sealed, id) = sealed.await?;
+        let (sealed, id) = sealed.await??;
         self.is_here().await?;
         match self.retry(None, || self.store().put(key, sealed.clone())).await {
             Ok(()) => {}
@@ -62,7 +62,7 @@ impl Repository {
             return if found == size { Ok(()) } else { Err(damaged()) };
         }
         let found = self.retry(None, || self.store().get(key)).await?;
-        let same = off_runtime(move || Ok(Id::of(&found) == id)).await?;
+        let same = off_runtime(move || Id::of(&found) == id).await?;
         self.is_here().await?;
         if same { Ok(()) } else { Err(damaged()) }
     }
@@ -101,7 +101,7 @@ impl Repository {
             sealed.truncate(length);
             Ok(sealed)
         });
-        opened.await.map(Some)
+        opened.await?.map(Some)
     }
 
     /// Every object whose key begins with `prefix`, sorted, whole or an error.
@@ -128,16 +128,6 @@ fn check_folder(key: &str) -> Result<(), RepoError> {
     }
     let what = format!("{key:?} is not in a folder beside the repository's own");
     Err(RepoError::Invalid { what })
-}
-
-/// Computes where it blocks nobody; how many at once is bounded by the callers, who each hold a whole object.
-async fn off_runtime<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, RepoError> + Send + 'static,
-) -> Result<T, RepoError> {
-    match tokio::task::spawn_blocking(work).await {
-        Ok(result) => result,
-        Err(error) => Err(RepoError::internal(format!("a worker ended: {error}"))),
-    }
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use chrono::{DateTime, FixedOffset};
 use serde::{Deserialize, Serialize};
 
-use super::id::Id;
+use super::id::{Id, short};
 
 /// A snapshot as it is stored; the fields and their order are restic's.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -96,7 +96,7 @@ pub struct SnapshotInfo {
 impl SnapshotInfo {
     /// The first eight digits, as people write them.
     pub fn short_id(&self) -> &str {
-        self.id.get(..8).unwrap_or(&self.id)
+        short(&self.id)
     }
 }
 

@@ -22,7 +22,7 @@ use super::Repository;
 use super::beside::{Beside, Note, PARALLEL_READS, Sealed};
 use super::error::RepoError;
 use super::files::FileKind;
-use super::id::Id;
+use super::id::{Id, short};
 use super::snapshot::{SnapshotFile, SnapshotInfo};
 use crate::store::ErrorKind;
 
@@ -143,7 +143,7 @@ impl Repository {
     }
 
     fn parse_snapshot(&self, id: &str, stored: &[u8]) -> Result<SnapshotInfo, RepoError> {
-        let label = || format!("snapshot {}", id.get(..8).unwrap_or(id));
+        let label = || format!("snapshot {}", short(id));
         if Id::of(stored).hex() != id {
             return Err(RepoError::damaged(label(), "its bytes do not match its name"));
         }
@@ -183,7 +183,7 @@ impl Repository {
         let Some(Sealed { at, note, what, .. }) = self.load_beside::<Kept>(Beside::Trash, name).await? else {
             return Ok(None);
         };
-        let label = || format!("trash entry {}", name.get(..8).unwrap_or(name));
+        let label = || format!("trash entry {}", short(name));
         let stored = BASE64_STANDARD
             .decode(what.stored)
             .map_err(|error| RepoError::damaged(label(), error.to_string()))?;
@@ -230,7 +230,7 @@ impl Repository {
         let mut seen = std::collections::HashSet::new();
         let mut todo = vec![trashed.snapshot.tree];
         let lost = |blob: Id| RepoError::LostInTrash {
-            snapshot: trashed.id.get(..8).unwrap_or(&trashed.id).to_owned(),
+            snapshot: short(&trashed.id).to_owned(),
             blob: blob.short(),
         };
         while let Some(tree) = todo.pop() {

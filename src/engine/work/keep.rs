@@ -16,6 +16,7 @@ use crate::domain::run::{Failure, Outcome};
 use crate::domain::units::{Bytes, Timestamp};
 use crate::engine::hands::{Known, Work};
 use crate::repo::rate::sampler;
+use crate::repo::short;
 use crate::repo::{
     CheckOptions, CheckReport, Note, Progress, PruneOptions, PruneReport, ReadData, RepoError, Repository, TagChange,
 };
@@ -109,7 +110,7 @@ impl Desk<'_> {
             .refused
             .iter()
             .filter(|(id, _)| !forgotten(id))
-            .map(|(id, why)| format!("{} was not forgotten: {why}", id.get(..8).unwrap_or(id)))
+            .map(|(id, why)| format!("{} was not forgotten: {why}", short(id)))
             .collect();
         let summary = format!("{} in the trash, {} left alone", changes.len(), left.len());
         let mut result = MaintenanceResult::done(summary, changes);
@@ -189,7 +190,7 @@ impl Desk<'_> {
         let mut result = MaintenanceResult::done(pruned(&report), purged.collect());
         result.freed = Bytes(report.bytes_deleted);
         let broken = report.trash_broken.iter().take(FINDINGS_KEPT);
-        let broken = broken.map(|id| format!("{} in the trash cannot come back", id.get(..8).unwrap_or(id)));
+        let broken = broken.map(|id| format!("{} in the trash cannot come back", short(id)));
         result.findings = report.postponed.iter().cloned().chain(broken).collect();
         Ok(result)
     }

@@ -11,23 +11,22 @@
 
 use std::collections::HashSet;
 
-use tokio::task::JoinSet;
+use tokio::task::{JoinError, JoinSet};
 
+use super::upload::Collected;
 use crate::repo::Repository;
 use crate::repo::crypto::OVERHEAD;
 use crate::repo::error::RepoError;
-use crate::repo::files::{FileKind, pack_key};
+use crate::repo::files::pack_key;
 use crate::repo::id::{BuildIdHasher, Id};
-use crate::repo::index::{Index, IndexFile, IndexPack};
-use crate::repo::pack::{decode_header, header_range};
+use crate::repo::index::{Index, IndexPack};
+use crate::repo::pack::{header_range, open_header};
 use crate::repo::stop::Stop;
 
 /// How many headers are read at once.
 const PARALLEL: usize = 16;
 /// How much is read from the end at first: the header of most packs.
 const TAIL: u64 = 16 << 10;
-/// An index file names at most so many blobs.
-const BLOBS_PER_INDEX: usize = 35_000;
 
 /// Indexes the packs that no index names; returns how many.
 pub(super) async fn adopt(repo: &Repository, index: &Index, stop: &Stop) -> Result<usize, RepoError> {
@@ -37,26 +36,22 @@ pub(super) async fn adopt(repo: &Repository, index: &Index, stop: &Stop) -> Resu
         let id = object.key.rsplit('/').next().and_then(Id::parse)?;
         (!known.contains(&id)).then_some((id, object.size))
     });
-    let mut found = Found {
-        repo: repo.clone(),
-        file: IndexFile::default(),
-        blobs: 0,
-        adopted: 0,
-    };
+    let mut found = Collected::large(repo);
+    let mut adopted = 0;
     let mut running = JoinSet::new();
     for (id, size) in strays {
         stop.result()?;
         if running.len() >= PARALLEL {
-            found.add(running.join_next().await).await?;
+            adopted += note(&mut found, running.join_next().await).await?;
         }
         running.spawn(header(repo.clone(), id, size));
     }
     while !running.is_empty() {
         stop.result()?;
-        found.add(running.join_next().await).await?;
+        adopted += note(&mut found, running.join_next().await).await?;
     }
     found.flush().await?;
-    Ok(found.adopted)
+    Ok(adopted)
 }
 
 type Header = Result<Option<IndexPack>, RepoError>;
@@ -88,51 +83,17 @@ async fn header(repo: Repository, id: Id, size: u64) -> Header {
     } else {
         read(start, header_length).await?
     };
-    let Ok(plain) = repo.key().open(&sealed) else {
-        return unsound("its header does not authenticate");
-    };
-    let blobs = match decode_header(&plain) {
-        Ok(blobs) => blobs,
-        Err(why) => return unsound(&why),
-    };
-    let end = blobs
-        .last()
-        .map_or(0, |blob| u64::from(blob.offset) + u64::from(blob.length));
-    if end != start {
-        return unsound("its blobs do not fill it");
+    match open_header(repo.key(), &sealed, start) {
+        Ok(blobs) => Ok(Some(IndexPack::new(id, &blobs))),
+        Err(why) => unsound(&why),
     }
-    Ok(Some(IndexPack::new(id, &blobs)))
 }
 
-/// What has been found and not been written yet.
-struct Found {
-    repo: Repository,
-    file: IndexFile,
-    blobs: usize,
-    adopted: usize,
-}
-
-impl Found {
-    async fn add(&mut self, ended: Option<Result<Header, tokio::task::JoinError>>) -> Result<(), RepoError> {
-        let Some(ended) = ended else { return Ok(()) };
-        let pack = ended.map_err(|error| RepoError::internal(format!("reading a header ended: {error}")))??;
-        if let Some(pack) = pack {
-            self.adopted += 1;
-            self.blobs += pack.blobs.len();
-            self.file.packs.push(pack);
-            if self.blobs >= BLOBS_PER_INDEX {
-                self.flush().await?;
-            }
-        }
-        Ok(())
-    }
-
-    async fn flush(&mut self) -> Result<(), RepoError> {
-        let file = std::mem::take(&mut self.file);
-        self.blobs = 0;
-        if !file.packs.is_empty() {
-            self.repo.save_json(FileKind::Index, &file).await?;
-        }
-        Ok(())
-    }
+/// Notes what a header said; returns how many packs that adds, none or one.
+async fn note(index: &mut Collected, ended: Option<Result<Header, JoinError>>) -> Result<usize, RepoError> {
+    let Some(ended) = ended else { return Ok(0) };
+    let pack = ended.map_err(|error| RepoError::internal(format!("reading a header ended: {error}")))??;
+    let Some(pack) = pack else { return Ok(0) };
+    index.add(pack).await?;
+    Ok(1)
 }

@@ -13,6 +13,7 @@ use crate::repo::id::Id;
 use crate::repo::index::{IndexFile, IndexPack};
 use crate::repo::lock::Lock;
 use crate::repo::progress::{Phase, Progress};
+use crate::repo::short;
 use crate::repo::transfer::Transfer;
 use crate::store::ErrorKind;
 
@@ -116,7 +117,7 @@ impl Prune<'_> {
     async fn nobody_came(&mut self) -> Result<bool, RepoError> {
         let came = newcomer(self.repo, &self.listed).await?;
         if let Some(id) = &came {
-            let short = id.get(..8).unwrap_or(id);
+            let short = short(id);
             self.report.postponed = Some(format!("snapshot {short} appeared meanwhile, in spite of the lock"));
         }
         Ok(came.is_none())
@@ -156,6 +157,7 @@ impl Prune<'_> {
 
     /// Names packs in the index again.
     async fn put_back(&self, packs: &[u32]) -> Result<(), RepoError> {
+        let packs: HashSet<u32> = packs.iter().copied().collect();
         let mut index = Collected::large(self.repo);
         let mut blobs: std::collections::BTreeMap<u32, Vec<_>> = std::collections::BTreeMap::new();
         for entry in self
