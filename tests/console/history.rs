@@ -198,6 +198,7 @@ pub fn recoveries() -> Vec<RecoveryRecord> {
                 include: Vec::new(),
                 subpath: None,
                 delta: false,
+                quick: false,
             }
         };
         let failed = number == 3;
