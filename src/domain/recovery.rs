@@ -82,7 +82,7 @@ impl RecoveryTarget {
 pub struct RecoveryPlan {
     /// The request it answers.
     pub request: RecoveryRequest,
-    /// The kind of snapshot: `files`, `postgres-dump`.
+    /// The kind of snapshot: `files`, `postgres-dump`, `postgres-physical`.
     pub kind: String,
     /// The source the snapshot protects.
     pub source: Option<SourceName>,

@@ -19,6 +19,7 @@
 //! listed in [`BackupResult::errors`]; the backup goes on and is Partial. It never fails for one file, and never hides one.
 
 mod adopt;
+pub mod assemble;
 mod blocks;
 mod budget;
 mod buffers;
