@@ -29,6 +29,7 @@ mod connect;
 mod dump;
 pub mod export;
 mod feed;
+pub mod physical;
 mod plan;
 mod probe;
 mod restore;
