@@ -53,7 +53,9 @@ pub(super) async fn back_up(
         result,
         taken_at,
         database: None,
+        cluster: None,
         errors: Vec::new(),
+        warning: None,
     })
 }
 

@@ -136,7 +136,7 @@ pub(crate) async fn cluster_of(snapshot: &SnapshotId, work: &Work<'_>) -> Result
 /// Lays the cluster of a snapshot into a directory; durable when it returns.
 ///
 /// An error leaves a directory on which no server starts; laying it again with delta goes on.
-pub(crate) async fn lay_down(
+pub async fn lay_down(
     snapshot: &SnapshotId,
     target: &Path,
     options: &LayDownOptions,
