@@ -39,6 +39,9 @@ pub enum RecoveryTarget {
         subpath: Option<String>,
         /// Whether existing files are compared, and only what differs is written.
         delta: bool,
+        /// Where tablespaces of a cluster go: name, number or old place, and the new one. Others go where they were.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        tablespaces: Vec<(String, PathBuf)>,
     },
     /// A dump into a new database.
     Database {

@@ -199,6 +199,7 @@ pub fn recoveries() -> Vec<RecoveryRecord> {
                 include: Vec::new(),
                 subpath: None,
                 delta: false,
+                tablespaces: Vec::new(),
             }
         };
         let failed = number == 3;

@@ -208,6 +208,9 @@ pub struct RestoreArgs {
     /// Compare existing files and write only what differs
     #[arg(long)]
     pub delta: bool,
+    /// Where a tablespace of a cluster goes: its name, number or old place, and the new place
+    #[arg(long, value_name = "OLD=NEW")]
+    pub tablespace: Vec<String>,
     /// Only say what would be done
     #[arg(long)]
     pub plan: bool,

@@ -161,6 +161,7 @@ fn command(request: &RecoveryRequest) -> String {
             include,
             subpath,
             delta,
+            tablespaces,
         } => {
             let mut words = vec!["lifeboat restore".to_owned()];
             words.push(match subpath {
@@ -170,6 +171,10 @@ fn command(request: &RecoveryRequest) -> String {
             words.push(format!("--target {}", quote(&path.to_string_lossy())));
             words.extend(include.iter().map(|pattern| format!("--include {}", quote(pattern))));
             words.extend(delta.then(|| "--delta".to_owned()));
+            let mapped = tablespaces.iter();
+            words.extend(
+                mapped.map(|(old, new)| format!("--tablespace {}", quote(&format!("{old}={}", new.display())))),
+            );
             words.join(" ")
         }
         RecoveryTarget::Database { database, .. } => {

@@ -171,6 +171,7 @@ fn options(subject: &Subject, target: &RecoveryTarget) -> Result<RestoreOptions,
         include,
         subpath,
         delta,
+        ..
     } = target
     else {
         return Err(SourceError::Invalid {

@@ -31,6 +31,7 @@ mod connect;
 mod dump;
 pub mod export;
 mod feed;
+pub mod physical;
 mod plan;
 mod probe;
 pub mod recovery;
