@@ -19,6 +19,7 @@
 //! | [`door`] | how the server gets its log |
 //! | [`run`] | the server, started, watched, opened |
 //! | [`note`] | what is remembered of a recovery beside its copy |
+//! | [`table`] | one table of a recovered copy into a live database |
 //! | [`error`] | the server's reasons in our words |
 //!
 //! What this room never does: write into the data of a server that runs, remove a copy it did not lay down, or keep a secret.
@@ -29,6 +30,7 @@ pub mod error;
 pub mod note;
 pub mod run;
 pub mod scout;
+pub mod table;
 
 pub use catalogue::{Bases, bases, log};
 pub use door::fetch_through;

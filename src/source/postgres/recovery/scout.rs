@@ -49,7 +49,7 @@ async fn dated(archive: &WalArchive, log: &Log, search: &Search, number: u64) ->
     reading.await.map_err(|error| WalError::worker(&error))
 }
 
-fn is_end(dated: &&Dated) -> bool {
+fn is_end(dated: &Dated) -> bool {
     matches!(dated.event, Event::Commit | Event::Abort)
 }
 
@@ -99,7 +99,7 @@ async fn first_with_ends(
 ) -> Result<Option<(u64, Vec<Dated>)>, WalError> {
     for number in from..=hi {
         let mut ends = dated(archive, log, search, number).await?;
-        ends.retain(|dated| is_end(&dated));
+        ends.retain(is_end);
         if !ends.is_empty() {
             return Ok(Some((number, ends)));
         }
@@ -115,7 +115,7 @@ async fn instant(
     at: Timestamp,
     inclusive: bool,
 ) -> Result<Place, WalError> {
-    let behind = |dated: &&Dated| if inclusive { dated.at > at } else { dated.at >= at };
+    let behind = |dated: &Dated| if inclusive { dated.at > at } else { dated.at >= at };
     let (first, last) = numbers(log, search);
     let (mut lo, mut hi) = (first, last);
     let mut best: Option<Vec<Dated>> = None;
@@ -124,7 +124,7 @@ async fn instant(
         let middle = lo + (hi - lo) / 2;
         let found = first_with_ends(archive, log, search, middle, hi).await?;
         match found {
-            Some((_, ends)) if ends.iter().any(|dated| behind(&dated)) => best = Some(ends),
+            Some((_, ends)) if ends.iter().any(behind) => best = Some(ends),
             Some((number, ends)) => {
                 newest = newest.max(ends.iter().map(|dated| dated.at).max());
                 lo = number + 1;
@@ -137,7 +137,7 @@ async fn instant(
         };
         hi = below;
     }
-    let stop = best.and_then(|ends| ends.into_iter().find(|dated| behind(&dated)));
+    let stop = best.and_then(|ends| ends.into_iter().find(behind));
     Ok(match stop {
         Some(stop) => Place::At {
             lsn: stop.lsn,
@@ -202,7 +202,7 @@ pub async fn newest_commit(
     let (first, last) = numbers(log, &search);
     for number in (first..=last).rev().take(usize::try_from(PATIENCE).unwrap_or(16)) {
         let found = dated(archive, log, &search, number).await?;
-        if let Some(newest) = found.iter().filter(is_end).map(|dated| dated.at).max() {
+        if let Some(newest) = found.iter().filter(|dated| is_end(dated)).map(|dated| dated.at).max() {
             return Ok(Some(newest));
         }
     }
