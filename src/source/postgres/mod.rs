@@ -20,6 +20,8 @@
 //! | `dump` | a database into a snapshot |
 //! | `plan`, `restore`, `feed` | a snapshot into a new database: planned, streamed, renamed when it is complete |
 //! | `verify` | the proof of a snapshot, step by step |
+//! | [`recovery`] | point-in-time recovery: from a base backup and the archive to a server at the target |
+//! | [`server`] | private servers: started on a copy, stopped whatever happens |
 //! | `scratch` | databases that are renamed or dropped, whatever happens; the reaper |
 //! | `probe` | tables, row counts, fingerprints, questions with an expected answer |
 //! | [`wal`] | the archive of the log: push, fetch, receive, verify |
@@ -32,8 +34,10 @@ mod feed;
 pub mod physical;
 mod plan;
 mod probe;
+pub mod recovery;
 mod restore;
 mod scratch;
+pub mod server;
 mod tls;
 mod tools;
 mod verify;
@@ -48,7 +52,7 @@ pub use probe::TableContent;
 pub(super) use restore::restore;
 pub(crate) use scratch::Mark;
 pub use scratch::SCRATCH_PREFIX;
-pub(crate) use tools::{parse_version, usual_places};
+pub(crate) use tools::usual_places;
 pub(super) use verify::Proof;
 
 use super::SourceError;
