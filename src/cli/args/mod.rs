@@ -4,6 +4,7 @@
 
 mod data;
 mod keep;
+mod recover;
 mod upkeep;
 mod wal;
 mod work;
@@ -14,6 +15,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
 
 pub use data::*;
 pub use keep::*;
+pub use recover::*;
 pub(in crate::cli) use upkeep::bytes;
 pub use upkeep::{CopyArgs, ExportArgs, ExportForm, PruneArgs, TagArgs, TrashCommand, WhyArgs};
 pub use wal::*;
@@ -117,6 +119,8 @@ pub enum Verb {
     Snapshot(SnapshotArgs),
     /// Restore a snapshot: plan, confirm, run
     Restore(RestoreArgs),
+    /// Bring a PostgreSQL cluster back as it was at a point in time; works with no configuration and no agent
+    Recover(Box<RecoverArgs>),
     /// List or cancel recoveries
     Recovery {
         /// What to do.

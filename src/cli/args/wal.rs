@@ -90,6 +90,9 @@ pub struct FetchArgs {
     /// Only whole files: not the beginning of the newest segment
     #[arg(long)]
     pub whole_only: bool,
+    /// Ask the recovery that listens here, instead of the archive
+    #[arg(long, value_name = "SOCKET", hide = true)]
+    pub door: Option<PathBuf>,
     /// This is the one in the background
     #[arg(long, hide = true, env = "LIFEBOAT_WAL_FETCHER", hide_env = true)]
     pub fetcher: bool,

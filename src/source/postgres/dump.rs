@@ -150,7 +150,9 @@ async fn write(
         result,
         taken_at: opened.taken_at,
         database: Some(facts),
+        cluster: None,
         errors,
+        warning: None,
     })
 }
 

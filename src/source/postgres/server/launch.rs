@@ -168,6 +168,14 @@ impl Launch {
         self.run_as
     }
 
+    /// Makes the directory of its socket, which only its user and root may enter.
+    pub fn prepare_sockets(&self) -> Result<PathBuf, ServerError> {
+        make_private(&self.home, None).and_then(|()| self.open_home())?;
+        let sockets = place::socket_dir(&self.home);
+        make_private(&sockets, self.run_as)?;
+        Ok(sockets)
+    }
+
     /// Starts it.
     pub(super) fn run(self) -> Result<(Child, Mark), ServerError> {
         if let Some(pid) = is_in_use(&self.data) {
@@ -178,9 +186,7 @@ impl Launch {
         if self.copy && stale.exists() {
             fs::remove_file(&stale).map_err(|error| ServerError::local("remove", &stale, error))?;
         }
-        make_private(&self.home, None).and_then(|()| self.open_home())?;
-        let sockets = place::socket_dir(&self.home);
-        make_private(&sockets, self.run_as)?;
+        let sockets = self.prepare_sockets()?;
         let log = log_path(&self.home);
         let out = fs::OpenOptions::new().create(true).append(true).open(&log);
         let out = out.map_err(|error| ServerError::local("create", &log, error))?;
