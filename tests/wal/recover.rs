@@ -1,5 +1,6 @@
 //! Point-in-time recovery with the program itself: every result is held against what was committed by then.
 
+use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -295,7 +296,7 @@ async fn pauses_moves_on_and_opens() {
     }
     refusals(&world, &entries);
     one_table(&world, &entries);
-    an_archive_that_cannot_be_read(&world).await;
+    an_archive_that_cannot_be_read(&world);
 }
 
 /// What it said, on the error stream, and its exit code.
@@ -389,7 +390,7 @@ fn one_table(world: &World, entries: &[Entry]) {
 }
 
 /// An archive that cannot be read is not the end of the log: the server stops, and is never opened too early.
-async fn an_archive_that_cannot_be_read(world: &World) {
+fn an_archive_that_cannot_be_read(world: &World) {
     let segment = world
         .folder()
         .join(world.sql("select pg_walfile_name(pg_current_wal_lsn())"));
@@ -404,7 +405,6 @@ async fn an_archive_that_cannot_be_read(world: &World) {
     let mut bad = bytes.clone();
     let middle = bad.len() / 2;
     bad[middle] ^= 1;
-    use std::os::unix::fs::PermissionsExt;
     std::fs::set_permissions(&newest, std::fs::Permissions::from_mode(0o600)).unwrap();
     std::fs::write(&newest, &bad).unwrap();
     let place = target(world, "unread");
