@@ -2,6 +2,8 @@
 
 mod archive;
 mod kill;
+mod physical;
 mod receive;
+mod recover;
 mod refuse;
 mod world;
