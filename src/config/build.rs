@@ -6,11 +6,13 @@ use serde::de::DeserializeOwned;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
+use super::cluster;
 use super::job;
 use super::raw::{RawAgent, RawConnection, RawFiles, RawPostgresDump, RawService, TOP};
 use super::repository::repository;
 use super::section::{Place, Problems, SourceFile, read, suggestion};
-use crate::domain::id::{RepositoryName, ServiceName, SourceName, is_valid_name};
+use crate::domain::cluster::Cluster;
+use crate::domain::id::{ClusterName, RepositoryName, ServiceName, SourceName, is_valid_name};
 use crate::domain::job::{Definitions, Job, Limits, RepositoryDefinition};
 use crate::domain::objective::{Objective, Service};
 use crate::domain::source::{FilesSource, PostgresConnection, PostgresSource, Source, SourceKind, TlsMode};
@@ -34,6 +36,7 @@ pub(super) struct Built {
     pub(super) sources: BTreeMap<SourceName, Source>,
     pub(super) jobs: BTreeMap<crate::domain::id::JobName, Job>,
     pub(super) services: BTreeMap<ServiceName, Service>,
+    pub(super) clusters: BTreeMap<ClusterName, Cluster>,
 }
 
 impl Built {
@@ -47,6 +50,7 @@ impl Built {
             sources: self.sources.clone(),
             jobs: self.jobs.clone(),
             services: self.services.clone(),
+            clusters: self.clusters.clone(),
             limits: self.limits,
         }
     }
@@ -85,7 +89,7 @@ pub(super) fn build(files: &[SourceFile], problems: &mut Problems) -> Built {
             let offset = key.span().start;
             let name = key.into_inner();
             match (TOP.iter().find(|top| **top == name), index == 0) {
-                (Some(kind @ (&"repository" | &"source" | &"job" | &"service")), _) => {
+                (Some(kind @ (&"repository" | &"source" | &"job" | &"service" | &"cluster")), _) => {
                     let sections = collected.entry(kind).or_insert_with(|| Sections(Vec::new()));
                     collect(sections, kind, file, offset, value, problems);
                 }
@@ -103,6 +107,11 @@ pub(super) fn build(files: &[SourceFile], problems: &mut Problems) -> Built {
     }
     let mut of = |kind| collected.remove(kind).unwrap_or_else(|| Sections(Vec::new()));
     let (repositories, sources, jobs, services) = (of("repository"), of("source"), of("job"), of("service"));
+    each(of("cluster"), problems, |place, raw, name, problems| {
+        built
+            .clusters
+            .insert(name.into(), cluster::build(place, raw, name, problems));
+    });
     let (repository_names, source_names) = (repositories.names(), sources.names());
     each(repositories, problems, |place, raw, name, problems| {
         built
@@ -363,7 +372,13 @@ fn scratch_server(
     }
 }
 
-fn port(place: &Place<'_>, key: &str, raw: Option<Spanned<u16>>, default: u16, problems: &mut Problems) -> u16 {
+pub(super) fn port(
+    place: &Place<'_>,
+    key: &str,
+    raw: Option<Spanned<u16>>,
+    default: u16,
+    problems: &mut Problems,
+) -> u16 {
     match raw {
         Some(zero) if *zero.get_ref() == 0 => {
             place.problem(problems, zero.span().start, key, "0 is no port; write 1 to 65535", None);
