@@ -266,7 +266,7 @@ async fn restore_point(config: &Config, name: &str, point: &str, ctx: &Ctx) -> R
     ctx.print(&Point {
         cluster: handle.cluster.name,
         member: primary,
-        point: point.to_owned(),
+        name: point.to_owned(),
         lsn,
     })?;
     Ok(Exit::Done)

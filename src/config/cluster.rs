@@ -1,5 +1,7 @@
 //! What the options of a cluster mean.
 
+use std::path::Path;
+
 use toml::Spanned;
 
 use super::build::port;
@@ -26,7 +28,9 @@ pub(super) fn build(place: &Place<'_>, raw: RawCluster, name: &str, problems: &m
         let twin = members.iter().find(|other| {
             let same_server =
                 (&other.connection.host, other.connection.port) == (&member.connection.host, member.connection.port);
-            other.name == member.name || same_server || both_at(&other.data_directory, &member.data_directory)
+            other.name == member.name
+                || same_server
+                || both_at(other.data_directory.as_deref(), member.data_directory.as_deref())
         });
         if let Some(twin) = twin {
             let message = format!(
@@ -51,7 +55,7 @@ pub(super) fn build(place: &Place<'_>, raw: RawCluster, name: &str, problems: &m
     }
 }
 
-fn both_at(one: &Option<std::path::PathBuf>, other: &Option<std::path::PathBuf>) -> bool {
+fn both_at(one: Option<&Path>, other: Option<&Path>) -> bool {
     one.is_some() && one == other
 }
 

@@ -324,7 +324,7 @@ impl Render for Rebuilt {
 pub struct Point {
     pub cluster: ClusterName,
     pub member: MemberName,
-    pub point: String,
+    pub name: String,
     pub lsn: Lsn,
 }
 
@@ -332,7 +332,7 @@ impl Render for Point {
     fn text(&self, out: &mut Text) {
         out.painted(
             Paint::Good,
-            format!("restore point \"{}\" is at {} on {}", self.point, self.lsn, self.member),
+            format!("restore point \"{}\" is at {} on {}", self.name, self.lsn, self.member),
         );
     }
 }

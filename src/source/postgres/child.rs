@@ -50,7 +50,7 @@ impl Program {
     }
 
     /// Has it run as another user and group, by their numbers; only root may.
-    pub(super) fn as_user(mut self, user: Option<(u32, u32)>) -> Self {
+    pub(super) fn of_user(mut self, user: Option<(u32, u32)>) -> Self {
         self.user = user;
         self
     }

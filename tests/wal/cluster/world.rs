@@ -113,17 +113,17 @@ impl Pair {
     /// Writes the configuration; `more` belongs to the cluster.
     pub fn configure(&self, more: &str) {
         let mut text = format!(
-            "[agent]\nstate_dir = {:?}\n[cluster.orders]\n{more}\n",
-            self.at("own/state")
+            "[agent]\nstate_dir = \"{}\"\n[cluster.orders]\n{more}\n",
+            self.at("own/state").display()
         );
         for member in ["db1", "db2"] {
             let _ = write!(
                 text,
-                "[[cluster.orders.members]]\nname = \"{member}\"\nhost = {:?}\nuser = \"lifeboat\"\ntls = \"disable\"\n\
-                 bin_dir = {:?}\ndata_directory = {:?}\nslot = \"{member}\"\nstart = {{ command = {:?} }}\nstop = {{ command = {:?} }}\n",
-                self.host(member),
-                self.bin,
-                self.data(member),
+                "[[cluster.orders.members]]\nname = \"{member}\"\nhost = \"{}\"\nuser = \"lifeboat\"\ntls = \"disable\"\n\
+                 bin_dir = \"{}\"\ndata_directory = \"{}\"\nslot = \"{member}\"\nstart = {{ command = {:?} }}\nstop = {{ command = {:?} }}\n",
+                self.host(member).display(),
+                self.bin.display(),
+                self.data(member).display(),
                 self.pg_ctl(member, "start"),
                 self.pg_ctl(member, "stop"),
             );

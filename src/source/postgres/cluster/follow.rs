@@ -21,6 +21,8 @@ const OWN_FILES: [&str; 4] = [
 ];
 /// Settings are small; what is larger than this is something else.
 const MOST: u64 = 4 << 20;
+/// How long a slot may be in use by somebody who is gone.
+const SLOT_PATIENCE: Duration = Duration::from_secs(30);
 const AUTO: &str = "postgresql.auto.conf";
 const PASS_FILE: &str = "lifeboat.pgpass";
 /// What we set, and what a fence of the old primary has left.
@@ -114,9 +116,10 @@ fn auto_conf(before: &str, conninfo: &str, slot: Option<&str>) -> String {
         .flat_map(|line| [line, "\n"])
         .collect();
     let value = |text: &str| format!("'{}'", text.replace('\\', "\\\\").replace('\'', "''"));
-    text.push_str(&format!("primary_conninfo = {}\n", value(conninfo)));
+    let mut add = |name: &str, wanted: &str| text.extend([name, " = ", &value(wanted), "\n"]);
+    add("primary_conninfo", conninfo);
     if let Some(slot) = slot {
-        text.push_str(&format!("primary_slot_name = {}\n", value(slot)));
+        add("primary_slot_name", slot);
     }
     text
 }
@@ -167,6 +170,24 @@ impl ClusterHandle {
         let sql = "select pg_catalog.pg_create_physical_replication_slot($1::text::name, true)::text
                     where not exists (select 1 from pg_catalog.pg_replication_slots where slot_name = $1::text::name)";
         session.rows(&doing, sql, &[slot]).await?;
+        let active = "select coalesce(active_pid, 0) from pg_catalog.pg_replication_slots
+                       where slot_name = $1::text::name and active";
+        let started = self.clock.monotonic();
+        // Whoever was killed is noticed by the primary a little later.
+        while let Some(row) = session.rows(&doing, active, &[slot]).await?.first() {
+            if self.clock.elapsed(started) > SLOT_PATIENCE {
+                let pid: i32 = row.get(0);
+                return Err(ClusterError::NotProved {
+                    what: format!("the slot {slot} of {primary} is in use"),
+                    why: format!("process {pid} there sends to somebody by it"),
+                    next: format!(
+                        "is {} running somewhere else? every member has a slot of its own",
+                        member.name
+                    ),
+                });
+            }
+            self.pause().await?;
+        }
         Ok(())
     }
 

@@ -122,7 +122,7 @@ pub(super) async fn read_control(member: &Member, directory: &Path, clock: &Cloc
     )
     .arg("--pgdata")
     .arg(directory)
-    .as_user(owner(directory)?);
+    .of_user(owner(directory)?);
     let mut running = program.start(None)?;
     let mut printed = String::new();
     if let Some(out) = running.take_stdout() {

@@ -34,7 +34,7 @@
 //! | `fence` | keeps writers out and lets them in |
 //! | `promote` | waits for a standby, promotes it |
 //! | `rebuild`, `follow` | rewinds or clones a member, has it follow the primary |
-//! | `command` | the commands of the configuration: fence, start, stop |
+//! | `command`, `leftover` | the commands of the configuration: fence, start, stop; programs a killed process left at work |
 //!
 //! What this room never does: promote on its own account, take silence for absence, delete a data directory that was not
 //! asked for, start a server that was not stopped by it.
@@ -44,6 +44,7 @@ mod error;
 mod fence;
 mod follow;
 pub mod ledger;
+mod leftover;
 mod local;
 mod look;
 mod promote;

@@ -15,13 +15,16 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::follow::{OwnSettings, make_standby};
-use super::{ClusterError, ClusterHandle, Tell, command, local};
+use super::{ClusterError, ClusterHandle, Tell, command, leftover, local};
 use crate::domain::cluster::record::{RebuildKind, RebuildNote};
 use crate::domain::cluster::{LocalState, RebuildPlan, rebuild};
 use crate::domain::id::MemberName;
 use crate::source::SourceError;
 use crate::source::postgres::child::{Program, Running};
 use crate::source::postgres::tools::Tools;
+
+/// What is added to the name of a directory for the one that is built beside it.
+const NEW: &str = ".lifeboat-new";
 
 /// A member that follows the primary.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
@@ -63,6 +66,11 @@ impl ClusterHandle {
         let major = self.tools_fit(&plan).await?;
         if plan.stops {
             plan = self.stopped(&plan, kind, tell).await?;
+        }
+        let rewinding = leftover::argument("--target-pgdata", &plan.directory);
+        let cloning = leftover::argument("--pgdata", &beside(&plan.directory, NEW));
+        for word in [rewinding, cloning] {
+            leftover::end(&word, &self.clock, tell).await?;
         }
         let note = RebuildNote {
             member: member.clone(),
@@ -176,14 +184,13 @@ impl ClusterHandle {
             &tools.program("pg_rewind"),
             directory.display().to_string(),
         )
-        .arg("--target-pgdata")
-        .arg(directory)
+        .arg(leftover::argument("--target-pgdata", directory))
         .arg("--source-server")
         .arg(source_server(&primary, database))
         .arg_if(only_try, "--dry-run")
         // A directory that was shut down in good order needs no server to be started on it, nor its settings found.
         .arg_if(plan.clean, "--no-ensure-shutdown")
-        .as_user(owner);
+        .of_user(owner);
         if let Some(file) = member.config_file.as_ref().filter(|_| plan.major >= 15) {
             program = program.arg("--config-file").arg(file);
         }
@@ -219,12 +226,11 @@ impl ClusterHandle {
             &tools.program("pg_basebackup"),
             plan.primary.to_string(),
         )
-        .arg("--pgdata")
-        .arg(&place.building)
+        .arg(leftover::argument("--pgdata", &place.building))
         .arg("--format=plain")
         .arg("--wal-method=stream")
         .arg("--checkpoint=fast")
-        .as_user(place.owner);
+        .of_user(place.owner);
         if let Some(slot) = &member.slot {
             program = program.arg(format!("--slot={slot}"));
         }
@@ -314,11 +320,6 @@ struct Place {
 impl Place {
     /// Makes a directory to build in, beside the one that will be replaced; what a clone that was killed has left is removed.
     fn prepare(directory: &Path, stamp: &str) -> Result<Self, ClusterError> {
-        let beside = |word: &str| {
-            let mut name = directory.as_os_str().to_owned();
-            name.push(word);
-            PathBuf::from(name)
-        };
         let parent = directory.parent().unwrap_or(Path::new("/"));
         let (owner, exists) = match fs::metadata(directory) {
             Ok(_) => (local::owner(directory)?, true),
@@ -332,7 +333,7 @@ impl Place {
             }
             .into());
         }
-        let building = beside(".lifeboat-new");
+        let building = beside(directory, NEW);
         match fs::remove_dir_all(&building) {
             Ok(()) => {}
             Err(error) if error.kind() == ErrorKind::NotFound => {}
@@ -346,7 +347,7 @@ impl Place {
         let full = exists && fs::read_dir(directory).is_ok_and(|mut entries| entries.next().is_some());
         Ok(Self {
             own: full.then(|| OwnSettings::read(directory)).transpose()?,
-            old: exists.then(|| beside(&format!(".lifeboat-old-{stamp}"))),
+            old: exists.then(|| beside(directory, &format!(".lifeboat-old-{stamp}"))),
             directory: directory.to_owned(),
             building,
             owner,
@@ -364,6 +365,13 @@ impl Place {
         fs::File::open(parent).and_then(|dir| dir.sync_all()).map_err(failed)?;
         Ok(self.old)
     }
+}
+
+/// A directory with a longer name beside another.
+fn beside(directory: &Path, word: &str) -> PathBuf {
+    let mut name = directory.as_os_str().to_owned();
+    name.push(word);
+    PathBuf::from(name)
 }
 
 fn is_mount_point(directory: &Path, parent: &Path) -> bool {
