@@ -12,7 +12,7 @@ use crate::config::Config;
 use crate::domain::id::SourceName;
 use crate::domain::job::{Definitions, Job};
 use crate::domain::schedule::Schedule;
-use crate::domain::source::{SecretRef, SourceKind};
+use crate::domain::source::{PostgresConnection, SecretRef, SourceKind};
 
 /// Runs a verb of `lifeboat config`.
 pub fn run(command: ConfigCommand, ctx: &Ctx) -> Result<Exit, CliError> {
@@ -139,6 +139,16 @@ impl Render for Shown {
                     out.field("server", postgres.connection.display());
                     out.field("database", &postgres.database);
                     out.maybe("password", postgres.connection.password.as_ref().map(secret));
+                }
+                SourceKind::PostgresPhysical(cluster) => {
+                    out.field("server", cluster.connection.display());
+                    out.maybe("password", cluster.connection.password.as_ref().map(secret));
+                    out.maybe("standby", cluster.standby.as_ref().map(PostgresConnection::display));
+                    out.field("read from", cluster.from.word());
+                    out.field("method", cluster.method.word());
+                    let place = |path: &std::path::PathBuf| path.display().to_string();
+                    out.maybe("data directory", cluster.data_directory.as_ref().map(place));
+                    out.maybe("scratch", cluster.scratch_dir.as_ref().map(place));
                 }
             }
         }

@@ -8,14 +8,15 @@ use toml::de::{DeTable, DeValue};
 
 use super::cluster;
 use super::job;
-use super::raw::{RawAgent, RawConnection, RawFiles, RawPostgresDump, RawService, TOP};
+use super::postgres;
+use super::raw::{RawAgent, RawFiles, RawPostgresDump, RawPostgresPhysical, RawService, TOP};
 use super::repository::repository;
 use super::section::{Place, Problems, SourceFile, read, suggestion};
 use crate::domain::cluster::Cluster;
 use crate::domain::id::{ClusterName, RepositoryName, ServiceName, SourceName, is_valid_name};
 use crate::domain::job::{Definitions, Job, Limits, RepositoryDefinition};
 use crate::domain::objective::{Objective, Service};
-use crate::domain::source::{FilesSource, PostgresConnection, PostgresSource, Source, SourceKind, TlsMode};
+use crate::domain::source::{FilesSource, Source, SourceKind};
 use crate::domain::units::{Bytes, Millis};
 
 /// The recovery point objective of a service that names none: the strictest of the usual classes.
@@ -284,14 +285,16 @@ fn read_sources(sections: Sections<'_>, built: &mut Built, problems: &mut Proble
                 read::<RawFiles>(&place, value, problems).map(|raw| SourceKind::Files(files(&place, raw, problems)))
             }
             Some((_, Some("postgres-dump"))) => read::<RawPostgresDump>(&place, value, problems)
-                .map(|raw| SourceKind::PostgresDump(postgres(&place, raw, problems))),
+                .map(|raw| SourceKind::PostgresDump(postgres::dump(&place, raw, problems))),
+            Some((_, Some("postgres-physical"))) => read::<RawPostgresPhysical>(&place, value, problems)
+                .map(|raw| SourceKind::PostgresPhysical(postgres::physical(&place, raw, problems))),
             other => {
                 let (offset, message) = match other {
                     Some((offset, Some(word))) => (offset, format!("there is no kind of source \"{word}\"")),
                     Some((offset, None)) => (offset, "a text was expected here".to_owned()),
                     None => (place.offset, "it is missing".to_owned()),
                 };
-                let hint = Some("write kind = \"files\" or kind = \"postgres-dump\"".to_owned());
+                let hint = Some("write kind = \"files\", \"postgres-dump\" or \"postgres-physical\"".to_owned());
                 place.problem(problems, offset, "kind", message, hint);
                 None
             }
@@ -321,71 +324,6 @@ fn files(place: &Place<'_>, raw: RawFiles, problems: &mut Problems) -> FilesSour
         paths: raw.paths.into_inner().into_iter().map(|path| path.0).collect(),
         exclude: raw.exclude.into_iter().map(Spanned::into_inner).collect(),
         one_file_system: raw.one_file_system,
-    }
-}
-
-fn postgres(place: &Place<'_>, raw: RawPostgresDump, problems: &mut Problems) -> PostgresSource {
-    let text = [("host", &raw.host), ("user", &raw.user), ("database", &raw.database)];
-    for (key, _) in text.into_iter().filter(|(_, text)| text.trim().is_empty()) {
-        place.problem(problems, place.offset, key, "it is empty", None);
-    }
-    let connection = PostgresConnection {
-        host: raw.host,
-        port: port(place, "port", raw.port, 5432, problems),
-        user: raw.user,
-        password: raw.password.map(|secret| secret.0),
-        tls: raw.tls.unwrap_or_default(),
-        bin_dir: raw.bin_dir.map(|path| path.0),
-    };
-    if connection.host.starts_with('/') && matches!(connection.tls, TlsMode::Require | TlsMode::VerifyFull) {
-        let hint = Some("a Unix socket is not encrypted; write tls = \"disable\" or a host name".to_owned());
-        place.problem(
-            problems,
-            place.offset,
-            "tls",
-            "this host is the directory of a Unix socket",
-            hint,
-        );
-    }
-    PostgresSource {
-        scratch: raw
-            .scratch
-            .map(|scratch| scratch_server(place, scratch, &connection, problems)),
-        connection,
-        database: raw.database,
-    }
-}
-
-fn scratch_server(
-    place: &Place<'_>,
-    raw: RawConnection,
-    source: &PostgresConnection,
-    problems: &mut Problems,
-) -> PostgresConnection {
-    PostgresConnection {
-        host: raw.host.unwrap_or_else(|| source.host.clone()),
-        port: port(place, "scratch.port", raw.port, source.port, problems),
-        user: raw.user.unwrap_or_else(|| source.user.clone()),
-        password: raw.password.map(|secret| secret.0).or_else(|| source.password.clone()),
-        tls: raw.tls.unwrap_or(source.tls),
-        bin_dir: raw.bin_dir.map(|path| path.0).or_else(|| source.bin_dir.clone()),
-    }
-}
-
-pub(super) fn port(
-    place: &Place<'_>,
-    key: &str,
-    raw: Option<Spanned<u16>>,
-    default: u16,
-    problems: &mut Problems,
-) -> u16 {
-    match raw {
-        Some(zero) if *zero.get_ref() == 0 => {
-            place.problem(problems, zero.span().start, key, "0 is no port; write 1 to 65535", None);
-            default
-        }
-        Some(port) => port.into_inner(),
-        None => default,
     }
 }
 

@@ -4,8 +4,8 @@ use std::path::Path;
 
 use toml::Spanned;
 
-use super::build::port;
 use super::job::hook;
+use super::postgres::port;
 use super::raw::{RawCluster, RawMember};
 use super::section::{Place, Problems};
 use crate::domain::cluster::{Cluster, Member, Service};

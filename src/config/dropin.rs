@@ -16,8 +16,8 @@ use super::Config;
 use super::error::ConfigError;
 use super::load::{Overlay, Surroundings, dropin_directory, load};
 use super::raw::{
-    AbsolutePath, Duration, RawCheck, RawConnection, RawFiles, RawHook, RawHooks, RawJob, RawPostgresDump, RawProbe,
-    RawRepository, RawRetention, RawRetry, RawService, RawVerify, Secret, Size,
+    AbsolutePath, Duration, RawCheck, RawConnection, RawFiles, RawHook, RawHooks, RawJob, RawPostgresDump,
+    RawPostgresPhysical, RawProbe, RawRepository, RawRetention, RawRetry, RawService, RawVerify, Secret, Size,
 };
 use crate::domain::id::is_valid_name;
 use crate::domain::job::{Hook, Job, RepositoryDefinition, UpkeepPolicy};
@@ -115,6 +115,25 @@ pub fn write_source(config: &Config, source: &Source) -> Result<Config, ConfigEr
                 bin_dir: connection.bin_dir,
                 database: postgres.database.clone(),
                 scratch: postgres.scratch.as_ref().map(raw_connection),
+            };
+            write(config, Kind::Source, name, &raw)
+        }
+        SourceKind::PostgresPhysical(cluster) => {
+            let connection = raw_connection(&cluster.connection);
+            let raw = RawPostgresPhysical {
+                kind,
+                host: cluster.connection.host.clone(),
+                port: connection.port,
+                user: cluster.connection.user.clone(),
+                password: connection.password,
+                tls: connection.tls,
+                bin_dir: connection.bin_dir,
+                database: Some(cluster.database.clone()),
+                data_directory: cluster.data_directory.clone().map(AbsolutePath),
+                method: Some(cluster.method),
+                from: Some(cluster.from),
+                scratch_dir: cluster.scratch_dir.clone().map(AbsolutePath),
+                standby: cluster.standby.as_ref().map(raw_connection),
             };
             write(config, Kind::Source, name, &raw)
         }

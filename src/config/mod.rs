@@ -19,7 +19,7 @@
 //! | --- | --- |
 //! | `load` | finding and guarding the files, settings of the agent |
 //! | `raw`, `section` | the options as they are written; reading a section and finding all that is wrong with it |
-//! | `build`, `job`, `cluster` | what the options mean, and whether they fit together |
+//! | `build`, `postgres`, `job`, `cluster` | what the options mean, and whether they fit together |
 //! | [`dropin`] | writing what the console creates |
 //! | [`secret`] | fetching a secret from a file, a variable or a command |
 
@@ -30,6 +30,7 @@ mod error;
 mod job;
 mod keep;
 mod load;
+mod postgres;
 mod raw;
 mod repository;
 pub mod secret;

@@ -12,7 +12,7 @@ use toml::Spanned;
 use super::section::fields;
 use crate::domain::job::{Expectation, MissedPolicy};
 use crate::domain::snapshot::EvidenceLevel;
-use crate::domain::source::{SecretRef, TlsMode};
+use crate::domain::source::{PhysicalChoice, ReadFrom, SecretRef, TlsMode};
 use crate::domain::units::{Bytes, Millis, human_duration, parse_bytes};
 
 /// The sections and keys of the main file's top level.
@@ -93,7 +93,26 @@ pub(super) struct RawPostgresDump {
     pub(super) scratch: Option<RawConnection>,
 }
 
-/// `scratch` of a `postgres-dump`; what is absent is as in the source.
+/// `[source.NAME]` with `kind = "postgres-physical"`.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawPostgresPhysical {
+    pub(super) kind: String,
+    pub(super) host: String,
+    pub(super) port: Option<Spanned<u16>>,
+    pub(super) user: String,
+    pub(super) password: Option<Secret>,
+    pub(super) tls: Option<TlsMode>,
+    pub(super) bin_dir: Option<AbsolutePath>,
+    pub(super) database: Option<String>,
+    pub(super) data_directory: Option<AbsolutePath>,
+    pub(super) method: Option<PhysicalChoice>,
+    pub(super) from: Option<ReadFrom>,
+    pub(super) scratch_dir: Option<AbsolutePath>,
+    pub(super) standby: Option<RawConnection>,
+}
+
+/// `scratch` of a `postgres-dump`, `standby` of a `postgres-physical`; what is absent is as in the source.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct RawConnection {
@@ -231,6 +250,7 @@ pub(super) fn every_key() -> Vec<(&'static str, &'static [&'static str])> {
         ("repository", fields::<RawRepository>()),
         ("source files", fields::<RawFiles>()),
         ("source postgres-dump", fields::<RawPostgresDump>()),
+        ("source postgres-physical", fields::<RawPostgresPhysical>()),
         ("scratch", fields::<RawConnection>()),
         ("check", fields::<RawCheck>()),
         ("job", fields::<RawJob>()),

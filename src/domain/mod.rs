@@ -20,6 +20,7 @@ pub mod keep;
 pub mod maintenance;
 pub mod objective;
 pub mod observe;
+pub mod pitr;
 pub mod react;
 pub mod recovery;
 pub mod retention;

@@ -39,6 +39,9 @@ pub enum RecoveryTarget {
         subpath: Option<String>,
         /// Whether existing files are compared, and only what differs is written.
         delta: bool,
+        /// With `delta`: whether the length and time of a file are believed instead of reading it.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        quick: bool,
     },
     /// A dump into a new database.
     Database {
@@ -82,7 +85,7 @@ impl RecoveryTarget {
 pub struct RecoveryPlan {
     /// The request it answers.
     pub request: RecoveryRequest,
-    /// The kind of snapshot: `files`, `postgres-dump`.
+    /// The kind of snapshot: `files`, `postgres-dump`, `postgres-physical`.
     pub kind: String,
     /// The source the snapshot protects.
     pub source: Option<SourceName>,

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::id::{JobName, RepositoryName, RunId, SnapshotId, SourceName};
 use super::units::{Bytes, Millis, Timestamp};
+use super::wal::{Lsn, SystemId, TimelineId};
 
 /// How far a snapshot has been proved to be restorable. Each level includes those before it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -96,7 +97,7 @@ pub struct SnapshotRecord {
     pub job: Option<JobName>,
     /// The run that made it.
     pub run: Option<RunId>,
-    /// The kind of source: `files`, `postgres-dump`.
+    /// The kind of source: `files`, `postgres-dump`, `postgres-physical`.
     pub kind: String,
     /// The moment whose data it holds: when reading began, or the database's exported snapshot.
     pub taken_at: Timestamp,
@@ -124,6 +125,9 @@ pub struct SnapshotRecord {
     pub errors: u64,
     /// The database it holds, when it holds one.
     pub database: Option<DatabaseFacts>,
+    /// The cluster it holds, when it holds one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cluster: Option<ClusterFacts>,
     /// How far it has been proved.
     pub evidence: Evidence,
     /// When it was found to be gone from the repository.
@@ -223,4 +227,21 @@ pub struct DatabaseFacts {
     pub row_counts: BTreeMap<String, u64>,
     /// Tables in all.
     pub tables: u64,
+}
+
+/// What planning needs to know of the cluster in a snapshot without reading the repository.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ClusterFacts {
+    /// The cluster.
+    pub system: SystemId,
+    /// The timeline it was on when the backup began.
+    pub timeline: TimelineId,
+    /// Where recovery begins to read the log.
+    pub start_lsn: Lsn,
+    /// Where it is consistent: no earlier place can be recovered to from this snapshot.
+    pub stop_lsn: Lsn,
+    /// When that place was written, by the server's clock; no earlier instant can be recovered to from this snapshot.
+    pub stopped_at: Timestamp,
+    /// The major version of the server.
+    pub major: u32,
 }

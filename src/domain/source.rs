@@ -35,14 +35,26 @@ pub enum SourceKind {
     Files(FilesSource),
     /// One database of a PostgreSQL server, dumped logically.
     PostgresDump(PostgresSource),
+    /// A whole PostgreSQL cluster, its files copied while it runs.
+    PostgresPhysical(PhysicalSource),
 }
 
 impl SourceKind {
-    /// The word for this kind in listings and tags: `files`, `postgres-dump`.
+    /// The word for this kind in listings and tags: `files`, `postgres-dump`, `postgres-physical`.
     pub const fn word(&self) -> &'static str {
         match self {
             Self::Files(_) => "files",
             Self::PostgresDump(_) => "postgres-dump",
+            Self::PostgresPhysical(_) => "postgres-physical",
+        }
+    }
+
+    /// The server it is read from, when it is one.
+    pub const fn server(&self) -> Option<&PostgresConnection> {
+        match self {
+            Self::Files(_) => None,
+            Self::PostgresDump(database) => Some(&database.connection),
+            Self::PostgresPhysical(cluster) => Some(&cluster.connection),
         }
     }
 }
@@ -67,6 +79,75 @@ pub struct PostgresSource {
     pub database: String,
     /// What to do on a failed restore test: where scratch databases are made. The source's own server when absent.
     pub scratch: Option<PostgresConnection>,
+}
+
+/// A whole PostgreSQL cluster.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PhysicalSource {
+    /// How to reach the primary.
+    pub connection: PostgresConnection,
+    /// The database on it that questions are asked in.
+    pub database: String,
+    /// A standby of it, when one may be read instead.
+    pub standby: Option<PostgresConnection>,
+    /// Which of the two is read.
+    #[serde(default)]
+    pub from: ReadFrom,
+    /// How the files are read.
+    #[serde(default)]
+    pub method: PhysicalChoice,
+    /// Where the cluster's files are on this machine; the server is asked when absent.
+    pub data_directory: Option<PathBuf>,
+    /// Where scratch clusters are made to prove snapshots; the agent's own place when absent.
+    pub scratch_dir: Option<PathBuf>,
+}
+
+/// Which server of a cluster is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ReadFrom {
+    /// The primary.
+    #[default]
+    Primary,
+    /// The standby, or nothing.
+    Standby,
+    /// The standby when it is healthy, else the primary.
+    PreferStandby,
+}
+
+impl ReadFrom {
+    /// The word in the configuration.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Primary => "primary",
+            Self::Standby => "standby",
+            Self::PreferStandby => "prefer-standby",
+        }
+    }
+}
+
+/// How the files of a cluster are to be read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum PhysicalChoice {
+    /// From this machine's disk when they are on it and readable, else over the connection.
+    #[default]
+    Auto,
+    /// From this machine's disk.
+    Local,
+    /// Over the connection, by `pg_basebackup`.
+    Remote,
+}
+
+impl PhysicalChoice {
+    /// The word in the configuration.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Auto => "auto",
+            Self::Local => "local",
+            Self::Remote => "remote",
+        }
+    }
 }
 
 /// How to reach a PostgreSQL server.

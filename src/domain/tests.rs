@@ -209,6 +209,7 @@ impl World {
             errors: 0,
             database: None,
             evidence: written_evidence(self.now),
+            cluster: None,
             vanished_at: None,
             pinned: None,
             forgotten: None,

@@ -89,7 +89,7 @@ pub struct JobView {
     pub name: JobName,
     /// What it protects.
     pub source: SourceName,
-    /// The kind of source: `files`, `postgres-dump`.
+    /// The kind of source: `files`, `postgres-dump`, `postgres-physical`.
     pub kind: String,
     /// What it protects, in words: paths, or the server and database.
     pub subject: String,

@@ -169,6 +169,7 @@ fn subject(source: &Source) -> String {
             .collect::<Vec<_>>()
             .join(", "),
         SourceKind::PostgresDump(database) => format!("{} on {}", database.database, database.connection.display()),
+        SourceKind::PostgresPhysical(cluster) => format!("cluster at {}", cluster.connection.display()),
     }
 }
 

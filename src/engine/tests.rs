@@ -55,6 +55,7 @@ impl Puppet {
             errors: 0,
             database: None,
             evidence: written_evidence(self.clock.now()),
+            cluster: None,
             vanished_at: None,
             pinned: None,
             forgotten: None,

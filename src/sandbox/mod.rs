@@ -120,7 +120,7 @@ impl SandboxError {
         match self {
             Self::ForeignDirectory { .. } => Some("choose another --dir, or none for a temporary one".to_owned()),
             Self::InUse { .. } => Some("end it first, or choose another --dir".to_owned()),
-            Self::Server(error) => Some(error.hint().to_owned()),
+            Self::Server(error) => Some(error.hint()),
             Self::Source(error) => error.hint(),
             Self::Repo(error) => error.hint().map(str::to_owned),
             Self::Engine { hint, .. } => hint.clone(),

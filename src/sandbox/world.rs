@@ -169,7 +169,7 @@ async fn start_server(dir: &Path, clock: &Clock) -> Result<(Option<PostgresServe
     fs::set_permissions(dir, open).map_err(|error| SandboxError::local("open", dir, error))?;
     match PostgresServer::start(&place, ServerOptions::default(), clock).await {
         Ok(server) => Ok((Some(server), None)),
-        Err(error @ (ServerError::NotInstalled | ServerError::NoUser)) => Ok((
+        Err(error @ (ServerError::NotInstalled { .. } | ServerError::NoUser)) => Ok((
             None,
             Some(format!("{error}. To play the other half too, {}", error.hint())),
         )),

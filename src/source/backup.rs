@@ -81,6 +81,12 @@ pub async fn back_up(
             let login = postgres::Login::new(database.connection.clone(), secrets.source.clone());
             Box::pin(postgres::back_up(source, database, &login, &job, &work)).await?
         }
+        SourceKind::PostgresPhysical(cluster) => {
+            return Err(SourceError::Invalid {
+                what: format!("the cluster at {} cannot be copied yet", cluster.connection.display()),
+                hint: Some("protect its databases with kind = \"postgres-dump\"".to_owned()),
+            });
+        }
     };
     Ok(record(source, job, finished, clock, Millis::from(clock.elapsed(began))))
 }
@@ -131,6 +137,7 @@ fn record(source: &Source, job: BackupJob, finished: Finished, clock: &Clock, du
             errors: count,
             database,
             evidence: written_evidence(committed_at),
+            cluster: None,
             vanished_at: None,
             pinned: None,
             forgotten: None,

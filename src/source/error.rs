@@ -141,6 +141,9 @@ pub enum SourceError {
         /// What to do instead.
         hint: Option<String>,
     },
+    /// A private server could not be had.
+    #[error(transparent)]
+    Server(#[from] super::postgres::server::ServerError),
     /// The caller cancelled.
     #[error("cancelled")]
     Cancelled,
@@ -164,6 +167,7 @@ impl SourceError {
             Self::Repo(error) => error.retryable(),
             Self::Unreachable { .. } | Self::Silent { .. } | Self::Child { .. } => true,
             Self::Query { retryable, .. } => *retryable,
+            Self::Server(error) => error.retryable(),
             _ => false,
         }
     }
@@ -189,6 +193,7 @@ impl SourceError {
             }
             Self::Child { program, stderr, .. } => return child_hint(program, stderr),
             Self::Invalid { hint, .. } => return hint.clone(),
+            Self::Server(error) => return Some(error.hint()),
             Self::Unreachable { .. } => {
                 "check that the server runs and that host and port are right; for a Unix socket the host is its directory"
             }

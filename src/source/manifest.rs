@@ -4,13 +4,15 @@
 //! very transaction the dump was taken in, so a restored copy can be held against them.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
 use super::SourceError;
 use crate::domain::id::{JobName, RunId, SnapshotId, SourceName};
-use crate::domain::snapshot::DatabaseFacts;
+use crate::domain::snapshot::{ClusterFacts, DatabaseFacts};
 use crate::domain::units::{Bytes, Timestamp};
+use crate::domain::wal::{Lsn, SegmentSize, SystemId, TimelineId};
 use crate::repo::{RepoError, Repository};
 
 /// The name of the file.
@@ -27,7 +29,7 @@ pub struct Manifest {
     pub format: u32,
     /// The program that wrote it, with its version.
     pub program: String,
-    /// The kind of source: `files`, `postgres-dump`.
+    /// The kind of source: `files`, `postgres-dump`, `postgres-physical`.
     pub kind: String,
     /// The source.
     pub source: SourceName,
@@ -47,6 +49,9 @@ pub struct Manifest {
     /// The database, when it holds one.
     #[serde(default)]
     pub database: Option<DatabaseManifest>,
+    /// The cluster, when it holds one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cluster: Option<ClusterManifest>,
     /// What a reader should know.
     #[serde(default)]
     pub notes: Vec<String>,
@@ -98,6 +103,108 @@ pub struct DatabaseManifest {
     pub fingerprints: BTreeMap<String, String>,
 }
 
+/// What was recorded of a cluster while its files were copied.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ClusterManifest {
+    /// The cluster.
+    pub system: SystemId,
+    /// The server's version, for example `15.14`.
+    pub server_version: String,
+    /// The first number of it.
+    pub major: u32,
+    /// The timeline the backup began on.
+    pub timeline: TimelineId,
+    /// Where recovery begins to read the log.
+    pub start_lsn: Lsn,
+    /// Where the copy is consistent.
+    pub stop_lsn: Lsn,
+    /// When the backup began, by the server's clock.
+    pub started_at: Timestamp,
+    /// When the stop record was written, by the server's clock.
+    pub stopped_at: Timestamp,
+    /// The size of the segments of the log.
+    pub segment_size: SegmentSize,
+    /// The size of a page in bytes.
+    pub block_size: u32,
+    /// Whether pages carry checksums.
+    pub checksums: bool,
+    /// The first pages whose checksum was wrong, also when they were read a second time.
+    #[serde(default)]
+    pub damaged_pages: Vec<DamagedPage>,
+    /// How many there were in all.
+    #[serde(default)]
+    pub damaged_total: u64,
+    /// Whether it was read from a standby.
+    pub standby: bool,
+    /// How its files were read.
+    pub method: PhysicalMethod,
+    /// The label of the backup on the server.
+    pub label: String,
+    /// Its tablespaces beside the two that lie in the data directory.
+    #[serde(default)]
+    pub tablespaces: Vec<Tablespace>,
+    /// What its files take, without the log.
+    pub size: Bytes,
+}
+
+impl ClusterManifest {
+    /// What history keeps.
+    pub fn facts(&self) -> ClusterFacts {
+        ClusterFacts {
+            system: self.system,
+            timeline: self.timeline,
+            start_lsn: self.start_lsn,
+            stop_lsn: self.stop_lsn,
+            stopped_at: self.stopped_at,
+            major: self.major,
+        }
+    }
+}
+
+/// A page that is not what was written.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DamagedPage {
+    /// The file in the snapshot, for example `/data/base/5/16384`.
+    pub file: String,
+    /// The number of the page in that file.
+    pub block: u64,
+    /// The checksum that stands in the page.
+    pub expected: u16,
+    /// The one that its bytes have.
+    pub found: u16,
+}
+
+/// How the files of a cluster were read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PhysicalMethod {
+    /// From the disk of the machine the server runs on.
+    Local,
+    /// Over the connection, by `pg_basebackup`.
+    Remote,
+}
+
+impl PhysicalMethod {
+    /// The word used on screens.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Local => "local",
+            Self::Remote => "remote",
+        }
+    }
+}
+
+/// A tablespace that lies outside of the data directory.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tablespace {
+    /// Its number, which is its name in `pg_tblspc` and below `/tablespaces`.
+    pub oid: u32,
+    /// Its name in SQL.
+    pub name: String,
+    /// Where it was.
+    pub location: PathBuf,
+}
+
 impl Manifest {
     /// A manifest with nothing in it yet.
     pub(super) fn new(source: &crate::domain::source::Source, job: &super::BackupJob, taken_at: Timestamp) -> Self {
@@ -113,6 +220,7 @@ impl Manifest {
             subject: Vec::new(),
             artifacts: Vec::new(),
             database: None,
+            cluster: None,
             notes: Vec::new(),
         }
     }

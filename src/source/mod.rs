@@ -41,7 +41,10 @@ use tokio_util::sync::CancellationToken;
 
 pub use backup::{BackedUp, BackupJob, back_up};
 pub use error::SourceError;
-pub use manifest::{Artifact, DatabaseManifest, MANIFEST_NAME, Manifest, label, labels};
+pub use manifest::{
+    Artifact, ClusterManifest, DamagedPage, DatabaseManifest, MANIFEST_NAME, Manifest, PhysicalMethod, Tablespace,
+    label, labels,
+};
 pub use recovery::{PlanParts, Restored, plan, quote, restore};
 pub use verify::{Verified, VerifiedStep, VerifyJob, verify};
 
@@ -58,6 +61,8 @@ pub struct Secrets {
     pub source: Option<SecretString>,
     /// Of the connection scratch databases are made on, when the source names one.
     pub scratch: Option<SecretString>,
+    /// Of the standby of a cluster, when the source names one.
+    pub standby: Option<SecretString>,
     /// Of the connection a recovery's target names, when it names one.
     pub target: Option<SecretString>,
 }

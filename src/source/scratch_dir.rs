@@ -1,7 +1,8 @@
 //! Directories that are there for one verification only, and the reaper of those left behind.
 //!
 //! A scratch directory is `lifeboat_scratch_<id>` in the agent's own state directory. Its mark says whose it is; the
-//! restored tree lies beside the mark, in `data`. Dropped means removed.
+//! restored tree lies beside the mark, in `data`. Dropped means removed. A private server on it has its home in it too, and is
+//! ended before the directory is removed.
 
 use std::fs;
 use std::os::unix::fs::DirBuilderExt;
@@ -100,6 +101,8 @@ pub(super) fn reap(parent: &Path, host: &str, clock: &Clock) -> Vec<Result<Strin
         .filter_map(Result::ok)
         .map(|entry| entry.path())
         .filter(|path| ours(path))
+        // A private server may still run on what it holds.
+        .inspect(|path| super::postgres::server::reap_below(path, clock))
         .map(|path| match remove_tree(&path) {
             Ok(()) => Ok(path.display().to_string()),
             Err(error) => Err(SourceError::local("remove", &path, &error)),

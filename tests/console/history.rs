@@ -92,6 +92,7 @@ pub fn snapshot(number: u64) -> SnapshotRecord {
         partial,
         errors: if partial { 3 } else { 0 },
         database: (kind == "postgres-dump").then(database_facts),
+        cluster: None,
         evidence: Evidence {
             level,
             at: ago((minutes - 3).max(1)),
@@ -198,6 +199,7 @@ pub fn recoveries() -> Vec<RecoveryRecord> {
                 include: Vec::new(),
                 subpath: None,
                 delta: false,
+                quick: false,
             }
         };
         let failed = number == 3;

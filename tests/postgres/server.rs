@@ -26,10 +26,16 @@ async fn a_server_whose_parent_was_killed_is_found_by_its_pid_file() {
     let server = server(dir.path(), ServerOptions::default()).await;
     let pid = server.pid().unwrap();
     std::mem::forget(server);
-    // A number that now belongs to somebody else must be left alone.
-    std::fs::write(dir.path().join("server.pid"), "1").unwrap();
+    let mark = dir.path().join("server.json");
+    let text = std::fs::read_to_string(&mark).unwrap();
+    let running = || std::fs::read(format!("/proc/{pid}/cmdline")).is_ok_and(|words| !words.is_empty());
+    // A number that now belongs to somebody else must be left alone, and so must what was left running on purpose.
+    std::fs::write(&mark, text.replace(&pid.to_string(), "1")).unwrap();
     reap(dir.path(), &clock);
-    std::fs::write(dir.path().join("server.pid"), pid.to_string()).unwrap();
+    std::fs::write(&mark, text.replace("\"kept\":false", "\"kept\":true")).unwrap();
+    reap(dir.path(), &clock);
+    assert!(running());
+    std::fs::write(&mark, &text).unwrap();
     reap(dir.path(), &clock);
     let state = || std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
     // Its parent, this test, lives on, so what is left of it is a zombie at most, once it has ended for good.

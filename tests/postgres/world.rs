@@ -36,7 +36,7 @@ pub struct World {
 pub async fn server(dir: &std::path::Path, options: ServerOptions) -> PostgresServer {
     match PostgresServer::start(dir, options, &Clock::system()).await {
         Ok(server) => server,
-        Err(error @ ServerError::NotInstalled) => panic!("{error}; apt-get install postgresql"),
+        Err(error @ ServerError::NotInstalled { .. }) => panic!("{error}; apt-get install postgresql"),
         Err(error) => panic!("{error}"),
     }
 }

@@ -45,6 +45,13 @@ pub fn look(config: &Config, now: Timestamp, findings: &mut Vec<Finding>) {
                     findings.extend(secret(&format!("{what}: password"), password));
                 }
             }
+            SourceKind::PostgresPhysical(cluster) => {
+                let standby = cluster.standby.as_ref().and_then(|standby| standby.password.as_ref());
+                for password in cluster.connection.password.iter().chain(standby) {
+                    findings.extend(secret(&format!("{what}: password"), password));
+                }
+                findings.extend(cluster.data_directory.iter().map(|path| readable(&what, path)));
+            }
         }
         if definitions.jobs_of(&source.name).next().is_none() {
             let remedy = "add a job for it: lifeboat job add";
@@ -212,22 +219,29 @@ fn schedule(job: &Job, definitions: &Definitions, now: Timestamp) -> Option<Find
 /// Looks at the PostgreSQL servers and the programs that talk to them.
 pub async fn look_at_servers(config: &Config, clock: &Clock, findings: &mut Vec<Finding>) {
     for source in config.definitions.sources.values() {
-        let SourceKind::PostgresDump(postgres) = &source.kind else {
-            continue;
-        };
-        let what = format!("source {}: server {}", source.name, postgres.connection.display());
-        findings.push(match reach(&postgres.connection, clock).await {
-            Ok(()) => Finding::ok(what, "accepts connections"),
-            Err(error) => Finding::problem(
-                what,
-                error.to_string(),
-                "start the server, or correct the source's host and port",
+        let (servers, program) = match &source.kind {
+            SourceKind::Files(_) => continue,
+            SourceKind::PostgresDump(postgres) => (vec![&postgres.connection], "pg_dump"),
+            SourceKind::PostgresPhysical(cluster) => (
+                std::iter::once(&cluster.connection).chain(&cluster.standby).collect(),
+                "pg_basebackup",
             ),
-        });
-        let what = format!("source {}: pg_dump", source.name);
-        let program = match &postgres.connection.bin_dir {
-            Some(directory) => Some(directory.join("pg_dump")).filter(|path| path.exists()),
-            None => find_program("pg_dump"),
+        };
+        for connection in &servers {
+            let what = format!("source {}: server {}", source.name, connection.display());
+            findings.push(match reach(connection, clock).await {
+                Ok(()) => Finding::ok(what, "accepts connections"),
+                Err(error) => Finding::problem(
+                    what,
+                    error.to_string(),
+                    "start the server, or correct the source's host and port",
+                ),
+            });
+        }
+        let what = format!("source {}: {program}", source.name);
+        let program = match servers.first().and_then(|server| server.bin_dir.as_ref()) {
+            Some(directory) => Some(directory.join(program)).filter(|path| path.exists()),
+            None => find_program(program),
         };
         findings.push(match program {
             Some(path) => Finding::ok(what, path.display().to_string()),

@@ -65,6 +65,7 @@ fn server(args: &ReceiveArgs, ctx: &Ctx) -> Result<(PostgresConnection, String),
             let config = ctx.config()?;
             match config.definitions.sources.get(&name).map(|source| &source.kind) {
                 Some(SourceKind::PostgresDump(source)) => (source.connection.clone(), source.database.clone()),
+                Some(SourceKind::PostgresPhysical(source)) => (source.connection.clone(), source.database.clone()),
                 Some(_) => return Err(CliError::usage(format!("source {name} is not a PostgreSQL server"))),
                 None => return Err(CliError::usage(format!("the configuration has no source {name}"))),
             }

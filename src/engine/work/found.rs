@@ -42,6 +42,10 @@ pub(super) async fn record(repository: &RepositoryName, repo: &Repository, info:
         // Only the run that made it knew whether something could not be read; it says so with this label.
         partial: tags.iter().any(|tag| tag == "partial"),
         errors: 0,
+        cluster: manifest
+            .as_ref()
+            .and_then(|manifest| manifest.cluster.as_ref())
+            .map(crate::source::ClusterManifest::facts),
         database: manifest
             .and_then(|manifest| manifest.database)
             .map(|database| database.facts),

@@ -161,6 +161,7 @@ fn command(request: &RecoveryRequest) -> String {
             include,
             subpath,
             delta,
+            quick,
         } => {
             let mut words = vec!["lifeboat restore".to_owned()];
             words.push(match subpath {
@@ -170,6 +171,7 @@ fn command(request: &RecoveryRequest) -> String {
             words.push(format!("--target {}", quote(&path.to_string_lossy())));
             words.extend(include.iter().map(|pattern| format!("--include {}", quote(pattern))));
             words.extend(delta.then(|| "--delta".to_owned()));
+            words.extend((*delta && *quick).then(|| "--quick".to_owned()));
             words.join(" ")
         }
         RecoveryTarget::Database { database, .. } => {

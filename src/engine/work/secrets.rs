@@ -10,16 +10,19 @@ use crate::source::Secrets;
 
 /// The passwords of a source.
 pub(super) async fn of_source(source: &Source) -> Result<Secrets, Failure> {
-    let SourceKind::PostgresDump(database) = &source.kind else {
-        return Ok(Secrets::default());
+    let (own, other) = match &source.kind {
+        SourceKind::Files(_) => return Ok(Secrets::default()),
+        SourceKind::PostgresDump(database) => (&database.connection, &database.scratch),
+        SourceKind::PostgresPhysical(cluster) => (&cluster.connection, &cluster.standby),
     };
-    let scratch = database
-        .scratch
-        .as_ref()
-        .and_then(|connection| connection.password.as_ref());
+    let other = other.as_ref().and_then(|connection| connection.password.as_ref());
+    let (own, other) = (read(own.password.as_ref(), source).await?, read(other, source).await?);
+    let physical = matches!(source.kind, SourceKind::PostgresPhysical(_));
+    let (scratch, standby) = if physical { (None, other) } else { (other, None) };
     Ok(Secrets {
-        source: read(database.connection.password.as_ref(), source).await?,
-        scratch: read(scratch, source).await?,
+        source: own,
+        scratch,
+        standby,
         target: None,
     })
 }

@@ -167,6 +167,7 @@ pub(super) fn snapshot(n: usize) -> SnapshotRecord {
             tables: 1,
         }),
         evidence: written_evidence(taken_at),
+        cluster: None,
         vanished_at: None,
         pinned: None,
         forgotten: None,

@@ -257,7 +257,14 @@ impl<'a> Walk<'a> {
 
     fn load(&self, tree: &Id) -> Result<Vec<Node>, RepoError> {
         let load = || {
-            let load = self.repo.load_tree(&self.selection.index, tree);
+            let index = &self.selection.index;
+            let load = async {
+                if self.selection.whole {
+                    self.repo.load_tree_of_all(index, tree).await
+                } else {
+                    self.repo.load_tree(index, tree).await
+                }
+            };
             let loaded = self.runtime.block_on(self.stop.token().run_until_cancelled(load));
             loaded.unwrap_or(Err(RepoError::Cancelled))
         };

@@ -171,6 +171,7 @@ fn options(subject: &Subject, target: &RecoveryTarget) -> Result<RestoreOptions,
         include,
         subpath,
         delta,
+        quick,
     } = target
     else {
         return Err(SourceError::Invalid {
@@ -191,6 +192,7 @@ fn options(subject: &Subject, target: &RecoveryTarget) -> Result<RestoreOptions,
         subpath: subpath.clone(),
         include: include.clone(),
         delta: *delta,
+        quick: *quick,
         verify: true,
         ..RestoreOptions::new(subject.snapshot.id.0.clone(), path)
     })

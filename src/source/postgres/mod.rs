@@ -20,6 +20,7 @@
 //! | `dump` | a database into a snapshot |
 //! | `plan`, `restore`, `feed` | a snapshot into a new database: planned, streamed, renamed when it is complete |
 //! | `verify` | the proof of a snapshot, step by step |
+//! | [`server`] | private servers: started on a copy, stopped whatever happens |
 //! | `scratch` | databases that are renamed or dropped, whatever happens; the reaper |
 //! | `probe` | tables, row counts, fingerprints, questions with an expected answer |
 //! | [`wal`] | the archive of the log: push, fetch, receive, verify |
@@ -35,6 +36,7 @@ mod plan;
 mod probe;
 mod restore;
 mod scratch;
+pub mod server;
 mod tls;
 mod tools;
 mod verify;
@@ -49,7 +51,7 @@ pub use probe::TableContent;
 pub(super) use restore::restore;
 pub(crate) use scratch::Mark;
 pub use scratch::SCRATCH_PREFIX;
-pub(crate) use tools::{parse_version, usual_places};
+pub(crate) use tools::usual_places;
 pub(super) use verify::Proof;
 
 use super::SourceError;

@@ -140,7 +140,7 @@ async fn look_into(directory: &Path, program: &str, clock: &Clock) -> Option<Too
 }
 
 /// Reads `pg_dump (PostgreSQL) 15.14 (Debian 15.14-1)`, `… 16beta1`.
-pub(crate) fn parse_version(line: &str) -> Option<(String, u32)> {
+pub(super) fn parse_version(line: &str) -> Option<(String, u32)> {
     let version = line.split_once("(PostgreSQL)")?.1.split_whitespace().next()?;
     let digits: String = version.chars().take_while(char::is_ascii_digit).collect();
     Some((version.to_owned(), digits.parse().ok()?))

@@ -24,6 +24,7 @@
 //! | [`push`], `spool`, [`pusher`] | `archive_command` |
 //! | [`fetch`], [`prefetch`] | `restore_command` |
 //! | [`receive`] | the supervised `pg_receivewal` |
+//! | [`record`] | what is written in the log about time |
 //! | [`report`] | list and verify |
 //!
 //! What this room never does: delete a whole segment, a history or a backup file from the archive; believe a file because
@@ -39,6 +40,7 @@ pub mod prefetch;
 pub mod push;
 pub mod pusher;
 pub mod receive;
+pub mod record;
 pub mod report;
 mod spool;
 

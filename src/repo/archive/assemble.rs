@@ -1,0 +1,412 @@
+//! A snapshot that its caller puts together: directories, files and their contents, told one after the other.
+//!
+//! The walk of [`Repository::backup`] reads a tree of files as it stands. A cluster of PostgreSQL is no such tree: its files
+//! come from several places or out of a stream, pages are looked at while they are read, files may vanish, and the last ones
+//! are known only when the rest is stored. Here the caller says what there is, from one thread and in the order of a walk
+//! ([`Assembler`]); the contents are handed over from as many threads as it likes ([`Content`]).
+//!
+//! **Memory.** Contents are bounded by the byte budget, what was told and is not yet stored by a queue; a directory is in
+//! memory until it ends, and its tree leaves it then.
+//!
+//! **Commit.** As for every backup: packs, index, snapshot. What is dropped before [`Assembly::commit`] leaves no snapshot. A
+//! content that is dropped before its end fails the whole: a file is never stored by half.
+
+use std::fs::Metadata;
+use std::path::Path;
+use std::sync::Arc;
+
+use crossbeam_channel::{Receiver, Sender};
+use tokio::runtime::Handle;
+use tokio_util::sync::CancellationToken;
+
+use super::budget::Budget;
+use super::saver::Feed;
+use super::session::{Labels, Session, Sizes};
+use super::ticket::{FileEnd, Ticket};
+use super::{BackupResult, BackupStats, Compression, meta};
+use crate::repo::error::RepoError;
+use crate::repo::gotime::Time;
+use crate::repo::id::Id;
+use crate::repo::index::Index;
+use crate::repo::pack::BlobKind;
+use crate::repo::progress::{Phase, Progress};
+use crate::repo::snapshot::SnapshotInfo;
+use crate::repo::stop::{Stop, Stopped};
+use crate::repo::tree::{self, Node, NodeKind, gomode};
+use crate::repo::{Repository, host};
+
+/// How many entries may wait for the builder.
+const WAITING: usize = 4096;
+/// What the ticket of a file says that is not there any more.
+const GONE: &str = "gone";
+
+/// How to store what is put together.
+#[derive(Debug, Clone, Default)]
+pub struct AssemblyOptions {
+    /// Labels of the snapshot.
+    pub tags: Vec<String>,
+    /// A comment of the operator.
+    pub comment: Option<String>,
+    /// The host to record; this machine when `None`.
+    pub hostname: Option<String>,
+    /// The paths the snapshot shows.
+    pub paths: Vec<String>,
+    /// The snapshot that unchanged files are taken over from.
+    pub parent: Option<SnapshotInfo>,
+    /// How many bytes of content may be in memory at once.
+    pub memory_budget_bytes: u64,
+}
+
+/// A snapshot that is being put together.
+#[derive(Debug)]
+pub struct Assembly {
+    session: Session,
+    labels: Labels,
+    builder: std::thread::JoinHandle<Result<Built, Stopped>>,
+}
+
+/// Says what is in the snapshot, in the order of a walk: a directory ends before its neighbour begins. Blocks.
+#[derive(Debug)]
+pub struct Assembler {
+    events: Sender<Event>,
+    feed: Feed,
+    budget: Arc<Budget>,
+    progress: Arc<Progress>,
+    index: Arc<Index>,
+    repo: Repository,
+    runtime: Handle,
+    names: host::Names,
+}
+
+/// The content of one file on its way; blocks. Dropped before its end, it fails the snapshot.
+#[derive(Debug)]
+pub struct Content {
+    feed: Feed,
+    budget: Arc<Budget>,
+    progress: Arc<Progress>,
+    ticket: Arc<Ticket>,
+    size: u64,
+    open: bool,
+}
+
+#[derive(Debug)]
+enum Event {
+    Enter(Box<Node>),
+    File(Box<Node>, Arc<Ticket>),
+    Entry(Box<Node>),
+    Leave,
+}
+
+#[derive(Debug, Default)]
+struct Built {
+    root: Option<Id>,
+    stats: BackupStats,
+}
+
+impl Repository {
+    /// Begins a snapshot that the caller puts together.
+    pub async fn begin_assembly(
+        &self,
+        options: AssemblyOptions,
+        progress: Arc<Progress>,
+        cancel: CancellationToken,
+    ) -> Result<(Assembly, Assembler), RepoError> {
+        let labels = Labels {
+            paths: options.paths,
+            tags: options.tags,
+            excludes: Vec::new(),
+            hostname: options.hostname.or_else(|| Some(host::hostname())),
+            comment: options.comment,
+            parent: options.parent.as_ref().and_then(|info| Id::parse(&info.id)),
+        };
+        let sizes = Sizes {
+            compression: Compression::Auto,
+            memory_budget_bytes: options.memory_budget_bytes,
+            cpu_threads: None,
+            pack_bytes: 16 << 20,
+            adopt: false,
+        };
+        let session = Session::begin(self, sizes, progress, cancel).await?;
+        session.progress.set_phase(Phase::Copying);
+        let (events, inbox) = crossbeam_channel::bounded(WAITING);
+        let feed = session.feed()?;
+        let assembler = Assembler {
+            events,
+            budget: Arc::clone(&session.budget),
+            progress: Arc::clone(&session.progress),
+            index: feed.index(),
+            repo: self.clone(),
+            runtime: Handle::current(),
+            names: host::Names::default(),
+            feed: feed.clone(),
+        };
+        let stop = session.stop.clone();
+        let builder = std::thread::spawn(move || build(&inbox, &feed, &stop));
+        let assembly = Assembly {
+            session,
+            labels,
+            builder,
+        };
+        Ok((assembly, assembler))
+    }
+}
+
+impl Assembly {
+    /// Writes packs, index and snapshot. Every [`Assembler`] and [`Content`] must be gone.
+    pub async fn commit(self) -> Result<BackupResult, RepoError> {
+        let Self {
+            session,
+            labels,
+            builder,
+        } = self;
+        let built = tokio::task::spawn_blocking(move || builder.join()).await;
+        match built {
+            Ok(Ok(Ok(Built {
+                root: Some(root),
+                stats,
+            }))) => session.commit(root, labels, stats, Vec::new()).await,
+            Ok(Ok(_)) => {
+                // A builder that did not reach the end of the root was either stopped, or never told of it.
+                session
+                    .stop
+                    .fail(RepoError::internal("the snapshot was not put together to its end"));
+                Err(session.abort().await)
+            }
+            _ => {
+                session.stop.fail(RepoError::internal("the builder ended"));
+                Err(session.abort().await)
+            }
+        }
+    }
+
+    /// Ends without a snapshot, and returns why the pipeline stopped, if it did by itself.
+    pub async fn abort(self) -> Option<RepoError> {
+        let why = self.session.stop.result().err();
+        self.session.stop.fail(RepoError::Cancelled);
+        let _ = self.session.abort().await;
+        why
+    }
+}
+
+impl Assembler {
+    /// Begins a directory; the first is the root, whose own entry nobody sees.
+    pub fn enter(&self, node: Node) -> Result<(), RepoError> {
+        self.say(Event::Enter(Box::new(node)))
+    }
+
+    /// Ends the directory that began last.
+    pub fn leave(&self) -> Result<(), RepoError> {
+        self.say(Event::Leave)
+    }
+
+    /// Adds a file whose content follows.
+    pub fn file(&self, node: Node) -> Result<Content, RepoError> {
+        let ticket = Ticket::new();
+        self.say(Event::File(Box::new(node), Arc::clone(&ticket)))?;
+        Progress::add(&self.progress.files_total, 1);
+        Ok(Content {
+            feed: self.feed.clone(),
+            budget: Arc::clone(&self.budget),
+            progress: Arc::clone(&self.progress),
+            ticket,
+            size: 0,
+            open: true,
+        })
+    }
+
+    /// Adds a small file.
+    pub fn bytes(&self, node: Node, bytes: &[u8]) -> Result<(), RepoError> {
+        let mut content = self.file(node)?;
+        if !bytes.is_empty() {
+            content.push(bytes.to_vec())?;
+        }
+        content.end();
+        Ok(())
+    }
+
+    /// Adds an entry without content of its own, or a file whose content was taken over.
+    pub fn entry(&self, node: Node) -> Result<(), RepoError> {
+        if node.kind == NodeKind::File {
+            for counter in [&self.progress.files_total, &self.progress.files_done] {
+                Progress::add(counter, 1);
+            }
+            for counter in [&self.progress.bytes_total, &self.progress.bytes_done] {
+                Progress::add(counter, node.size);
+            }
+        }
+        self.say(Event::Entry(Box::new(node)))
+    }
+
+    /// Reads one directory of an earlier snapshot.
+    pub fn load(&self, tree: &Id) -> Result<Vec<Node>, RepoError> {
+        self.runtime.block_on(self.repo.load_tree(&self.index, tree))
+    }
+
+    /// The node of something on this machine's disk, without its content.
+    pub fn node(&self, name: &[u8], path: &Path, meta: &Metadata) -> std::io::Result<Node> {
+        let mut node = meta::node(name, meta, &self.names);
+        meta::complete(&mut node, path).map_err(std::io::Error::other)?;
+        Ok(node)
+    }
+
+    /// Takes over the content of a file that has not changed since an earlier snapshot was made of it, as far as its size,
+    /// times and inode tell and the repository has all of it.
+    pub fn take_over(&self, node: &mut Node, before: &Node) -> bool {
+        let whole = before.content.iter().all(|id| self.index.has(BlobKind::Data, id));
+        let same = whole && meta::unchanged(node, before);
+        if same {
+            node.content.clone_from(&before.content);
+        }
+        same
+    }
+
+    /// Whether the work has been stopped, by the caller or by a failure.
+    pub fn is_stopped(&self) -> bool {
+        self.feed.stop().is_stopped()
+    }
+
+    fn say(&self, event: Event) -> Result<(), RepoError> {
+        self.feed.stop().result()?;
+        self.events.send(event).map_err(|_| stopped(self.feed.stop()))
+    }
+}
+
+impl Content {
+    /// Hands over the next part, which becomes one blob.
+    pub fn push(&mut self, part: Vec<u8>) -> Result<(), RepoError> {
+        let length = part.len();
+        let permit = self.budget.acquire(length, self.feed.stop());
+        let sent = permit.and_then(|permit| self.feed.chunk(part, permit, &self.ticket));
+        sent.map_err(|Stopped| stopped(self.feed.stop()))?;
+        self.size += length as u64;
+        Progress::add(&self.progress.bytes_done, length as u64);
+        Ok(())
+    }
+
+    /// Says what is being read, for whoever watches.
+    pub fn announce(&self, what: &str) {
+        self.progress.set_current(what);
+    }
+
+    /// That was all.
+    pub fn end(mut self) {
+        self.open = false;
+        let (size, warning) = (self.size, None);
+        self.ticket.close(Ok(FileEnd { size, warning }));
+        Progress::add(&self.progress.files_done, 1);
+    }
+
+    /// The file is not there any more; it will not be in the snapshot.
+    pub fn gone(mut self) {
+        self.open = false;
+        self.ticket.close(Err(GONE.to_owned()));
+        Progress::add(&self.progress.files_done, 1);
+    }
+}
+
+impl Drop for Content {
+    fn drop(&mut self) {
+        if self.open {
+            self.ticket.close(Err("it was not read to its end".to_owned()));
+        }
+    }
+}
+
+/// A node for what is not read from a disk: owned by this user, private.
+pub fn plain_node(name: &str, kind: NodeKind, now: chrono::DateTime<chrono::Utc>) -> Node {
+    let now = Time::new(now.timestamp(), i64::from(now.timestamp_subsec_nanos()));
+    let ((uid, gid), names) = (host::ids(), host::Names::default());
+    let mut node = Node::new(name.as_bytes(), kind);
+    node.mode = if kind == NodeKind::Dir {
+        gomode::DIR | 0o700
+    } else {
+        0o600
+    };
+    (node.mtime, node.atime, node.ctime) = (now, now, now);
+    (node.uid, node.gid, node.user, node.group) = (uid, gid, names.user(uid), names.group(gid));
+    node.links = u64::from(kind == NodeKind::File);
+    node
+}
+
+fn stopped(stop: &Stop) -> RepoError {
+    stop.result().err().unwrap_or(RepoError::Cancelled)
+}
+
+/// A directory that has begun.
+struct Open {
+    node: Box<Node>,
+    nodes: Vec<Node>,
+}
+
+/// Takes what is told in order, and writes the trees from the bottom up.
+fn build(events: &Receiver<Event>, feed: &Feed, stop: &Stop) -> Result<Built, Stopped> {
+    let mut built = Built::default();
+    let mut open: Vec<Open> = Vec::new();
+    for event in events {
+        stop.check()?;
+        match event {
+            Event::Enter(node) => open.push(Open {
+                node,
+                nodes: Vec::new(),
+            }),
+            Event::Entry(node) => {
+                if node.kind == NodeKind::File {
+                    built.stats.files_unmodified += 1;
+                    built.count(node.size);
+                }
+                open.last_mut().ok_or(Stopped)?.nodes.push(*node);
+            }
+            Event::File(mut node, ticket) => match ticket.wait(stop)? {
+                Ok(file) => {
+                    built.stats.bytes_read += file.end.size;
+                    built.stats.files_changed += 1;
+                    built.count(file.end.size);
+                    (node.size, node.content) = (file.end.size, file.content);
+                    open.last_mut().ok_or(Stopped)?.nodes.push(*node);
+                }
+                Err(why) if why == GONE => {}
+                Err(why) => {
+                    let what = format!("{}: {why}", node.display_name());
+                    stop.fail(RepoError::internal(what));
+                    return Err(Stopped);
+                }
+            },
+            Event::Leave => {
+                let dir = open.pop().ok_or(Stopped)?;
+                let id = close(dir.nodes, feed, stop)?;
+                match open.last_mut() {
+                    None => built.root = Some(id),
+                    Some(parent) => {
+                        built.stats.dirs_changed += 1;
+                        let mut node = *dir.node;
+                        node.subtree = Some(id);
+                        parent.nodes.push(node);
+                    }
+                }
+            }
+        }
+    }
+    Ok(built)
+}
+
+/// Stores the tree of a directory.
+fn close(mut nodes: Vec<Node>, feed: &Feed, stop: &Stop) -> Result<Id, Stopped> {
+    nodes.sort_by(|a, b| a.name.cmp(&b.name));
+    if let Some(twice) = nodes.windows(2).find(|pair| pair[0].name == pair[1].name) {
+        let what = format!("{} is in one directory twice", twice[0].display_name());
+        stop.fail(RepoError::internal(what));
+        return Err(Stopped);
+    }
+    feed.tree(tree::encode(&nodes))
+}
+
+impl Built {
+    fn count(&mut self, size: u64) {
+        self.stats.files_total += 1;
+        self.stats.bytes_total += size;
+    }
+}
+
+#[cfg(test)]
+#[path = "assemble_tests.rs"]
+mod tests;

@@ -1,0 +1,175 @@
+//! The note beside a server that says which process it is, and how one that was left behind is ended.
+//!
+//! A process number may have been given to somebody else since: a process is ours only while its arguments name the data
+//! directory.
+
+use std::fs;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use serde::{Deserialize, Serialize};
+
+use super::{ServerError, place};
+use crate::clock::Clock;
+
+const MARK_NAME: &str = "server.json";
+
+/// What is known of a server that runs.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct Mark {
+    /// Its process.
+    pub(super) pid: u32,
+    /// Its data directory, as it stands in its arguments.
+    pub(super) data: PathBuf,
+    /// The directory of its socket.
+    pub(super) sockets: PathBuf,
+    /// The port in the name of its socket.
+    pub(super) port: u16,
+    /// Who we log in as.
+    pub(super) role: String,
+    /// The directory of its programs.
+    pub(super) bin_dir: PathBuf,
+    /// The first number of its version.
+    pub(super) major: u32,
+    /// Whether it was left running on purpose.
+    pub(super) kept: bool,
+}
+
+impl Mark {
+    pub(super) fn write(&self, home: &Path) -> Result<(), ServerError> {
+        let path = home.join(MARK_NAME);
+        let temp = home.join("server.json.new");
+        let text = serde_json::to_vec(self).unwrap_or_default();
+        let written = fs::write(&temp, text).and_then(|()| fs::rename(&temp, &path));
+        written.map_err(|error| ServerError::local("write", &path, error))
+    }
+
+    pub(super) fn read(home: &Path) -> Result<Option<Self>, ServerError> {
+        let path = home.join(MARK_NAME);
+        match fs::read(&path) {
+            // One that cannot be understood names no process that could be ours.
+            Ok(bytes) => Ok(serde_json::from_slice(&bytes).ok()),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(ServerError::local("read", &path, error)),
+        }
+    }
+
+    pub(super) fn remove(home: &Path) {
+        // One that stays names a process that is gone.
+        let _ = fs::remove_file(home.join(MARK_NAME));
+    }
+
+    /// Whether its process is there and is the one that was marked.
+    pub(super) fn is_running(&self) -> bool {
+        names(self.pid, &self.data)
+    }
+}
+
+/// Whether the arguments of a process name a directory; nothing that has ended has arguments.
+fn names(pid: u32, data: &Path) -> bool {
+    let mut words = Vec::new();
+    let read = fs::File::open(format!("/proc/{pid}/cmdline")).and_then(|mut file| file.read_to_end(&mut words));
+    read.is_ok()
+        && words
+            .split(|byte| *byte == 0)
+            .any(|word| word == data.as_os_str().as_encoded_bytes())
+}
+
+/// Ends a marked server in steps; returns when it is gone, or cannot be ended.
+pub(super) fn end(mark: &Mark, clock: &Clock) {
+    for (signal, rounds) in [(Signal::SIGINT, 100), (Signal::SIGQUIT, 100), (Signal::SIGKILL, 100)] {
+        if !mark.is_running() {
+            return;
+        }
+        signal_process(mark.pid, signal);
+        for _ in 0..rounds {
+            if !mark.is_running() {
+                return;
+            }
+            clock.block(Duration::from_millis(30));
+        }
+    }
+}
+
+pub(super) fn signal_process(pid: u32, signal: Signal) {
+    if let Ok(pid) = i32::try_from(pid) {
+        // A process that is gone already is what was wanted.
+        let _ = kill(Pid::from_raw(pid), signal);
+    }
+}
+
+/// Ends the server whose home this is, if it still runs and was not left running on purpose. Blocks.
+pub fn reap(home: &Path, clock: &Clock) {
+    let Ok(Some(mark)) = Mark::read(home) else { return };
+    if mark.kept && mark.is_running() {
+        return;
+    }
+    end(&mark, clock);
+    Mark::remove(home);
+    place::remove_far_sockets(&mark.sockets, home);
+}
+
+/// The same for a directory that is a home, or holds homes.
+pub fn reap_below(dir: &Path, clock: &Clock) {
+    reap(dir, clock);
+    let entries = fs::read_dir(dir).into_iter().flatten().filter_map(Result::ok);
+    for home in entries
+        .map(|entry| entry.path())
+        .filter(|path| path.join(MARK_NAME).is_file())
+    {
+        reap(&home, clock);
+    }
+}
+
+/// The process of a server that runs on a data directory, by its own `postmaster.pid`; none when there is none.
+pub fn is_in_use(data: &Path) -> Option<u32> {
+    let text = fs::read_to_string(data.join("postmaster.pid")).ok()?;
+    let pid: u32 = text.lines().next()?.trim().parse().ok()?;
+    let words = fs::read(format!("/proc/{pid}/cmdline")).ok()?;
+    let program = words.split(|byte| *byte == 0).next().unwrap_or_default();
+    let program = String::from_utf8_lossy(program).into_owned();
+    // A number that was given out again since belongs to some other program.
+    let server = program
+        .rsplit('/')
+        .next()
+        .is_some_and(|name| name.starts_with("postgres"));
+    server.then_some(pid)
+}
+
+/// Ends whatever server of ours runs on a data directory: one whose arguments name it. Blocks.
+///
+/// # Errors
+/// In use, when a server runs on it that was not started by this program.
+pub fn end_on(data: &Path, home: &Path, clock: &Clock) -> Result<(), ServerError> {
+    if let Some(mark) = Mark::read(home)? {
+        end(&mark, clock);
+        Mark::remove(home);
+        place::remove_far_sockets(&mark.sockets, home);
+    }
+    let Some(pid) = is_in_use(data) else { return Ok(()) };
+    // Started by us a moment before we were killed, without a mark yet: its socket is in our home.
+    let sockets = place::socket_dir(home);
+    if names(pid, data) && names(pid, &sockets) {
+        let found = Mark {
+            pid,
+            data: data.to_owned(),
+            sockets,
+            port: super::PORT,
+            role: String::new(),
+            bin_dir: PathBuf::new(),
+            major: 0,
+            kept: false,
+        };
+        end(&found, clock);
+    }
+    match is_in_use(data) {
+        None => Ok(()),
+        Some(pid) => Err(ServerError::InUse {
+            path: data.to_owned(),
+            pid,
+        }),
+    }
+}
