@@ -7,8 +7,9 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{DemoOptions, SandboxError, server};
+use super::{DemoOptions, SandboxError, log, server};
 use crate::clock::Clock;
+use crate::source::postgres;
 
 /// The file that makes a directory ours.
 const MARK_NAME: &str = ".lifeboat-demo";
@@ -69,6 +70,7 @@ impl SandboxDir {
 
 impl Drop for SandboxDir {
     fn drop(&mut self) {
+        end_helpers(&self.path, &self.clock);
         if self.keep {
             return;
         }
@@ -116,7 +118,21 @@ fn is_alive(pid: u32) -> bool {
 
 fn clear(path: &Path, clock: &Clock) -> std::io::Result<()> {
     server::reap(&path.join("server"), clock);
+    end_helpers(path, clock);
     remove_marked(path)
+}
+
+/// The directory a recovery of the sandbox's cluster is laid into.
+pub(super) fn recovered(sandbox: &Path) -> PathBuf {
+    sandbox.join("recovered")
+}
+
+/// Ends what runs beside the server: a recovered one, and whoever still receives the log.
+fn end_helpers(path: &Path, clock: &Clock) {
+    let data = recovered(path);
+    // One that is somebody else's cannot be in a directory of ours.
+    let _ = postgres::server::end_on(&data, &postgres::recovery::home_of(&data), clock);
+    postgres::wal::receive::reap(&log::directory(path), clock);
 }
 
 /// Removes a sandbox, its mark last: whoever is killed halfway leaves something that is still known as ours.

@@ -10,6 +10,7 @@
 //! | `dir` | the directory and its mark; the reaper of those left behind |
 //! | `server` | the private PostgreSQL server, shared with the tests |
 //! | `shop`, `documents` | the data: a shop that takes orders, a tree of files with odd names |
+//! | `log` | the server's log, streamed into the repository |
 //! | `incidents` | what can be broken for practice |
 //! | `drill` | the whole story as a log: back up, verify, break, recover, prove |
 //! | `proof` | before and after, table by table and file by file |
@@ -20,6 +21,7 @@ mod dir;
 mod documents;
 mod drill;
 mod incidents;
+mod log;
 mod proof;
 pub mod server;
 mod settings;

@@ -62,8 +62,18 @@ fn database(login: &Login) -> String {
         )
     };
     let probes: Vec<String> = shop::PROBES.iter().map(probe).collect();
+    let bin_dir = quoted(connection.bin_dir.clone().unwrap_or_default());
+    let cluster = format!(
+        "[source.cluster]\nkind = \"postgres-physical\"\nhost = {}\nport = {}\nuser = {}\ntls = \"disable\"\n\
+         bin_dir = {bin_dir}\n\n\
+         [job.cluster]\nsource = \"cluster\"\nrepository = \"sandbox\"\nschedule = \"0 */10 * * * *\"\n\
+         retry = {{ attempts = 1, backoff = \"5s\" }}\nverify = {{ level = \"restored\" }}\n{RETENTION}\n",
+        text(&connection.host),
+        connection.port,
+        text(&connection.user),
+    );
     format!(
-        "[source.shop]\nkind = \"postgres-dump\"\nhost = {}\nport = {}\nuser = {}\ntls = \"disable\"\n\
+        "{cluster}[source.shop]\nkind = \"postgres-dump\"\nhost = {}\nport = {}\nuser = {}\ntls = \"disable\"\n\
          bin_dir = {}\ndatabase = {}\n\n\
          [job.shop]\nsource = \"shop\"\nrepository = \"sandbox\"\nschedule = \"0 * * * * *\"\n\
          retry = {{ attempts = 1, backoff = \"5s\" }}\n\n\
@@ -71,7 +81,7 @@ fn database(login: &Login) -> String {
         text(&connection.host),
         connection.port,
         text(&connection.user),
-        quoted(connection.bin_dir.clone().unwrap_or_default()),
+        bin_dir,
         text(shop::DATABASE),
         probes.join("\n"),
     )

@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::dir::{SandboxDir, reap_killed};
 use super::incidents::Incidents;
+use super::log::LogStream;
 use super::server::{PostgresServer, ServerError, ServerOptions};
 use super::shop::{self, Customers};
 use super::{DemoOptions, SandboxError, documents, settings};
@@ -29,6 +30,7 @@ pub struct World {
     engine: Engine,
     answering: CancellationToken,
     customers: Option<Customers>,
+    log: Option<LogStream>,
     server: Option<PostgresServer>,
     no_server: Option<String>,
     incidents: Incidents,
@@ -73,7 +75,7 @@ impl World {
         write_private(&dir.path().join("password"), password.expose_secret())?;
         let url = dir.path().join("repository").display().to_string();
         let store = store::open(&url).map_err(crate::repo::RepoError::from)?;
-        Repository::init(store, &password, clock.clone()).await?;
+        let repo = Repository::init(store, &password, clock.clone()).await?;
         let incidents = Incidents {
             login: login.clone(),
             documents,
@@ -81,12 +83,16 @@ impl World {
         };
         let engine = start_engine(&config_path, &incidents, clock).await?;
         let (client, answering) = serve(&engine, clock);
+        let log = login
+            .clone()
+            .map(|login| LogStream::start(dir.path(), login, repo, clock.clone()));
         let customers = login.map(|login| Customers::start(login, clock.clone()));
         Ok(Self {
             client,
             engine,
             answering,
             customers,
+            log,
             server,
             no_server,
             incidents,
@@ -136,6 +142,11 @@ impl World {
         self.incidents.login.clone()
     }
 
+    /// The log of its server, on its way into the repository.
+    pub(super) fn log(&self) -> Option<&LogStream> {
+        self.log.as_ref()
+    }
+
     /// Time.
     pub(super) fn clock(&self) -> &Clock {
         &self.clock
@@ -152,6 +163,9 @@ impl World {
     /// Takes it down in good order; the files stay when that was asked for.
     pub async fn close(mut self) {
         self.customers = None;
+        if let Some(log) = self.log.take() {
+            log.stop().await;
+        }
         // It can only fail by having stopped already.
         let _ = self.engine.stop("the sandbox is taken down").await;
         self.answering.cancel();

@@ -71,6 +71,9 @@ fn everything_comes_back_identical_and_nothing_is_left() {
         "RTO ",
         "restic -r ",
         "public.order_items",
+        "DELETE FROM payments",
+        "recovered   to one second before",
+        "same  public.payments",
         "probed",
     ] {
         assert!(said.contains(words), "no {words:?} in:\n{said}");
@@ -109,7 +112,9 @@ fn a_demo_that_was_killed_is_cleared_away_by_the_next() {
     let (mut child, _out) = demo_until(&dir, "database ");
     child.kill().unwrap();
     child.wait().unwrap();
-    let left = std::fs::read_to_string(dir.join("server/server.pid")).unwrap();
+    let mark = std::fs::read_to_string(dir.join("server/server.json")).unwrap();
+    let mark: serde_json::Value = serde_json::from_str(&mark).unwrap();
+    let left = mark["pid"].to_string();
     assert!(
         Path::new("/proc").join(&left).exists(),
         "the server must have outlived its parent for this test to mean anything"

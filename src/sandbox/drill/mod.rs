@@ -4,6 +4,7 @@
 //! console. The proof knows nothing of backups: it compares the tables with what was recorded inside the transaction of
 //! the dump, and every byte of every file with what was there before.
 
+mod pitr;
 mod say;
 mod wait;
 
@@ -100,6 +101,10 @@ impl Drill<'_> {
         let rpo = Millis::between(oldest, broken_at);
         self.figures(rpo, rto, lost).await?;
         self.without_us(&before).await?;
+        let identical = match self.world.login() {
+            Some(login) => self.second_before(&login).await? && identical,
+            None => identical,
+        };
         let verdict = match (identical, &before.shop) {
             (true, Some(_)) => "IDENTICAL   every table and every file is what it was",
             (true, None) => "IDENTICAL   every file is what it was (no database was played: see above)",

@@ -16,7 +16,7 @@ use crate::sandbox::SandboxError;
 /// How long any one thing may take.
 const PATIENCE: Duration = Duration::from_mins(3);
 /// How often is looked whether something has ended.
-const LOOK_EVERY: Duration = Duration::from_millis(100);
+pub(super) const LOOK_EVERY: Duration = Duration::from_millis(100);
 
 impl Drill<'_> {
     /// Runs a job, or joins the run its schedule has just begun.

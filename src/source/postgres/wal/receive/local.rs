@@ -17,8 +17,11 @@ use crate::source::postgres::wal::{WalError, WalFile};
 /// How long a process that was left over may take to end when it is asked.
 const PATIENCE: Duration = Duration::from_secs(5);
 
+/// Where `pg_receivewal` writes, below it.
+const INCOMING: &str = "incoming";
+
 /// The directory of a receiver.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct LocalDir {
     dir: PathBuf,
     incoming: PathBuf,
@@ -46,7 +49,7 @@ impl LocalDir {
         private_dir(dir)?;
         // The child gets it as an argument, and what was left running is found by it.
         let dir = fs::canonicalize(dir).map_err(|error| WalError::local("read", dir, &error))?;
-        let incoming = dir.join("incoming");
+        let incoming = dir.join(INCOMING);
         private_dir(&incoming)?;
         Ok(Self { dir, incoming })
     }
@@ -158,39 +161,48 @@ impl LocalDir {
         Ok(())
     }
 
-    /// Ends every `pg_receivewal` that a killed receiver left in this directory; returns which.
-    pub(super) async fn reap(&self, clock: &Clock) -> Vec<u32> {
-        let left = self.left_running();
-        for pid in &left {
-            let begun = clock.monotonic();
-            let mut signal = Signal::SIGTERM;
-            while self.left_running().contains(pid) {
-                if clock.elapsed(begun) > PATIENCE {
-                    signal = Signal::SIGKILL;
-                }
-                if let Ok(pid) = i32::try_from(*pid) {
-                    // One that has ended meanwhile needs no signal.
-                    let _ = kill(Pid::from_raw(pid), signal);
-                }
-                clock.sleep(Duration::from_millis(50)).await;
-            }
-        }
-        left
+    /// Ends every `pg_receivewal` that a killed receiver left in this directory; returns which. Blocks.
+    pub(super) fn reap(&self, clock: &Clock) -> Vec<u32> {
+        end_left(&self.incoming, clock)
     }
+}
 
-    fn left_running(&self) -> Vec<u32> {
-        let argument = super::server::directory_argument(&self.incoming);
-        let words = |pid: u32| fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-        let processes = fs::read_dir("/proc").into_iter().flatten().filter_map(Result::ok);
-        processes
-            .filter_map(|entry| entry.file_name().to_string_lossy().parse().ok())
-            .filter(|pid| {
-                words(*pid)
-                    .split(|byte| *byte == 0)
-                    .any(|word| word == argument.as_encoded_bytes())
-            })
-            .collect()
+/// Ends every `pg_receivewal` that was left running in the directory of a receiver that was killed. Blocks.
+pub(super) fn reap_in(dir: &Path, clock: &Clock) {
+    end_left(&dir.join(INCOMING), clock);
+}
+
+fn end_left(incoming: &Path, clock: &Clock) -> Vec<u32> {
+    let left = left_running(incoming);
+    for pid in &left {
+        let begun = clock.monotonic();
+        let mut signal = Signal::SIGTERM;
+        while left_running(incoming).contains(pid) {
+            if clock.elapsed(begun) > PATIENCE {
+                signal = Signal::SIGKILL;
+            }
+            if let Ok(pid) = i32::try_from(*pid) {
+                // One that has ended meanwhile needs no signal.
+                let _ = kill(Pid::from_raw(pid), signal);
+            }
+            clock.block(Duration::from_millis(50));
+        }
     }
+    left
+}
+
+fn left_running(incoming: &Path) -> Vec<u32> {
+    let argument = super::server::directory_argument(incoming);
+    let words = |pid: u32| fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+    let processes = fs::read_dir("/proc").into_iter().flatten().filter_map(Result::ok);
+    processes
+        .filter_map(|entry| entry.file_name().to_string_lossy().parse().ok())
+        .filter(|pid| {
+            words(*pid)
+                .split(|byte| *byte == 0)
+                .any(|word| word == argument.as_encoded_bytes())
+        })
+        .collect()
 }
 
 #[cfg(test)]

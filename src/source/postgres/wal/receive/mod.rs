@@ -112,7 +112,9 @@ pub async fn run(
 ) -> Result<(), WalError> {
     let dir = LocalDir::open(&options.dir)?;
     let _lock: SpoolLock = dir.lock()?;
-    for pid in dir.reap(clock).await {
+    let (own, time) = (dir.clone(), clock.clone());
+    let reaped = tokio::task::spawn_blocking(move || own.reap(&time)).await;
+    for pid in reaped.unwrap_or_default() {
         tell(Note::Reaped(pid));
     }
     let work = Work {
@@ -125,6 +127,11 @@ pub async fn run(
         troubles: Mutex::default(),
     };
     work.run().await
+}
+
+/// Ends what a receiver that was killed left running in its directory, for those who remove the directory. Blocks.
+pub fn reap(dir: &std::path::Path, clock: &Clock) {
+    local::reap_in(dir, clock);
 }
 
 struct Work<'a> {

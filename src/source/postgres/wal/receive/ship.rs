@@ -59,14 +59,15 @@ impl Shipper {
         clock: &Clock,
     ) -> Result<(), WalError> {
         let arrived = dir.arrived()?;
-        let todo: Vec<&WalFile> = arrived
+        let todo: Vec<WalFile> = arrived
             .files
             .iter()
             .filter(|file| !self.done.contains(&file.name))
+            .cloned()
             .collect();
         let archive = &self.archive;
         let mut puts = futures_util::stream::iter(todo)
-            .map(|file| async move { put(archive, file).await.map(|()| file.name) })
+            .map(|file| async move { put(archive, &file).await.map(|()| file.name) })
             .buffer_unordered(workers(4, self.size));
         let mut arrived_there = Vec::new();
         let mut failed = None;
