@@ -2,6 +2,7 @@
 //!
 //! PostgreSQL calls `push` and `fetch` itself and reads nothing but their exit code, so these say nothing when all is well.
 
+mod prune;
 mod receive;
 mod report;
 
@@ -42,6 +43,7 @@ pub async fn run(args: WalArgs, ctx: &Ctx) -> Result<Exit, CliError> {
             ctx.print(&Listing(report::rows(&reports)))?;
             Ok(Exit::Done)
         }
+        WalCommand::Prune(prune) => prune::run(&prune, &definition()?, ctx).await,
         WalCommand::Verify(verify) => verify_all(&verify, &definition()?, ctx).await,
     }
 }

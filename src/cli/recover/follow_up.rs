@@ -10,6 +10,7 @@ use crate::cli::context::Ctx;
 use crate::cli::error::{CliError, Exit};
 use crate::cli::output::{Render, Text};
 use crate::domain::pitr::{TimelineChoice, Wish};
+use crate::source::postgres::physical::is_laying;
 use crate::source::postgres::recovery::{self, Note, Phase, RecoveryError, Replay, Replayed, Standing, Then, home_of};
 use crate::source::postgres::server::{self, PrivateServer};
 
@@ -194,6 +195,14 @@ impl Render for Discarded {
 pub(super) async fn discard(dir: &Path, args: &RecoverArgs, ctx: &Ctx) -> Result<Exit, CliError> {
     let begun = begun(dir)?;
     begun.not_opened("it is not removed")?;
+    let empty = begun
+        .data
+        .read_dir()
+        .map_or(true, |mut entries| entries.next().is_none());
+    if begun.note.phase == Phase::Laying && !empty && !is_laying(&begun.data) {
+        return Err(CliError::refused(format!("{} is not removed", begun.data.display()))
+            .why("nothing was laid into it yet, so what is in it is not ours"));
+    }
     let name = directory_name(&begun.data);
     let question = format!("{} and everything in it is removed", begun.data.display());
     confirm_as(ctx, "the removal", &question, &name, args.yes.as_deref())?;
@@ -206,6 +215,14 @@ pub(super) async fn discard(dir: &Path, args: &RecoverArgs, ctx: &Ctx) -> Result
 /// Removes the copy, its tablespaces and our note of it; the note last, so that an interrupted removal can be repeated.
 async fn remove(begun: &Begun) -> Result<Vec<PathBuf>, CliError> {
     let mut all = begun.note.tablespaces.clone();
+    // Those of one that was interrupted are only linked yet.
+    let links = begun.data.join("pg_tblspc").read_dir().into_iter().flatten().flatten();
+    all.extend(
+        links
+            .filter_map(|link| std::fs::read_link(link.path()).ok())
+            .filter(|place| place.is_absolute()),
+    );
+    all.dedup();
     all.extend([begun.data.clone(), begun.home.clone()]);
     let mut removed = Vec::new();
     for path in all {

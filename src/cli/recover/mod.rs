@@ -26,7 +26,7 @@ use crate::domain::units::Bytes;
 use crate::domain::view::ProgressView;
 use crate::repo::Progress;
 use crate::repo::rate::sampler;
-use crate::source::postgres::physical::{LaidDown, LayDownOptions, PhysicalError, lay_down};
+use crate::source::postgres::physical::{LaidDown, LayDownOptions, PhysicalError, is_laying, lay_down};
 use crate::source::postgres::recovery::{
     Note, Phase, RecoveryError, Replay, Replayed, Seen, Standing, Then, home_of, replay, stop,
 };
@@ -150,12 +150,14 @@ impl Recovery<'_> {
         let laid = match earlier {
             Earlier::GoOn => None,
             Earlier::Lay { delta } => {
+                let fresh = !home.exists();
                 note.write(&home).map_err(failed)?;
-                Some(
-                    self.lay(delta, &stop, ctx)
-                        .await
-                        .map_err(|error| failed(error.into()))?,
-                )
+                let laid = self.lay(delta, &stop, ctx).await;
+                if fresh && laid.is_err() && !is_laying(&self.target) {
+                    // It was refused before anything was touched: what is there is not ours to be remembered.
+                    let _ = std::fs::remove_dir_all(&home);
+                }
+                Some(laid.map_err(|error| failed(error.into()))?)
             }
         };
         if let Some(laid) = &laid {
@@ -195,12 +197,12 @@ impl Recovery<'_> {
     async fn earlier(&self, home: &Path, ctx: &Ctx) -> Result<Earlier, CliError> {
         let failed = |error: RecoveryError| of_recovery("the directory cannot be used", &error);
         let asked = Earlier::Lay { delta: self.args.delta };
-        let Some(note) = Note::read(home).map_err(failed)? else {
+        let note = Note::read(home).map_err(failed)?;
+        let ours = note.filter(|note| note.phase != Phase::Opened && note.system == self.subject.archive.system());
+        let Some(note) = ours else {
+            self.in_the_way().map_err(failed)?;
             return self.confirmed(asked, ctx);
         };
-        if note.phase == Phase::Opened || note.system != self.subject.archive.system() {
-            return self.confirmed(asked, ctx);
-        }
         let (data, own, clock) = (self.target.clone(), home.to_owned(), ctx.clock.clone());
         let ended = tokio::task::spawn_blocking(move || server::end_on(&data, &own, &clock)).await;
         ended
@@ -216,6 +218,24 @@ impl Recovery<'_> {
         }
         // What an earlier call of ours has begun is ours to replace.
         Ok(Earlier::Lay { delta: true })
+    }
+
+    /// Refuses what is not ours before anything of ours is written beside it.
+    fn in_the_way(&self) -> Result<(), RecoveryError> {
+        if let Some(pid) = server::is_in_use(&self.target) {
+            let path = self.target.clone();
+            return Err(ServerError::InUse { path, pid }.into());
+        }
+        match self.target.read_dir().map(|mut entries| entries.next().is_some()) {
+            Ok(true) if !self.args.delta => {
+                let directory = self.target.clone();
+                Err(SourceError::from(PhysicalError::NotEmpty { directory }).into())
+            }
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                Err(SourceError::local("look into", &self.target, &error).into())
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Asks before an old copy becomes a new one.

@@ -33,6 +33,11 @@ use crate::source::{SourceError, Work};
 
 /// Says that a cluster is being laid here, and which.
 pub(super) const MARK: &str = "lifeboat.laying";
+/// Whether a cluster is being laid into a directory, or that was interrupted.
+pub(crate) fn is_laying(directory: &Path) -> bool {
+    directory.join(MARK).exists()
+}
+
 /// The file no server starts without.
 const CONTROL: &str = "global/pg_control";
 

@@ -45,6 +45,7 @@ mod stream;
 
 pub(in crate::source) use copy::back_up;
 pub use error::PhysicalError;
+pub(crate) use lay_down::is_laying;
 pub use lay_down::{LaidDown, LayDownOptions, lay_down};
 pub(in crate::source) use proof::Proof;
 pub(in crate::source) use restore::{is_whole, plan, restore};

@@ -10,7 +10,7 @@ use futures_util::{StreamExt, TryStreamExt};
 use crate::domain::id::{SnapshotId, SourceName};
 use crate::domain::pitr::{Base, Log};
 use crate::domain::wal::{Continuity, History, SegmentName, SystemId, WalName};
-use crate::repo::Repository;
+use crate::repo::{Repository, SnapshotInfo};
 use crate::source::postgres::wal::{Entry, WalArchive, WalError};
 use crate::source::{Manifest, SourceError, label};
 
@@ -39,18 +39,50 @@ pub async fn bases(
         .into_iter()
         .map(|(id, error)| format!("snapshot {}: {error}", id.chars().take(8).collect::<String>()))
         .collect();
-    let wanted = good.into_iter().filter(|info| {
+    let mut found = Vec::new();
+    of_snapshots(repo, good, source, system, &mut found, &mut unreadable).await?;
+    found.sort_by_key(|base| (base.facts.stopped_at, base.facts.stop_lsn));
+    Ok(Bases { found, unreadable })
+}
+
+/// Finds every base backup of a cluster that somebody may still want: those in the trash, too.
+pub async fn bases_ever(repo: &Repository, system: SystemId) -> Result<Bases, SourceError> {
+    let mut all = bases(repo, None, Some(system)).await?;
+    let trash = repo.trash().await?.into_iter().map(|trashed| SnapshotInfo {
+        id: trashed.id,
+        snapshot: trashed.snapshot,
+    });
+    of_snapshots(
+        repo,
+        trash.collect(),
+        None,
+        Some(system),
+        &mut all.found,
+        &mut all.unreadable,
+    )
+    .await?;
+    Ok(all)
+}
+
+async fn of_snapshots(
+    repo: &Repository,
+    snapshots: Vec<SnapshotInfo>,
+    source: Option<&SourceName>,
+    system: Option<SystemId>,
+    found: &mut Vec<Base>,
+    unreadable: &mut Vec<String>,
+) -> Result<(), SourceError> {
+    let wanted = snapshots.into_iter().filter(|info| {
         let tags = &info.snapshot.tags;
         let of_source = |name: &SourceName| label(tags, "source") == Some(name.as_str());
         label(tags, "kind") == Some(KIND) && source.is_none_or(of_source)
     });
     let read = futures_util::stream::iter(wanted)
         .map(|info| async move {
-            let id = SnapshotId(info.id);
-            (Manifest::read(repo, &id).await, id)
+            let manifest = Manifest::read_of(repo, &info).await;
+            (manifest, SnapshotId(info.id))
         })
         .buffered(AT_ONCE);
-    let mut found = Vec::new();
     let mut read = std::pin::pin!(read);
     while let Some((manifest, id)) = read.next().await {
         match manifest {
@@ -68,8 +100,7 @@ pub async fn bases(
             Err(error) => unreadable.push(error.to_string()),
         }
     }
-    found.sort_by_key(|base| (base.facts.stopped_at, base.facts.stop_lsn));
-    Ok(Bases { found, unreadable })
+    Ok(())
 }
 
 /// Lists what an archive holds of a cluster's log.

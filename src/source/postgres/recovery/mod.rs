@@ -17,6 +17,7 @@
 //! | [`catalogue`] | what there is: base backups, archived log |
 //! | [`scout`] | where in the log a time, a transaction, a name is |
 //! | [`door`] | how the server gets its log |
+//! | [`roles`] | who to log in as |
 //! | [`run`] | the server, started, watched, opened |
 //! | [`note`] | what is remembered of a recovery beside its copy |
 //! | [`table`] | one table of a recovered copy into a live database |
@@ -28,6 +29,7 @@ pub mod catalogue;
 pub mod door;
 pub mod error;
 pub mod note;
+pub mod roles;
 pub mod run;
 pub mod scout;
 pub mod table;

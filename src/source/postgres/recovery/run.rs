@@ -274,7 +274,10 @@ struct Watch {
 
 impl Watch {
     async fn begin(replay: &Replay, archive: &WalArchive, clock: &Clock) -> Result<Self, RecoveryError> {
-        let mut roles = replay.roles.clone();
+        let data = replay.data.clone();
+        let read = tokio::task::spawn_blocking(move || super::roles::first_role(&data)).await;
+        let mut roles = read.unwrap_or_default();
+        roles.extend(replay.roles.iter().cloned());
         roles.reverse();
         let role = roles.pop().unwrap_or_else(|| "postgres".to_owned());
         let (data, bin_dir) = (replay.data.clone(), replay.bin_dir.clone());
