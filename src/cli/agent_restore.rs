@@ -103,6 +103,7 @@ fn target(args: &RestoreArgs) -> Result<RecoveryTarget, CliError> {
             include: args.include.clone(),
             subpath: args.subpath.clone(),
             delta: args.delta,
+            quick: args.quick,
             tablespaces: tablespaces(&args.tablespace)?,
         }),
         Target::Database { connection, database } => match files_only() {

@@ -32,6 +32,7 @@ struct Checked {
     sources: usize,
     jobs: usize,
     services: usize,
+    clusters: usize,
 }
 
 impl Checked {
@@ -43,6 +44,7 @@ impl Checked {
             sources: all.sources.len(),
             jobs: all.jobs.len(),
             services: all.services.len(),
+            clusters: all.clusters.len(),
         }
     }
 }
@@ -55,8 +57,8 @@ impl Render for Checked {
         out.painted(
             Paint::Good,
             format!(
-                "correct: repositories {}, sources {}, jobs {}, services {}",
-                self.repositories, self.sources, self.jobs, self.services
+                "correct: repositories {}, sources {}, jobs {}, services {}, clusters {}",
+                self.repositories, self.sources, self.jobs, self.services, self.clusters
             ),
         );
     }
@@ -162,6 +164,15 @@ impl Render for Shown {
                 "promise",
                 format!("RPO {}, RTO {}", short(objective.rpo), short(objective.rto)),
             );
+        }
+        for cluster in all.clusters.values() {
+            out.heading(&format!("cluster {}", cluster.name));
+            for member in &cluster.members {
+                let place = member.data_directory.as_ref();
+                let place = place.map_or_else(String::new, |path| format!(", here in {}", path.display()));
+                out.field(member.name.as_str(), format!("{}{place}", member.connection.display()));
+            }
+            out.maybe("fence", cluster.fence.as_ref().map(|hook| hook.command.join(" ")));
         }
     }
 }

@@ -33,6 +33,7 @@ pub async fn run(args: RestoreArgs, repository: &RepositoryDefinition, ctx: &Ctx
         subpath: args.subpath.or(subpath),
         include: args.include,
         delta: args.delta,
+        quick: args.quick,
         ..RestoreOptions::new(snapshot.id.as_str(), &target)
     };
     let what = format!("snapshot {} cannot be restored", snapshot.short_id());

@@ -6,12 +6,14 @@ use serde::de::DeserializeOwned;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
+use super::cluster;
 use super::job;
 use super::postgres;
 use super::raw::{RawAgent, RawFiles, RawPostgresDump, RawPostgresPhysical, RawService, TOP};
 use super::repository::repository;
 use super::section::{Place, Problems, SourceFile, read, suggestion};
-use crate::domain::id::{RepositoryName, ServiceName, SourceName, is_valid_name};
+use crate::domain::cluster::Cluster;
+use crate::domain::id::{ClusterName, RepositoryName, ServiceName, SourceName, is_valid_name};
 use crate::domain::job::{Definitions, Job, Limits, RepositoryDefinition};
 use crate::domain::objective::{Objective, Service};
 use crate::domain::source::{FilesSource, Source, SourceKind};
@@ -35,6 +37,7 @@ pub(super) struct Built {
     pub(super) sources: BTreeMap<SourceName, Source>,
     pub(super) jobs: BTreeMap<crate::domain::id::JobName, Job>,
     pub(super) services: BTreeMap<ServiceName, Service>,
+    pub(super) clusters: BTreeMap<ClusterName, Cluster>,
 }
 
 impl Built {
@@ -48,6 +51,7 @@ impl Built {
             sources: self.sources.clone(),
             jobs: self.jobs.clone(),
             services: self.services.clone(),
+            clusters: self.clusters.clone(),
             limits: self.limits,
         }
     }
@@ -86,7 +90,7 @@ pub(super) fn build(files: &[SourceFile], problems: &mut Problems) -> Built {
             let offset = key.span().start;
             let name = key.into_inner();
             match (TOP.iter().find(|top| **top == name), index == 0) {
-                (Some(kind @ (&"repository" | &"source" | &"job" | &"service")), _) => {
+                (Some(kind @ (&"repository" | &"source" | &"job" | &"service" | &"cluster")), _) => {
                     let sections = collected.entry(kind).or_insert_with(|| Sections(Vec::new()));
                     collect(sections, kind, file, offset, value, problems);
                 }
@@ -104,6 +108,11 @@ pub(super) fn build(files: &[SourceFile], problems: &mut Problems) -> Built {
     }
     let mut of = |kind| collected.remove(kind).unwrap_or_else(|| Sections(Vec::new()));
     let (repositories, sources, jobs, services) = (of("repository"), of("source"), of("job"), of("service"));
+    each(of("cluster"), problems, |place, raw, name, problems| {
+        built
+            .clusters
+            .insert(name.into(), cluster::build(place, raw, name, problems));
+    });
     let (repository_names, source_names) = (repositories.names(), sources.names());
     each(repositories, problems, |place, raw, name, problems| {
         built

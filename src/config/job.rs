@@ -180,7 +180,7 @@ fn hooks(place: &Place<'_>, raw: RawHooks, problems: &mut Problems) -> Hooks {
     }
 }
 
-fn hook(place: &Place<'_>, key: &str, raw: Spanned<RawHook>, problems: &mut Problems) -> Hook {
+pub(super) fn hook(place: &Place<'_>, key: &str, raw: Spanned<RawHook>, problems: &mut Problems) -> Hook {
     let offset = raw.span().start;
     let raw = raw.into_inner();
     let key = format!("{key}.command");

@@ -19,11 +19,12 @@
 //! | --- | --- |
 //! | `load` | finding and guarding the files, settings of the agent |
 //! | `raw`, `section` | the options as they are written; reading a section and finding all that is wrong with it |
-//! | `build`, `postgres`, `job` | what the options mean, and whether they fit together |
+//! | `build`, `postgres`, `job`, `cluster` | what the options mean, and whether they fit together |
 //! | [`dropin`] | writing what the console creates |
 //! | [`secret`] | fetching a secret from a file, a variable or a command |
 
 mod build;
+mod cluster;
 pub mod dropin;
 mod error;
 mod job;
@@ -54,7 +55,7 @@ pub struct Config {
     pub path: PathBuf,
     /// Every file that was read, the main one first.
     pub files: Vec<PathBuf>,
-    /// Repositories, sources, jobs and services.
+    /// Repositories, sources, jobs, services and clusters.
     pub definitions: Definitions,
     /// Settings of the agent.
     pub agent: AgentSettings,

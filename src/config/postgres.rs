@@ -100,7 +100,13 @@ fn other_server(
     }
 }
 
-fn port(place: &Place<'_>, key: &str, raw: Option<Spanned<u16>>, default: u16, problems: &mut Problems) -> u16 {
+pub(super) fn port(
+    place: &Place<'_>,
+    key: &str,
+    raw: Option<Spanned<u16>>,
+    default: u16,
+    problems: &mut Problems,
+) -> u16 {
     match raw {
         Some(zero) if *zero.get_ref() == 0 => {
             place.problem(problems, zero.span().start, key, "0 is no port; write 1 to 65535", None);

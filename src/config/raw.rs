@@ -16,7 +16,16 @@ use crate::domain::source::{PhysicalChoice, ReadFrom, SecretRef, TlsMode};
 use crate::domain::units::{Bytes, Millis, human_duration, parse_bytes};
 
 /// The sections and keys of the main file's top level.
-pub(super) const TOP: [&str; 7] = ["site", "environment", "agent", "repository", "source", "job", "service"];
+pub(super) const TOP: [&str; 8] = [
+    "site",
+    "environment",
+    "agent",
+    "repository",
+    "source",
+    "job",
+    "service",
+    "cluster",
+];
 
 /// `[agent]`.
 #[derive(Debug, Default, Deserialize)]
@@ -203,6 +212,35 @@ pub(super) struct RawService {
     pub(super) rto: Option<Spanned<Duration>>,
 }
 
+/// `[cluster.NAME]`.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawCluster {
+    pub(super) members: Spanned<Vec<Spanned<RawMember>>>,
+    pub(super) fence: Option<Spanned<RawHook>>,
+    pub(super) max_loss: Option<Size>,
+    pub(super) max_lag: Option<Duration>,
+}
+
+/// One of the `members` of a cluster.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawMember {
+    pub(super) name: String,
+    pub(super) host: String,
+    pub(super) port: Option<Spanned<u16>>,
+    pub(super) user: String,
+    pub(super) password: Option<Secret>,
+    pub(super) tls: Option<TlsMode>,
+    pub(super) bin_dir: Option<AbsolutePath>,
+    pub(super) database: Option<String>,
+    pub(super) data_directory: Option<AbsolutePath>,
+    pub(super) config_file: Option<AbsolutePath>,
+    pub(super) slot: Option<String>,
+    pub(super) start: Option<Spanned<RawHook>>,
+    pub(super) stop: Option<Spanned<RawHook>>,
+}
+
 /// Every key there is, by the section it is in.
 #[cfg(test)]
 pub(super) fn every_key() -> Vec<(&'static str, &'static [&'static str])> {
@@ -223,6 +261,8 @@ pub(super) fn every_key() -> Vec<(&'static str, &'static [&'static str])> {
         ("hooks", fields::<RawHooks>()),
         ("hook", fields::<RawHook>()),
         ("service", fields::<RawService>()),
+        ("cluster", fields::<RawCluster>()),
+        ("member", fields::<RawMember>()),
     ]
 }
 

@@ -45,6 +45,10 @@ text_id! {
     SourceName,
     /// Names a service people know, such as `orders`.
     ServiceName,
+    /// Names a cluster of PostgreSQL servers, as written in the configuration.
+    ClusterName,
+    /// Names one server of a cluster, as written in the configuration.
+    MemberName,
     /// Names a repository, as written in the configuration.
     RepositoryName,
     /// Identifies one execution of a job; sorts by time.

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::id::{JobName, RepositoryName, SourceName};
+use super::cluster::Cluster;
+use super::id::{ClusterName, JobName, RepositoryName, SourceName};
 use super::objective::Service;
 use super::retention::RetentionPolicy;
 use super::schedule::Schedule;
@@ -27,6 +28,9 @@ pub struct Definitions {
     pub jobs: BTreeMap<JobName, Job>,
     /// What people call it, and what was promised.
     pub services: BTreeMap<super::id::ServiceName, Service>,
+    /// Replicated PostgreSQL servers that stand in for each other.
+    #[serde(default)]
+    pub clusters: BTreeMap<ClusterName, Cluster>,
     /// Bounds of the engine.
     pub limits: Limits,
 }

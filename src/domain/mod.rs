@@ -9,6 +9,7 @@
 pub mod address;
 pub mod alert;
 pub mod apply;
+pub mod cluster;
 pub mod command;
 pub mod decide;
 pub mod event;

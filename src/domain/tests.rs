@@ -70,6 +70,7 @@ fn definitions(schedule: &str) -> Definitions {
         sources: BTreeMap::from([("docs".into(), source)]),
         jobs: BTreeMap::from([("docs".into(), job)]),
         services: BTreeMap::from([("files".into(), service)]),
+        clusters: BTreeMap::new(),
         limits: Limits::default(),
     }
 }

@@ -232,6 +232,7 @@ fn definitions() -> Definitions {
         sources: BTreeMap::from([("docs".into(), source)]),
         jobs: jobs.into_iter().map(|job| (job.name.clone(), job)).collect(),
         services: BTreeMap::new(),
+        clusters: BTreeMap::new(),
         limits: Limits::default(),
     }
 }

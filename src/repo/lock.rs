@@ -72,17 +72,51 @@ pub struct Lock {
     lost: CancellationToken,
 }
 
+/// A lock that is written, and not yet known to be the only one of its kind.
+#[derive(Debug)]
+pub(crate) struct Claim {
+    lock: Lock,
+    exclusive: bool,
+    /// Somebody left a lock behind and is gone: a backup that was killed.
+    pub(crate) left: bool,
+}
+
+impl Claim {
+    /// Makes sure that nobody did the same at the same moment (whoever sees the other's lock gives way), and does
+    /// meanwhile what only reads; its answer counts only when the lock stands. Without both there is no lock left.
+    pub(crate) async fn confirm<T>(
+        self,
+        reading: impl Future<Output = Result<T, RepoError>>,
+    ) -> Result<(Lock, T), RepoError> {
+        let name = self.lock.name();
+        let look = self.lock.repo.refuse_conflict(self.exclusive, name.as_deref());
+        match tokio::try_join!(look, reading) {
+            Ok((_, answer)) => Ok((self.lock, answer)),
+            Err(error) => {
+                self.abandon().await;
+                Err(error)
+            }
+        }
+    }
+
+    /// Gives the lock up.
+    pub(crate) async fn abandon(self) {
+        let _ = self.lock.release().await;
+    }
+}
+
 impl Repository {
     /// Takes a lock, or says who is in the way.
     pub async fn lock(&self, exclusive: bool) -> Result<Lock, RepoError> {
-        self.refuse_conflict(exclusive, None).await?;
+        let claim = self.claim(exclusive).await?;
+        Ok(claim.confirm(async { Ok(()) }).await?.0)
+    }
+
+    /// Writes a lock, unless somebody is in the way; it counts when it has been confirmed.
+    pub(crate) async fn claim(&self, exclusive: bool) -> Result<Claim, RepoError> {
+        let left = self.refuse_conflict(exclusive, None).await?;
         let begun = self.clock().now();
         let name = self.write_lock(exclusive).await?;
-        // Somebody may have done the same at the same moment: whoever sees the other's lock gives way.
-        if let Err(error) = self.refuse_conflict(exclusive, Some(&name)).await {
-            let _ = self.delete_lock(&name).await;
-            return Err(error);
-        }
         let lock = Lock {
             repo: self.clone(),
             held: Arc::new(Mutex::new(Held {
@@ -99,21 +133,32 @@ impl Repository {
             lock.stop.clone(),
             lock.lost.clone(),
         ));
-        Ok(lock)
+        Ok(Claim { lock, exclusive, left })
     }
 
     /// A shared lock for reading; none when the store cannot be written, because reading must still be possible then.
     pub(crate) async fn lock_for_reading(&self) -> Result<Option<Lock>, RepoError> {
+        Ok(self.lock_and_read(async { Ok(()) }).await?.0)
+    }
+
+    /// The same, and what `reading` answers, which begins before the lock is known to stand.
+    pub(crate) async fn lock_and_read<T>(
+        &self,
+        reading: impl Future<Output = Result<T, RepoError>>,
+    ) -> Result<(Option<Lock>, T), RepoError> {
         use crate::store::ErrorKind;
-        match self.lock(false).await {
-            Ok(lock) => Ok(Some(lock)),
+        match self.claim(false).await {
+            Ok(claim) => {
+                let (lock, answer) = claim.confirm(reading).await?;
+                Ok((Some(lock), answer))
+            }
             Err(RepoError::Store(error))
                 if matches!(
                     error.kind,
                     ErrorKind::ReadOnly | ErrorKind::Permission | ErrorKind::NoSpace
                 ) =>
             {
-                Ok(None)
+                Ok((None, reading.await?))
             }
             Err(error) => Err(error),
         }
@@ -152,20 +197,27 @@ impl Repository {
         Ok(removed)
     }
 
-    /// Whether somebody left a lock behind and is gone: a backup that was killed.
-    pub(crate) async fn has_left_locks(&self) -> Result<bool, RepoError> {
-        Ok(self.locks().await?.iter().any(|(_, lock)| self.is_stale(lock)))
-    }
-
-    async fn refuse_conflict(&self, exclusive: bool, own: Option<&str>) -> Result<(), RepoError> {
-        for (name, lock) in self.locks().await? {
+    /// Refuses when a lock of somebody else is in the way; whether stale ones were found and removed.
+    async fn refuse_conflict(&self, exclusive: bool, own: Option<&str>) -> Result<bool, RepoError> {
+        let mut left = false;
+        for (name, _) in self.list_files(FileKind::Lock).await? {
+            if Some(name.as_str()) == own {
+                continue;
+            }
+            let lock: LockFile = match self.load_json(FileKind::Lock, &name).await {
+                Ok(lock) => lock,
+                // Released or refreshed between the listing and now.
+                Err(error) if error.is_not_found() => continue,
+                Err(error) => return Err(error),
+            };
             if self.is_stale(&lock) {
                 // A killed process left it. We may pass, but restic's own check would not: so it goes. Where that fails
                 // it is as harmless to us as before.
+                left = true;
                 let _ = self.delete_lock(&name).await;
                 continue;
             }
-            if Some(name.as_str()) != own && (exclusive || lock.exclusive) {
+            if exclusive || lock.exclusive {
                 let how = if lock.exclusive {
                     "exclusively"
                 } else {
@@ -177,7 +229,7 @@ impl Repository {
                 });
             }
         }
-        Ok(())
+        Ok(left)
     }
 
     fn is_stale(&self, lock: &LockFile) -> bool {
@@ -281,6 +333,10 @@ impl Lock {
         let fresh = self.held.lock().unwrap_or_else(PoisonError::into_inner).fresh;
         let age = self.repo.clock().now().signed_duration_since(fresh);
         self.lost.is_cancelled() || age > chrono::Duration::minutes(STALE_MINUTES)
+    }
+
+    fn name(&self) -> Option<String> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner).name.clone()
     }
 
     fn take(&self) -> Option<String> {

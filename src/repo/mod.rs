@@ -85,7 +85,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::Mutex;
 
 use crate::clock::Clock;
-use crate::store::Store;
+use crate::store::{ObjectInfo, Store};
 
 pub use archive::assemble::{Aside, Assembler, Assembly, AssemblyOptions, Content, plain_node};
 pub use archive::stream::{StreamOptions, StreamSnapshot, StreamStats};
@@ -203,7 +203,9 @@ impl Repository {
     pub async fn open(store: Arc<dyn Store>, password: &SecretString, clock: Clock) -> Result<Self, RepoError> {
         let location = store.location().to_owned();
         let not_found = |error: &crate::store::StoreError| error.kind == crate::store::ErrorKind::NotFound;
-        let sealed = match store.get("config").await {
+        // Asked together: far away, each question takes a twentieth of a second.
+        let (sealed, keys) = tokio::join!(store.get("config"), store.list("keys/"));
+        let sealed = match sealed {
             Ok(sealed) => sealed,
             Err(error) if not_found(&error) => {
                 return Err(RepoError::NotARepository {
@@ -213,7 +215,7 @@ impl Repository {
             }
             Err(error) => return Err(error.into()),
         };
-        let (key_id, key) = open_keys(store.as_ref(), password).await?;
+        let (key_id, key) = open_keys(store.as_ref(), keys?, password).await?;
         let plain = key
             .open(&sealed)
             .map_err(|_| RepoError::damaged("config", "it does not authenticate"))?;
@@ -324,6 +326,17 @@ impl Repository {
         if query.is_empty() {
             return Err(none());
         }
+        if Id::parse(query).is_some() {
+            // A whole id needs no list.
+            return match self.load_json(FileKind::Snapshot, query).await {
+                Ok(snapshot) => Ok(SnapshotInfo {
+                    id: query.to_owned(),
+                    snapshot,
+                }),
+                Err(error) if error.is_not_found() => Err(none()),
+                Err(error) => Err(error),
+            };
+        }
         let mut names = self.list_files(FileKind::Snapshot).await?;
         names.retain(|(name, _)| name.starts_with(query));
         match names.as_slice() {
@@ -370,10 +383,14 @@ impl Repository {
 }
 
 /// Tries every key file with the password.
-async fn open_keys(store: &dyn Store, password: &SecretString) -> Result<(String, CipherKey), RepoError> {
+async fn open_keys(
+    store: &dyn Store,
+    keys: Vec<ObjectInfo>,
+    password: &SecretString,
+) -> Result<(String, CipherKey), RepoError> {
     let mut damaged = None;
     let mut sound = 0;
-    for object in store.list("keys/").await? {
+    for object in keys {
         let name = object.key.trim_start_matches("keys/").to_owned();
         let label = format!("key {}", short(&name));
         let data = store.get(&object.key).await?;

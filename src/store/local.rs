@@ -5,7 +5,7 @@
 //! **Leftovers** of a crash carry restic's temporary suffix and are left out of every listing.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write};
+use std::io;
 use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 
-use super::{Capabilities, ErrorKind, ObjectInfo, Store, StoreError, StoreResult, check_key};
+use super::{Capabilities, ErrorKind, ObjectInfo, Store, StoreError, StoreResult, check_key, direct};
 
 /// The marker in the name of an unfinished file; restic names its own the same way and both ignore them.
 const TEMP_MARK: &str = "-tmp-";
@@ -165,7 +165,7 @@ fn make_dir(dir: &Path) -> io::Result<()> {
 
 fn write_synced(temp: &Path, parent: &Path, data: &[u8]) -> io::Result<()> {
     let create = || OpenOptions::new().write(true).create_new(true).mode(0o600).open(temp);
-    let mut file = match create() {
+    let file = match create() {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             make_dir(parent)?;
             // A folder that a crash takes away would take the object with it.
@@ -174,7 +174,8 @@ fn write_synced(temp: &Path, parent: &Path, data: &[u8]) -> io::Result<()> {
         }
         other => other?,
     };
-    file.write_all(data)?;
+    direct::write_all(&file, data)?;
+    direct::write_all(&file, data)?;
     file.sync_all()?;
     // Objects never change: restic makes them read-only too, and a stray editor cannot damage one.
     file.set_permissions(fs::Permissions::from_mode(0o400))

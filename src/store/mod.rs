@@ -19,6 +19,7 @@
 
 #[doc(hidden)]
 pub mod conformance;
+mod direct;
 pub mod error;
 pub mod fault;
 pub mod limit;

@@ -199,6 +199,7 @@ pub fn recoveries() -> Vec<RecoveryRecord> {
                 include: Vec::new(),
                 subpath: None,
                 delta: false,
+                quick: false,
                 tablespaces: Vec::new(),
             }
         };

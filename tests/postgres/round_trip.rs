@@ -219,6 +219,7 @@ async fn files_are_backed_up_proved_and_restored() {
         include: Vec::new(),
         subpath: Some(tree.display().to_string()),
         delta: false,
+        quick: false,
         tablespaces: Vec::new(),
     };
     let plan = world.plan(&snapshot, &target).await.unwrap();

@@ -1,6 +1,7 @@
 //! The archive of a PostgreSQL log with real servers: in by `archive_command` and by streaming, out by `restore_command`.
 
 mod archive;
+mod cluster;
 mod kill;
 mod physical;
 mod receive;

@@ -2,6 +2,7 @@
 //!
 //! The comments on options are the help, so they follow the rules of help: no full stop, no backticks.
 
+mod cluster;
 mod data;
 mod keep;
 mod recover;
@@ -13,6 +14,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
 
+pub use cluster::*;
 pub use data::*;
 pub use keep::*;
 pub use recover::*;
@@ -143,6 +145,8 @@ pub enum Verb {
     },
     /// Archive and bring back the log of a PostgreSQL cluster; works with no configuration and no agent
     Wal(WalArgs),
+    /// Look at a primary and its standbys, and switch between them; works with no agent
+    Cluster(ClusterArgs),
     /// List, acknowledge and resolve alerts
     Alert {
         /// What to do.

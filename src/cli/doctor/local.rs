@@ -329,6 +329,7 @@ mod tests {
             sources: BTreeMap::new(),
             jobs: BTreeMap::new(),
             services: BTreeMap::from([(ServiceName::from("orders"), service)]),
+            clusters: BTreeMap::new(),
             limits: Limits::default(),
         };
         let now = "2026-03-01T12:00:00Z".parse().unwrap();

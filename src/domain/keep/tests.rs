@@ -32,6 +32,7 @@ fn definitions() -> Definitions {
         sources: BTreeMap::new(),
         jobs: BTreeMap::from([("docs".into(), job)]),
         services: BTreeMap::new(),
+        clusters: BTreeMap::new(),
         limits: crate::domain::job::Limits::default(),
     }
 }

@@ -161,6 +161,7 @@ fn command(request: &RecoveryRequest) -> String {
             include,
             subpath,
             delta,
+            quick,
             tablespaces,
         } => {
             let mut words = vec!["lifeboat restore".to_owned()];
@@ -171,6 +172,7 @@ fn command(request: &RecoveryRequest) -> String {
             words.push(format!("--target {}", quote(&path.to_string_lossy())));
             words.extend(include.iter().map(|pattern| format!("--include {}", quote(pattern))));
             words.extend(delta.then(|| "--delta".to_owned()));
+            words.extend((*delta && *quick).then(|| "--quick".to_owned()));
             let mapped = tablespaces.iter();
             words.extend(
                 mapped.map(|(old, new)| format!("--tablespace {}", quote(&format!("{old}={}", new.display())))),

@@ -91,7 +91,6 @@ impl Repository {
             .iter()
             .map(|path| path.to_string_lossy().into_owned())
             .collect();
-        let parent = self.find_parent(&options.parent, &host, &paths).await?;
         let sizes = Sizes {
             compression: options.compression,
             memory_budget_bytes: options.memory_budget_bytes,
@@ -99,15 +98,16 @@ impl Repository {
             pack_bytes: options.pack_bytes,
             adopt: options.adopt,
         };
+        let finding = self.find_parent(&options.parent, &host, &paths);
+        let (session, parent) = Session::begin_with(self, sizes, progress, cancel, finding).await?;
         let labels = Labels {
-            paths,
+            paths: paths.clone(),
             tags: options.tags.clone(),
             excludes: options.excludes.clone(),
-            hostname: Some(host),
+            hostname: Some(host.clone()),
             comment: options.comment.clone(),
             parent: parent.as_ref().and_then(|info| Id::parse(&info.id)),
         };
-        let session = Session::begin(self, sizes, progress, cancel).await?;
         session.progress.set_phase(Phase::Copying);
         let before = parent.map(|info| info.snapshot.tree);
         let walk = Walk::new(&session, options, before)?;

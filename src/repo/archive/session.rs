@@ -73,20 +73,23 @@ impl Session {
         progress: Arc<Progress>,
         cancel: CancellationToken,
     ) -> Result<Self, RepoError> {
+        let reading = async { Ok(()) };
+        Ok(Self::begin_with(repo, sizes, progress, cancel, reading).await?.0)
+    }
+
+    /// The same, and what `reading` answers: it is read before the index, so that the index knows it.
+    pub(in crate::repo) async fn begin_with<T>(
+        repo: &Repository,
+        sizes: Sizes,
+        progress: Arc<Progress>,
+        cancel: CancellationToken,
+        reading: impl Future<Output = Result<T, RepoError>>,
+    ) -> Result<(Self, T), RepoError> {
         let (began, began_at) = (repo.clock().now(), repo.clock().monotonic());
         progress.set_phase(Phase::Preparing);
-        // Asked before the lock is taken, which clears stale ones away.
-        let left = sizes.adopt || repo.has_left_locks().await?;
-        let lock = repo.lock(false).await?;
         let stop = Stop::new(cancel);
-        let index = match prepare(repo, left, &stop).await {
-            Ok(index) => index,
-            Err(error) => {
-                let _ = lock.release().await;
-                progress.set_phase(Phase::Done);
-                return Err(error);
-            }
-        };
+        let prepared = prepare(repo, sizes.adopt, &stop, reading).await;
+        let (lock, index, read) = prepared.inspect_err(|_| progress.set_phase(Phase::Done))?;
         let (finished, packs) = mpsc::channel(WAITING_PACKS);
         let buffers = Buffers::new(buffers(repo.store().capabilities().parallel_puts, sizes.pack_bytes));
         let options = SaverOptions {
@@ -106,7 +109,7 @@ impl Session {
             stop.clone(),
             Arc::clone(&progress),
         ));
-        Ok(Self {
+        let session = Self {
             repo: repo.clone(),
             progress,
             stop,
@@ -118,7 +121,8 @@ impl Session {
             lock,
             began,
             began_at,
-        })
+        };
+        Ok((session, read))
     }
 
     /// A handle for feeding the pool; all must be gone before [`Session::commit`].
@@ -233,10 +237,38 @@ impl Drop for Session {
     }
 }
 
+/// Takes the lock and loads the index; what can be asked together is. After an error there is no lock.
+async fn prepare<T>(
+    repo: &Repository,
+    adopt: bool,
+    stop: &Stop,
+    reading: impl Future<Output = Result<T, RepoError>>,
+) -> Result<(Lock, Arc<Index>, T), RepoError> {
+    let (claim, read) = match tokio::join!(repo.claim(false), reading) {
+        (Ok(claim), Ok(read)) => (claim, read),
+        (Ok(claim), Err(error)) => {
+            claim.abandon().await;
+            return Err(error);
+        }
+        (Err(error), _) => return Err(error),
+    };
+    let adopt = adopt || claim.left;
+    let (lock, index) = claim.confirm(repo.load_index()).await?;
+    if !adopt {
+        return Ok((lock, index, read));
+    }
+    match adopted(repo, index, stop).await {
+        Ok(index) => Ok((lock, index, read)),
+        Err(error) => {
+            let _ = lock.release().await;
+            Err(error)
+        }
+    }
+}
+
 /// The index, with what an interrupted backup left.
-async fn prepare(repo: &Repository, adopt: bool, stop: &Stop) -> Result<Arc<Index>, RepoError> {
-    let index = repo.load_index().await?;
-    if !adopt || super::adopt::adopt(repo, &index, stop).await? == 0 {
+async fn adopted(repo: &Repository, index: Arc<Index>, stop: &Stop) -> Result<Arc<Index>, RepoError> {
+    if super::adopt::adopt(repo, &index, stop).await? == 0 {
         return Ok(index);
     }
     // Let go first, so that what is new is added in place.

@@ -7,7 +7,7 @@ use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-use rustix::fs::{AtFlags, Gid, Mode, Timespec, Timestamps, Uid};
+use rustix::fs::{AtFlags, FileType, Gid, Mode, Stat, Timespec, Timestamps, Uid};
 use xattr::FileExt;
 
 use super::target::Dir;
@@ -65,16 +65,32 @@ pub(super) fn apply(file: &File, node: &Node, fresh: bool) -> Result<(), String>
     said("the times", rustix::fs::futimens(file, &times(node)))
 }
 
+/// Whether a file has the length, time, owner, mode and number of names of a node; its content and its attributes are not
+/// looked at.
+pub(super) fn seems_same(stat: &Stat, node: &Node) -> bool {
+    let regular = FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile;
+    let sized = u64::try_from(stat.st_size) == Ok(node.size);
+    regular && sized && same_names(stat, node) && same_metadata(stat, node)
+}
+
+/// Whether a file has no other names than those in the snapshot; else a change would be seen under all of them.
+pub(super) fn same_names(stat: &Stat, node: &Node) -> bool {
+    stat.st_nlink == 1 || stat.st_nlink == node.links
+}
+
+fn same_metadata(stat: &Stat, node: &Node) -> bool {
+    let owned = !is_root() || (stat.st_uid, stat.st_gid) == (node.uid, node.gid);
+    let time = (stat.st_mtime, i64::try_from(stat.st_mtime_nsec).ok());
+    let timed = time == (node.mtime.secs, Some(i64::from(node.mtime.nanos)));
+    owned && timed && stat.st_mode & 0o7777 == gomode::to_unix_permissions(node.mode)
+}
+
 /// Sets the metadata of an open file or directory where it differs; what is right already costs a look and no write.
 pub(super) fn put_right(file: &File, node: &Node) -> Result<(), String> {
     let Ok(stat) = rustix::fs::fstat(file) else {
         return apply(file, node, false);
     };
-    let mode = gomode::to_unix_permissions(node.mode);
-    let same_owner = !is_root() || (stat.st_uid, stat.st_gid) == (node.uid, node.gid);
-    let same_time =
-        (stat.st_mtime, i64::try_from(stat.st_mtime_nsec).ok()) == (node.mtime.secs, Some(i64::from(node.mtime.nanos)));
-    if same_owner && same_time && stat.st_mode & 0o7777 == mode && same_xattrs(file, node) {
+    if same_metadata(&stat, node) && same_xattrs(file, node) {
         return Ok(());
     }
     apply(file, node, false)

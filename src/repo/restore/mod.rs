@@ -80,6 +80,9 @@ pub struct RestoreOptions {
     pub exclude: Vec<String>,
     /// Compare files that are there and write only the blobs that differ.
     pub delta: bool,
+    /// With `delta`: a file of the same length, time, owner and mode counts as the same without being read. What was changed
+    /// and set back to its time is then missed.
+    pub quick: bool,
     /// What to do with files that are there.
     pub overwrite: Overwrite,
     /// Read everything back and compare.
@@ -96,6 +99,7 @@ impl RestoreOptions {
             include: Vec::new(),
             exclude: Vec::new(),
             delta: false,
+            quick: false,
             overwrite: Overwrite::Always,
             verify: false,
         }
@@ -188,31 +192,22 @@ impl Repository {
     ) -> Result<RestoreResult, RepoError> {
         let began = self.clock().monotonic();
         progress.set_phase(Phase::Preparing);
-        let lock = self.lock_for_reading().await?;
         let stop = Stop::new(cancel);
-        let result = self.restore_locked(options, Arc::clone(&progress), stop).await;
+        let thaw = Thaw::new(Arc::clone(&progress));
+        let selecting = Box::pin(self.select(&options, Some(&thaw), &stop));
+        let (lock, selection) = self.lock_and_read(selecting).await?;
+        let (repo, runtime, counters) = (self.clone(), Handle::current(), Arc::clone(&progress));
+        let work = move || Run::begin(repo, selection, options, (counters, stop), (thaw, runtime))?.run();
+        let ended = tokio::task::spawn_blocking(work).await;
+        let result = ended.map_err(|error| RepoError::internal(format!("the restore ended: {error}")));
         if let Some(lock) = lock {
             let _ = lock.release().await;
         }
         progress.set_phase(Phase::Done);
-        result.map(|result| RestoreResult {
+        result?.map(|result| RestoreResult {
             duration: self.clock().elapsed(began),
             ..result
         })
-    }
-
-    async fn restore_locked(
-        &self,
-        options: RestoreOptions,
-        progress: Arc<Progress>,
-        stop: Stop,
-    ) -> Result<RestoreResult, RepoError> {
-        let thaw = Thaw::new(Arc::clone(&progress));
-        let selection = self.select(&options, Some(&thaw), &stop).await?;
-        let (repo, runtime) = (self.clone(), Handle::current());
-        let work = move || Run::begin(repo, selection, options, (progress, stop), (thaw, runtime))?.run();
-        let ended = tokio::task::spawn_blocking(work).await;
-        ended.map_err(|error| RepoError::internal(format!("the restore ended: {error}")))?
     }
 }
 

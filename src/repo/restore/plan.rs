@@ -233,10 +233,9 @@ impl<'a> Planner<'a> {
         match self.options.overwrite {
             Overwrite::Never => Action::Keep,
             Overwrite::IfNewer if newer => Action::Keep,
+            _ if self.options.delta && self.options.quick && meta::seems_same(stat, &item.node) => Action::Same,
             // A file with names beyond the snapshot's would change under all of them.
-            _ if self.options.delta && regular && (stat.st_nlink == 1 || stat.st_nlink == item.node.links) => {
-                Action::Patch
-            }
+            _ if self.options.delta && regular && meta::same_names(stat, &item.node) => Action::Patch,
             _ => Action::Create,
         }
     }

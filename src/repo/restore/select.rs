@@ -120,8 +120,12 @@ impl Repository {
         stop: &Stop,
     ) -> Result<Selection, RepoError> {
         let (id, subpath) = split(options);
-        let snapshot = self.snapshot(&id).await?;
-        let index = self.load_index().await?;
+        let (snapshot, index) = if Id::parse(&id).is_some() {
+            // Whoever gives a whole id has seen the snapshot, so that an index read now knows all of it.
+            tokio::try_join!(self.snapshot(&id), self.load_index())?
+        } else {
+            (self.snapshot(&id).await?, self.load_index().await?)
+        };
         stop.result()?;
         let base = Path::new("/").join(subpath.trim_start_matches('/'));
         let include = (!options.include.is_empty())
@@ -257,7 +261,14 @@ impl<'a> Walk<'a> {
 
     fn load(&self, tree: &Id) -> Result<Vec<Node>, RepoError> {
         let load = || {
-            let load = self.repo.load_tree(&self.selection.index, tree);
+            let index = &self.selection.index;
+            let load = async {
+                if self.selection.whole {
+                    self.repo.load_tree_of_all(index, tree).await
+                } else {
+                    self.repo.load_tree(index, tree).await
+                }
+            };
             let loaded = self.runtime.block_on(self.stop.token().run_until_cancelled(load));
             loaded.unwrap_or(Err(RepoError::Cancelled))
         };

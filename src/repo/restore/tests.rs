@@ -1,7 +1,7 @@
 //! Tests of restore: hostile trees, targets with surprises, deltas, policies.
 
 use std::fs;
-use std::os::unix::fs::{MetadataExt, symlink};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::Path;
 
 use tokio_util::sync::CancellationToken;
@@ -115,6 +115,47 @@ async fn a_delta_writes_only_what_differs() {
     );
     assert_eq!(result.verified, 3);
     assert_eq!(contents(&place), contents(&source));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_quick_delta_believes_length_time_and_mode() {
+    let dir = tempfile::tempdir().unwrap();
+    let source = dir.path().join("source");
+    fs::create_dir(&source).unwrap();
+    for name in ["same", "written", "touched", "opened"] {
+        fs::write(source.join(name), noise(1, 100_000)).unwrap();
+    }
+    let (_, repo) = fresh().await;
+    backup(&repo, &source).await.unwrap();
+    let target = dir.path().join("out");
+    restore(&repo, RestoreOptions::new("latest", &target)).await.unwrap();
+    let place = below(&target, &source);
+    // Changed and set back to its time: only reading can tell.
+    let time = fs::metadata(place.join("same")).unwrap().modified().unwrap();
+    fs::write(place.join("same"), noise(2, 100_000)).unwrap();
+    let hidden = fs::File::options().write(true).open(place.join("same")).unwrap();
+    hidden.set_modified(time).unwrap();
+    fs::write(place.join("written"), noise(3, 100_000)).unwrap();
+    let touched = fs::File::options().write(true).open(place.join("touched")).unwrap();
+    touched.set_modified(time + std::time::Duration::from_nanos(1)).unwrap();
+    fs::set_permissions(place.join("opened"), fs::Permissions::from_mode(0o666)).unwrap();
+
+    let options = RestoreOptions {
+        delta: true,
+        quick: true,
+        ..RestoreOptions::new("latest", &target)
+    };
+    let result = restore(&repo, options.clone()).await.unwrap();
+    assert_eq!((result.errors.len(), result.bytes), (0, 100_000));
+    assert_eq!(fs::read(place.join("same")).unwrap(), noise(2, 100_000));
+    let thorough = RestoreOptions {
+        quick: false,
+        ..options
+    };
+    assert_eq!(restore(&repo, thorough).await.unwrap().bytes, 100_000);
+    assert_eq!(contents(&place), contents(&source));
+    let mode = |name: &str| fs::metadata(place.join(name)).unwrap().permissions().mode();
+    assert_eq!(mode("opened"), mode("same"));
 }
 
 #[tokio::test(flavor = "multi_thread")]

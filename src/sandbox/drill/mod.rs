@@ -205,6 +205,7 @@ impl Drill<'_> {
             path: documents,
             include: Vec::new(),
             delta: true,
+            quick: false,
             tablespaces: Vec::new(),
         };
         requests.push(request(&before.documents, target));

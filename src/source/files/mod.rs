@@ -173,6 +173,7 @@ fn options(subject: &Subject, target: &RecoveryTarget) -> Result<RestoreOptions,
         include,
         subpath,
         delta,
+        quick,
         ..
     } = target
     else {
@@ -194,6 +195,7 @@ fn options(subject: &Subject, target: &RecoveryTarget) -> Result<RestoreOptions,
         subpath: subpath.clone(),
         include: include.clone(),
         delta: *delta,
+        quick: *quick,
         verify: true,
         ..RestoreOptions::new(subject.snapshot.id.0.clone(), path)
     })

@@ -34,6 +34,7 @@ pub(super) struct Program {
     path: PathBuf,
     subject: String,
     arguments: Vec<OsString>,
+    user: Option<(u32, u32)>,
 }
 
 impl Program {
@@ -44,7 +45,14 @@ impl Program {
             path: path.to_owned(),
             subject: subject.into(),
             arguments: Vec::new(),
+            user: None,
         }
+    }
+
+    /// Has it run as another user and group, by their numbers; only root may.
+    pub(super) fn of_user(mut self, user: Option<(u32, u32)>) -> Self {
+        self.user = user;
+        self
     }
 
     /// Adds an argument.
@@ -89,6 +97,9 @@ impl Program {
             .kill_on_drop(true);
         // Ctrl-C at a terminal reaches the whole foreground group; the caller decides when children end, not the terminal.
         command.process_group(0);
+        if let Some((user, group)) = self.user {
+            command.uid(user).gid(group).current_dir("/");
+        }
         let pass_file = match login {
             Some(login) => {
                 command.env("PGAPPNAME", &login.application);
@@ -100,7 +111,8 @@ impl Program {
                     "PGSSLROOTCERT",
                     bundle.unwrap_or_else(|| "/nonexistent/authorities".into()),
                 );
-                let file = login.password.as_ref().map(PassFile::write).transpose()?;
+                let write = |password| PassFile::write(password, self.user);
+                let file = login.password.as_ref().map(write).transpose()?;
                 let path = file
                     .as_ref()
                     .map_or(Path::new("/nonexistent/pgpass"), |file| &file.path);
@@ -122,7 +134,7 @@ impl Program {
 }
 
 /// The TLS words of libpq; a Unix socket has none.
-fn ssl_mode(login: &Login) -> &'static str {
+pub(super) fn ssl_mode(login: &Login) -> &'static str {
     if login.connection.host.starts_with('/') {
         return "disable";
     }
@@ -230,7 +242,7 @@ struct PassFile {
 }
 
 impl PassFile {
-    fn write(password: &SecretString) -> Result<Self, SourceError> {
+    fn write(password: &SecretString, user: Option<(u32, u32)>) -> Result<Self, SourceError> {
         let directory = std::env::temp_dir().join(format!("lifeboat-{}", random_word()));
         fs::DirBuilder::new()
             .mode(0o700)
@@ -239,7 +251,7 @@ impl PassFile {
         let file = Self {
             path: directory.join("pgpass"),
         };
-        let secret = password.expose_secret().replace('\\', "\\\\").replace(':', "\\:");
+        let secret = escaped(password);
         fs::OpenOptions::new()
             .write(true)
             .create_new(true)
@@ -247,8 +259,19 @@ impl PassFile {
             .open(&file.path)
             .and_then(|mut out| writeln!(out, "*:*:*:*:{secret}"))
             .map_err(|error| SourceError::local("write", &file.path, &error))?;
+        if let Some((user, group)) = user {
+            for path in [&file.path, &directory] {
+                std::os::unix::fs::chown(path, Some(user), Some(group))
+                    .map_err(|error| SourceError::local("give away", path, &error))?;
+            }
+        }
         Ok(file)
     }
+}
+
+/// A password as a password file has it.
+pub(super) fn escaped(password: &SecretString) -> String {
+    password.expose_secret().replace('\\', "\\\\").replace(':', "\\:")
 }
 
 impl Drop for PassFile {
@@ -285,7 +308,7 @@ mod tests {
 
     #[test]
     fn the_password_file_is_private_and_goes_away() {
-        let file = PassFile::write(&SecretString::from("se:cr\\et")).unwrap();
+        let file = PassFile::write(&SecretString::from("se:cr\\et"), None).unwrap();
         let path = file.path.clone();
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
         assert_eq!(fs::read_to_string(&path).unwrap(), "*:*:*:*:se\\:cr\\\\et\n");

@@ -25,8 +25,10 @@
 //! | `scratch` | databases that are renamed or dropped, whatever happens; the reaper |
 //! | `probe` | tables, row counts, fingerprints, questions with an expected answer |
 //! | [`wal`] | the archive of the log: push, fetch, receive, verify |
+//! | [`cluster`] | a primary and its standbys: looked at, fenced, promoted, rebuilt |
 
 mod child;
+pub mod cluster;
 mod connect;
 mod dump;
 pub mod export;

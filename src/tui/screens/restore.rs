@@ -200,6 +200,7 @@ impl Restore {
             include: self.paths.clone(),
             subpath: None,
             delta: self.delta,
+            quick: false,
             tablespaces: Vec::new(),
         })
     }

@@ -1,0 +1,156 @@
+//! A replicated cluster: looked at, fenced, promoted, rebuilt. What may be done is decided in [`crate::domain::cluster`]; this
+//! room looks, and does.
+//!
+//! A switchover is four commands, each whole in itself, each refused when the one before has not done its work:
+//!
+//! ```text
+//! fence PRIMARY ─▶ wait STANDBY ─▶ promote STANDBY ─▶ (stop PRIMARY) rewind PRIMARY      and the same back: failback
+//!   read-only,      replayed to      pg_promote,        follows the new primary,
+//!   proved, LSN     that LSN         proved to write    proved to stream
+//! ```
+//!
+//! **Looked at twice.** Every step looks at all members again right before it acts, under a lock, and decides from that; what
+//! was shown to a person a minute ago is never acted on.
+//!
+//! **Crash windows.** Before anything is changed, a note goes to the [`Ledger`] durably, and again when it is over. Wherever a
+//! process is killed, `look` and the note together say what was begun ([`crate::domain::cluster::record`] has the table), and
+//! the same command begun again finishes it.
+//!
+//! **What a fence is.** `default_transaction_read_only` by `ALTER SYSTEM`, so that it outlives a restart; every session of others
+//! ended; the fence command, when there is one. Proved by an attempt to write, and by a snapshot without a transaction under way.
+//! A session that sets its own transactions to read write is not kept out by a setting: the number of the next transaction is
+//! remembered, so that such a writer is found, and only the fence command keeps it out for good.
+//!
+//! **Secrets.** Passwords reach servers in the protocol and children in a private `PGPASSFILE`. A standby that needs one to
+//! follow its primary has it in `lifeboat.pgpass` in its data directory, which only the server's user can read.
+//!
+//! **Whose files.** `pg_rewind` and `pg_basebackup` run as the owner of the data directory and copy the primary's settings; the
+//! member's own (`postgresql.conf`, `pg_hba.conf`, `pg_ident.conf`, `postgresql.auto.conf`) are put back.
+//!
+//! | file | what it does |
+//! | --- | --- |
+//! | `look`, `local` | what every member says, and its data directory |
+//! | [`ledger`] | the notes, and the lock |
+//! | `fence` | keeps writers out and lets them in |
+//! | `promote` | waits for a standby, promotes it |
+//! | `rebuild`, `follow` | rewinds or clones a member, has it follow the primary |
+//! | `command`, `leftover` | the commands of the configuration: fence, start, stop; programs a killed process left at work |
+//!
+//! What this room never does: promote on its own account, take silence for absence, delete a data directory that was not
+//! asked for, start a server that was not stopped by it.
+
+mod command;
+mod error;
+mod fence;
+mod follow;
+pub mod ledger;
+mod leftover;
+mod local;
+mod look;
+mod promote;
+mod rebuild;
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+
+pub use error::ClusterError;
+pub use ledger::Ledger;
+pub use promote::{Promoted, Waited};
+pub use rebuild::Rebuilt;
+
+use super::Login;
+use super::connect::Session;
+use crate::clock::Clock;
+use crate::domain::cluster::{Cluster, Member, Picture, Record, Seen, picture};
+use crate::domain::id::MemberName;
+use crate::domain::wal::Lsn;
+use crate::source::SourceError;
+
+/// How often something that is waited for is looked at.
+const EVERY: Duration = Duration::from_millis(200);
+
+/// A cluster, with what is needed to act on it.
+#[derive(Debug, Clone)]
+pub struct ClusterHandle {
+    /// What it is made of.
+    pub cluster: Cluster,
+    /// Who we are on each member.
+    pub logins: BTreeMap<MemberName, Login>,
+    /// The notes of this machine.
+    pub ledger: Ledger,
+    /// Who acts: `ana@host`.
+    pub by: String,
+    /// Time.
+    pub clock: Clock,
+    /// Stops what is waited for.
+    pub cancel: CancellationToken,
+}
+
+/// Told what is being done, line by line.
+pub type Tell<'a> = &'a (dyn Fn(&str) + Send + Sync);
+
+impl ClusterHandle {
+    /// Looks at every member at one time.
+    pub async fn look(&self) -> Seen {
+        look::all(self).await
+    }
+
+    /// What was begun and not finished.
+    pub fn record(&self) -> Result<Record, ClusterError> {
+        self.ledger.read()
+    }
+
+    /// Looks at every member and adds it up.
+    pub async fn picture(&self) -> Result<(Seen, Record, Picture), ClusterError> {
+        let (seen, record) = (self.look().await, self.record()?);
+        let drawn = picture::draw(&self.cluster, &seen, &record);
+        Ok((seen, record, drawn))
+    }
+
+    /// Names a place in the log of the primary that a recovery can go to; returns where it is.
+    pub async fn restore_point(&self, member: &MemberName, point: &str) -> Result<Lsn, ClusterError> {
+        let session = self.session(member).await?;
+        let doing = format!("create the restore point {point}");
+        let rows = session
+            .rows(&doing, "select pg_catalog.pg_create_restore_point($1)::text", &[&point])
+            .await?;
+        look::lsn(rows.first().map(|row| row.get(0)), &session.server).map_err(Into::into)
+    }
+
+    /// The definition of a member that is known to be there.
+    fn member(&self, name: &MemberName) -> Result<&Member, ClusterError> {
+        self.cluster.member(name).ok_or_else(|| {
+            ClusterError::from(SourceError::Invalid {
+                what: format!("cluster {} has no member {name}", self.cluster.name),
+                hint: None,
+            })
+        })
+    }
+
+    fn login(&self, name: &MemberName) -> Result<Login, ClusterError> {
+        let member = self.member(name)?;
+        let known = self.logins.get(name).cloned();
+        Ok(known.unwrap_or_else(|| Login::new(member.connection.clone(), None)))
+    }
+
+    async fn session(&self, name: &MemberName) -> Result<Session, ClusterError> {
+        let (login, database) = (self.login(name)?, &self.member(name)?.database);
+        let session = login.open(database, &self.clock).await?;
+        // A role may have limits of its own that must not cut a step in two.
+        session
+            .execute("prepare to work", "set statement_timeout = 0; set lock_timeout = '10s'")
+            .await?;
+        Ok(session)
+    }
+
+    /// Waits a little; an error when somebody cancelled.
+    async fn pause(&self) -> Result<(), ClusterError> {
+        tokio::select! {
+            biased;
+            () = self.cancel.cancelled() => Err(SourceError::Cancelled.into()),
+            () = self.clock.sleep(EVERY) => Ok(()),
+        }
+    }
+}
