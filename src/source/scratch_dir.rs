@@ -44,6 +44,18 @@ impl ScratchDir {
         self.path.join("data")
     }
 
+    /// A place beside the restored tree, for what is needed to prove it.
+    pub(super) fn beside(&self, name: &str) -> PathBuf {
+        self.path.join(name)
+    }
+
+    /// Lets the user of a private server pass through to what is given to it; nobody else can look in.
+    pub(super) fn let_servers_in(&self) -> Result<(), SourceError> {
+        use std::os::unix::fs::PermissionsExt;
+        let passed = fs::set_permissions(&self.path, fs::Permissions::from_mode(0o711));
+        passed.map_err(|error| SourceError::local("change", &self.path, &error))
+    }
+
     /// Removes it.
     pub(super) fn remove(self) -> Result<(), SourceError> {
         let result = remove_tree(&self.path);

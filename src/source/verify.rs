@@ -3,6 +3,7 @@
 //! A level is reached, or refuted, or could not be tried. Only the snapshot's own faults refute it.
 
 use super::postgres::Proof as DatabaseProof;
+use super::postgres::physical::{PhysicalError, Proof as ClusterProof};
 use super::recovery::Stopwatch;
 use super::{Milestone, SourceError, Subject, Work, files};
 use crate::clock::Clock;
@@ -77,6 +78,7 @@ impl Verified {
 /// Whatever proves one kind of snapshot.
 enum Proof {
     Database(Box<DatabaseProof>),
+    Cluster(Box<ClusterProof>),
     Files(files::Proof),
 }
 
@@ -87,6 +89,9 @@ impl Proof {
             return Ok(Self::Database(Box::new(
                 DatabaseProof::begin(subject, login, work).await?,
             )));
+        }
+        if subject.snapshot.kind == "postgres-physical" {
+            return Ok(Self::Cluster(Box::new(ClusterProof::begin(subject, work).await?)));
         }
         Ok(Self::Files(files::Proof::new(subject, job)))
     }
@@ -103,6 +108,9 @@ impl Proof {
             (Self::Database(proof), EvidenceLevel::Decoded) => proof.decode(work).await,
             (Self::Database(proof), EvidenceLevel::Restored) => proof.restore(&job.id, &subject.host, work).await,
             (Self::Database(proof), EvidenceLevel::Probed) => proof.probe(&job.probes, work).await,
+            (Self::Cluster(proof), EvidenceLevel::Decoded) => proof.decode(subject, work).await,
+            (Self::Cluster(proof), EvidenceLevel::Restored) => Box::pin(proof.restore(subject, job, work)).await,
+            (Self::Cluster(proof), EvidenceLevel::Probed) => proof.probe(subject, &job.probes, work).await,
             (Self::Files(proof), EvidenceLevel::Decoded) => proof.decode(work).await,
             (Self::Files(proof), EvidenceLevel::Restored) => proof.restore(subject, job, work).await,
             (Self::Files(proof), EvidenceLevel::Probed) => proof.probe(work).await,
@@ -112,6 +120,7 @@ impl Proof {
     fn size(&self) -> (Bytes, u64) {
         match self {
             Self::Database(proof) => proof.size(),
+            Self::Cluster(proof) => proof.size(),
             Self::Files(proof) => proof.size(),
         }
     }
@@ -119,6 +128,7 @@ impl Proof {
     async fn clean_up(&mut self) -> Result<(), SourceError> {
         match self {
             Self::Database(proof) => proof.clean_up().await,
+            Self::Cluster(proof) => proof.clean_up().await,
             Self::Files(proof) => proof.clean_up(),
         }
     }
@@ -229,6 +239,7 @@ fn judge(
 fn refutes(error: &SourceError) -> bool {
     match error {
         SourceError::Snapshot { .. }
+        | SourceError::Physical(PhysicalError::Malformed { .. })
         | SourceError::Repo(RepoError::Damaged { .. } | RepoError::MissingBlob { .. } | RepoError::NoSuchPath { .. }) => {
             true
         }

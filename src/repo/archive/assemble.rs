@@ -227,11 +227,13 @@ impl Assembler {
     /// Adds a file whose content was begun before.
     pub fn place(&self, Aside(node, ticket): Aside) -> Result<(), RepoError> {
         Progress::add(&self.progress.files_total, 1);
+        Progress::add(&self.progress.bytes_total, node.size);
         self.say(Event::File(node, ticket))
     }
 
     /// Adds a small file.
-    pub fn bytes(&self, node: Node, bytes: &[u8]) -> Result<(), RepoError> {
+    pub fn bytes(&self, mut node: Node, bytes: &[u8]) -> Result<(), RepoError> {
+        node.size = bytes.len() as u64;
         let mut content = self.file(node)?;
         if !bytes.is_empty() {
             content.push(bytes.to_vec())?;

@@ -59,7 +59,6 @@ impl BackupLabel {
 }
 
 /// Reads `tablespace_map`.
-#[cfg_attr(not(test), expect(dead_code, reason = "for the proof, which follows"))]
 pub(crate) fn parse_map(text: &str) -> Result<Vec<(u32, PathBuf)>, PhysicalError> {
     let wrong = |why: &str| PhysicalError::Malformed {
         what: "tablespace_map".to_owned(),

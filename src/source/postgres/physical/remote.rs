@@ -17,8 +17,6 @@ use std::io::BufReader;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
-use tokio_util::io::SyncIoBridge;
-
 use super::PhysicalError;
 use super::cluster::Cluster;
 use super::copy::{Order, cause, describe, finished};
@@ -132,7 +130,8 @@ async fn piped(order: &Order<'_>, tools: &Tools, assembler: Assembler) -> Result
         return Err(SourceError::Cancelled);
     };
     // Whoever gives this future up drops the child with it, which ends it and with it the stream.
-    let input = SyncIoBridge::new(output);
+    let input =
+        blocking_pipe(output).map_err(|error| SourceError::local("read from", Path::new("pg_basebackup"), &error))?;
     let now = order.work.clock.now();
     let look = looker(order.cluster);
     let blocks = order.cluster.block_size as usize == PAGE;
@@ -153,6 +152,14 @@ async fn piped(order: &Order<'_>, tools: &Tools, assembler: Assembler) -> Result
     })
     .await;
     ended(child, read).await
+}
+
+/// The output of a child for whoever may wait for it.
+fn blocking_pipe(output: tokio::process::ChildStdout) -> std::io::Result<File> {
+    let pipe = output.into_owned_fd()?;
+    let flags = rustix::fs::fcntl_getfl(&pipe)?;
+    rustix::fs::fcntl_setfl(&pipe, flags - rustix::fs::OFlags::NONBLOCK)?;
+    Ok(File::from(pipe))
 }
 
 /// What the program says is the cause when its stream broke off.

@@ -103,6 +103,7 @@ impl Streamed {
         let name = path.rsplit('/').next().unwrap_or(path);
         let of = |kind| {
             let mut node = plain_node(name, kind, mtime);
+            node.size = header.size().unwrap_or(0);
             node.mode = node.mode & !0o777 | header.mode().unwrap_or(0o600) & 0o777;
             let id =
                 |value: std::io::Result<u64>, own: u32| value.ok().and_then(|id| id.try_into().ok()).unwrap_or(own);
