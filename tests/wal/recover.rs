@@ -349,6 +349,17 @@ async fn log_goes_that_no_base_needs() {
     assert_eq!(ask(&world, &all, SUM), entries.last().unwrap().sum.to_string());
     let (gone, exit) = recover(&world, &["--discard", &place, "--yes", "after"]);
     assert_eq!(exit, 0, "{gone:#}");
+    // By root, perhaps: the server runs as somebody else, and the copy is that user's.
+    let output = world.as_ourselves(&["--json", "recover", "--latest", "--target", &place, "--start"]);
+    assert_eq!(code(&output), 0, "{}", said(&output));
+    let all: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(ask(&world, &all, SUM), entries.last().unwrap().sum.to_string());
+    for pid in servers_on(&place) {
+        let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+        let uid = status.lines().find(|line| line.starts_with("Uid:")).unwrap();
+        assert!(!uid.split_whitespace().any(|word| word == "0"), "{uid}");
+        kill(Pid::from_raw(pid), Signal::SIGQUIT).unwrap();
+    }
 }
 
 /// What it said, on the error stream, and its exit code.
