@@ -9,7 +9,7 @@ use lifeboat::source::SourceError;
 use lifeboat::source::postgres::physical::PhysicalError;
 use lifeboat::source::postgres::server::{Launch, PrivateServer};
 
-use crate::world::{World, ledger, question, whole};
+use crate::world::{World, ballast, ledger, question, whole};
 
 /// Flips a bit in a page on disk.
 fn damage(file: &Path, page: u64) {
@@ -76,7 +76,7 @@ async fn a_damaged_page_is_told_and_the_backup_goes_on() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_that_ends_fails_the_backup_and_leaves_no_snapshot() {
     let mut world = World::new().await;
-    let ballast = world.ballast(&world.data());
+    let heavy = ballast(&world.data());
     let done = {
         let (backing_up, killing) = (world.back_up(&world.source), async {
             world.until_copying().await;
@@ -99,7 +99,7 @@ async fn a_server_that_ends_fails_the_backup_and_leaves_no_snapshot() {
     let error = world.back_up(&world.source).await.unwrap_err();
     assert!(matches!(error, SourceError::Unreachable { .. }), "{error}");
     // It comes back, and so does the next backup.
-    ballast.drop_it();
+    heavy.drop_it();
     let launch = Launch::of_own(&world.data(), &world.path("home"), world.programs.clone(), "lifeboat").unwrap();
     world.server = PrivateServer::start(launch, &world.clock).await.unwrap();
     world.back_up(&world.source).await.unwrap();
@@ -110,7 +110,7 @@ async fn a_server_that_ends_fails_the_backup_and_leaves_no_snapshot() {
 async fn a_cancelled_backup_leaves_nothing_open_on_the_server() {
     let mut world = World::new().await;
     // A server sends a file it has begun to its end, whoever listens; so this one has an end.
-    let _ballast = world.ballast(&world.data()).of(2 << 30);
+    let _ballast = ballast(&world.data()).of(2 << 30);
     for source in [world.source.clone(), world.remote()] {
         world.renew();
         let cancelled = {
@@ -258,13 +258,13 @@ async fn a_standby_is_copied_and_one_that_is_promoted_meanwhile_is_not() {
     let (sums, same) = ledger(&copy, &world.clock).await;
     assert!(same, "{sums}");
 
-    let ballast = world.ballast(&data);
+    let heavy = ballast(&data);
     let promoted = {
         let (backing_up, promoting) = (world.back_up(&source), async {
             world.until_copying().await;
             let sql = "select pg_promote()::text";
             assert_eq!(question(&standby, sql, &world.clock).await, "true");
-            ballast.drop_it();
+            heavy.drop_it();
         });
         tokio::join!(backing_up, promoting).0
     };

@@ -233,13 +233,6 @@ impl World {
         verify(&self.subject(snapshot), &job, &self.work(&|_| {})).await
     }
 
-    /// Puts a file into the cluster that takes for ever to copy, until it is cut to nothing.
-    pub fn ballast(&self, data: &Path) -> Ballast {
-        let file = fs::File::create(data.join("ballast")).unwrap();
-        file.set_len(1 << 40).unwrap();
-        Ballast(file)
-    }
-
     /// Waits until the ballast is being copied.
     pub async fn until_copying(&self) {
         for _ in 0..1200 {
@@ -306,6 +299,13 @@ pub async fn ledger(server: &PrivateServer, clock: &Clock) -> (String, bool) {
 
 /// A file that takes for ever to copy.
 pub struct Ballast(fs::File);
+
+/// Puts a file into a cluster that takes for ever to copy, until it is cut to nothing.
+pub fn ballast(data: &Path) -> Ballast {
+    let file = fs::File::create(data.join("ballast")).unwrap();
+    file.set_len(1 << 40).unwrap();
+    Ballast(file)
+}
 
 impl Ballast {
     /// The same, of another size.

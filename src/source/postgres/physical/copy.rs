@@ -16,16 +16,13 @@ use super::lay_down::blocking;
 use super::local::{self, Before, Found, Reading};
 use super::read::{Damage, Pages};
 use super::segments::{self, Stretch, beside};
-use super::{PhysicalError, page, remote};
-use crate::domain::id::SnapshotId;
-use crate::domain::source::{PhysicalChoice, PhysicalSource, ReadFrom, Source};
+use super::{PhysicalError, choose, page, remote};
+use crate::domain::source::{PhysicalChoice, PhysicalSource, Source};
 use crate::domain::units::{Bytes, Timestamp};
 use crate::repo::tree::Node;
 use crate::repo::{Assembler, AssemblyOptions, NodeKind, Phase, SnapshotInfo, plain_node};
 use crate::source::backup::Finished;
-use crate::source::manifest::{ClusterManifest, MANIFEST_NAME, Manifest, PhysicalMethod, Tablespace, label, labels};
-use crate::source::postgres::connect::Login;
-use crate::source::postgres::wal;
+use crate::source::manifest::{ClusterManifest, MANIFEST_NAME, Manifest, PhysicalMethod, Tablespace, labels};
 use crate::source::{BackupJob, Secrets, SourceError, Work};
 
 /// Everything a copy is made with.
@@ -53,9 +50,9 @@ pub(in crate::source) async fn back_up(
         .set_current(&format!("connecting to {}", settings.connection.display()));
     let mut notes = Vec::new();
     let cluster = work
-        .cancellable(choose(settings, secrets, job, &mut notes, work))
+        .cancellable(choose::choose(settings, secrets, job, &mut notes, work))
         .await?;
-    let previous = work.cancellable(previous(source, &cluster, work)).await?;
+    let previous = work.cancellable(choose::previous(source, &cluster, work)).await?;
     if !cluster.outside.is_empty() {
         let files = cluster.outside.join(", ");
         notes.push(format!(
@@ -73,7 +70,7 @@ pub(in crate::source) async fn back_up(
     };
     let local = match settings.method {
         PhysicalChoice::Remote => None,
-        choice => match is_local(&order).await {
+        choice => match choose::is_local(settings, &cluster).await {
             Ok(place) => Some(place),
             Err(error) if choice == PhysicalChoice::Local => return Err(error),
             Err(error) => {
@@ -91,102 +88,6 @@ pub(in crate::source) async fn back_up(
         cluster.session.interrupt(work.clock).await;
     }
     result
-}
-
-/// Chooses the server that is read.
-async fn choose(
-    settings: &PhysicalSource,
-    secrets: &Secrets,
-    job: &BackupJob,
-    notes: &mut Vec<String>,
-    work: &Work<'_>,
-) -> Result<Cluster, SourceError> {
-    let name = format!("lifeboat {}", job.run);
-    let standby = settings.standby.as_ref().filter(|_| settings.from != ReadFrom::Primary);
-    if let Some(connection) = standby {
-        let login = Login::new(connection.clone(), secrets.standby.clone()).named(name.clone());
-        let opened = async {
-            let cluster = Cluster::open(&login, &settings.database, work.clock).await?;
-            cluster.check_standby().await.map(|()| cluster)
-        };
-        match opened.await {
-            Ok(cluster) => {
-                notes.push(format!("read from the standby at {}", connection.display()));
-                return Ok(cluster);
-            }
-            Err(error) if settings.from == ReadFrom::Standby => return Err(error),
-            Err(error) => notes.push(format!("the primary was read, because {error}")),
-        }
-    }
-    let login = Login::new(settings.connection.clone(), secrets.source.clone()).named(name);
-    Cluster::open(&login, &settings.database, work.clock).await
-}
-
-/// The newest snapshot of this source; refuses a server that is another cluster than the one in it.
-async fn previous(
-    source: &Source,
-    cluster: &Cluster,
-    work: &Work<'_>,
-) -> Result<Option<(SnapshotInfo, ClusterManifest)>, SourceError> {
-    let (known, _) = work.repo.snapshots_lossy().await?;
-    let ours = |info: &SnapshotInfo| {
-        let tags = &info.snapshot.tags;
-        label(tags, "source") == Some(source.name.as_str()) && label(tags, "kind") == Some(source.kind.word())
-    };
-    for info in known.into_iter().rev().filter(ours) {
-        // One that cannot be read must not keep the next from being made.
-        let Ok(Some(manifest)) = Manifest::read(work.repo, &SnapshotId(info.id.clone())).await else {
-            continue;
-        };
-        let Some(found) = manifest.cluster else { continue };
-        if found.system != cluster.system {
-            return Err(PhysicalError::OtherSystem {
-                server: cluster.session.server.clone(),
-                source_name: source.name.to_string(),
-                found: cluster.system,
-                expected: found.system,
-            }
-            .into());
-        }
-        return Ok(Some((info, found)));
-    }
-    Ok(None)
-}
-
-/// Where the cluster's files can be read on this machine.
-async fn is_local(order: &Order<'_>) -> Result<std::path::PathBuf, SourceError> {
-    let cluster = order.cluster;
-    let place = order
-        .settings
-        .data_directory
-        .clone()
-        .or_else(|| cluster.data_directory.clone());
-    let place = place.ok_or_else(|| PhysicalError::NotLocal {
-        why: "the role may not ask where they are (grant pg_read_all_settings, or write data_directory)".to_owned(),
-    })?;
-    let looked = place.clone();
-    let found = blocking(move || {
-        let not_local = |why: String| SourceError::from(PhysicalError::NotLocal { why });
-        // Whoever may list the databases may read them: PostgreSQL gives all its files the same rights.
-        let listed = std::fs::read_dir(looked.join("base"));
-        listed.map_err(|error| not_local(format!("{}: {error}", looked.display())))?;
-        match wal::file::system_of(&looked) {
-            Ok(Some(system)) => Ok(system),
-            Ok(None) => Err(not_local(format!("{} holds no cluster", looked.display()))),
-            Err(error) => Err(not_local(error.to_string())),
-        }
-    })
-    .await?;
-    if found != cluster.system {
-        return Err(PhysicalError::OtherDirectory {
-            directory: place,
-            server: cluster.session.server.clone(),
-            found,
-            expected: cluster.system,
-        }
-        .into());
-    }
-    Ok(place)
 }
 
 impl Order<'_> {

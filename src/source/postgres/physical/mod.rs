@@ -2,14 +2,14 @@
 //!
 //! | file | what it does |
 //! | --- | --- |
-//! | `copy` | a cluster into a snapshot: which server, which way, what must hold |
+//! | `copy`, `choose` | a cluster into a snapshot: which server, which way, what must hold |
 //! | `cluster` | the server: what it is, the backup begun and ended on it |
 //! | `local`, `read`, `names` | its files from this machine's disk: which, how, what is taken over unread |
-//! | `remote`, `stream` | its files through `pg_basebackup`, out of the tar it writes |
+//! | `remote`, `stream`, `second` | its files through `pg_basebackup`, out of the tar it writes |
 //! | `page`, `control`, `label` | formats of PostgreSQL: checksums of pages, `pg_control`, `backup_label`, `tablespace_map` |
 //! | `segments` | the log a copy needs, into the copy |
-//! | `lay_down`, `occupied`, `restore` | a snapshot into a directory; what must not be replaced |
-//! | `proof` | the proof of a snapshot, level by level |
+//! | `lay_down`, `places`, `occupied`, `restore` | a snapshot into a directory; what must not be replaced |
+//! | `proof`, `amcheck` | the proof of a snapshot, level by level |
 //!
 //! **Consistency.** The files of a running server are copied one after the other, so together they were never true. The log from
 //! the backup's start to its end makes them so: recovery replays it, and opens only behind the end. It lies inside the snapshot,
@@ -22,6 +22,8 @@
 //! What this room never does: change anything on a server but the backup it begins; commit a copy it is not sure of; lay a
 //! cluster over a running server or over something else.
 
+mod amcheck;
+mod choose;
 mod cluster;
 mod control;
 mod copy;
@@ -32,10 +34,12 @@ mod local;
 mod names;
 mod occupied;
 mod page;
+mod places;
 mod proof;
 mod read;
 mod remote;
 mod restore;
+mod second;
 mod segments;
 mod stream;
 

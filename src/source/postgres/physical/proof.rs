@@ -11,8 +11,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use tokio::io::AsyncReadExt;
-
+use super::amcheck;
 use super::control::Control;
 use super::label::{self, BackupLabel};
 use super::lay_down::{LayDownOptions, blocking, cluster_of, lay_down};
@@ -25,7 +24,6 @@ use crate::domain::wal::WalName;
 use crate::repo::NodeKind;
 use crate::source::files::free_space;
 use crate::source::manifest::ClusterManifest;
-use crate::source::postgres::child::Program;
 use crate::source::postgres::probe;
 use crate::source::postgres::server::{Launch, PrivateServer, Programs, ServerError};
 use crate::source::scratch_dir::ScratchDir;
@@ -36,8 +34,6 @@ use crate::source::{SourceError, Subject, Work};
 const SMALL: u64 = 1 << 20;
 /// How often a recovering server is asked whether it is open.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
-/// What is kept of the words of `pg_amcheck`.
-const WORDS: u64 = 64 << 10;
 
 /// A cluster that is being proved; server and scratch place go with it.
 pub(in crate::source) struct Proof {
@@ -315,7 +311,7 @@ impl Proof {
             }
         }
         drop(session);
-        findings.extend(amcheck(server, work).await?);
+        findings.extend(amcheck::run(server, work).await?);
         Ok(findings)
     }
 
@@ -335,57 +331,6 @@ impl Drop for Proof {
         // The server first: what it works in is removed afterwards.
         drop(self.server.take());
     }
-}
-
-/// Has `pg_amcheck` look at every table and index, when it is installed.
-async fn amcheck(server: &PrivateServer, work: &Work<'_>) -> Result<Option<Finding>, SourceError> {
-    let program = server.bin_dir().join("pg_amcheck");
-    let finding = |ok, detail: String| {
-        Some(Finding {
-            what: "pg_amcheck".to_owned(),
-            ok,
-            detail,
-        })
-    };
-    if !program.is_file() {
-        return Ok(finding(true, "not installed, so not run".to_owned()));
-    }
-    work.progress.set_current("checking tables and indexes");
-    let login = server.login();
-    let mut child = Program::new("pg_amcheck", &program, "the recovered copy")
-        .arg("--all")
-        .arg("--install-missing")
-        .connect(&login, None)
-        .start(Some(&login))?;
-    drop(child.take_stdin());
-    let output = child.take_stdout();
-    let reading = async {
-        let mut words = Vec::new();
-        if let Some(mut output) = output {
-            let kept = (&mut output).take(WORDS).read_to_end(&mut words).await;
-            kept.map_err(|error| SourceError::local("read from", Path::new("pg_amcheck"), &error))?;
-            // What follows is thrown away, so that it can end.
-            let _ = tokio::io::copy(&mut output, &mut tokio::io::sink()).await;
-        }
-        Ok(String::from_utf8_lossy(&words).into_owned())
-    };
-    let words = match work.cancellable(reading).await {
-        Ok(words) => words,
-        Err(error) => {
-            child.kill().await;
-            return Err(error);
-        }
-    };
-    Ok(match child.finish().await {
-        Ok(()) => finding(true, "nothing wrong with any table or index".to_owned()),
-        // It says with 2 that it found something; with 1 that it could not look.
-        Err(SourceError::Child { status, .. }) if status.ends_with(": 2") => {
-            let first: Vec<&str> = words.lines().take(3).collect();
-            finding(false, first.join("; "))
-        }
-        Err(SourceError::Child { stderr, .. }) => finding(true, format!("could not be run: {stderr}")),
-        Err(error) => return Err(error),
-    })
 }
 
 /// Why a server could not be had; says nothing about the snapshot.

@@ -17,21 +17,21 @@ use std::io::BufReader;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
-use super::PhysicalError;
 use super::cluster::Cluster;
 use super::copy::{Order, cause, describe, finished};
 use super::lay_down::blocking;
-use super::page::{self, PAGE, Verdict};
+use super::page::PAGE;
 use super::read::Pages;
 use super::segments::Stretch;
 use super::stream::{self, Range, Sink, Streamed};
+use super::{PhysicalError, second};
 use crate::domain::units::{Bytes, Timestamp};
 use crate::domain::wal::Lsn;
 use crate::repo::{Assembler, NodeKind, Phase, plain_node};
 use crate::source::SourceError;
 use crate::source::backup::Finished;
 use crate::source::files::free_space;
-use crate::source::manifest::{ClusterManifest, DamagedPage, Manifest, PhysicalMethod, Tablespace};
+use crate::source::manifest::{ClusterManifest, Manifest, PhysicalMethod, Tablespace};
 use crate::source::postgres::child::{Program, Running};
 use crate::source::postgres::tools::Tools;
 use crate::source::scratch_dir::ScratchDir;
@@ -91,7 +91,13 @@ async fn stream_all(order: &Order<'_>, tools: &Tools, assembler: Assembler) -> R
     } = read;
     let range = streamed.range.ok_or_else(|| missing("its manifest"))?;
     let (mut damaged_pages, mut damaged_total) = stream::damage(pages).judge(range.end);
-    let notes = second_look(cluster, &streamed, &mut damaged_pages, &mut damaged_total).await;
+    let notes = second::look(
+        cluster,
+        streamed.label.as_ref().map_or(Lsn(0), |label| label.start),
+        &mut damaged_pages,
+        &mut damaged_total,
+    )
+    .await;
     let described = describe_remote(order, &streamed, range, (started_at, stopped_at))?;
     let mut manifest = order.manifest(
         started_at,
@@ -225,7 +231,7 @@ fn take_apart(
         .read(BufReader::new(open(&place.join("base.tar"))?), &mut into)?;
     read.assembler.leave()?;
     read.assembler.enter(plain_node("tablespaces", NodeKind::Dir, now))?;
-    for (oid, path) in stream::tars(place).map_err(|error| failed(place, error))? {
+    for (oid, path) in tars(place).map_err(|error| failed(place, error))? {
         if !tablespaces.iter().any(|tablespace| tablespace.oid == oid) {
             return Err(missing("the name of a tablespace that was made meanwhile"));
         }
@@ -247,6 +253,20 @@ fn take_apart(
     let tail = stream::tail(manifest).map_err(|error| failed(place, error))?;
     read.streamed.range = Some(stream::parse_range(&tail)?);
     Ok(read)
+}
+
+/// The files of a spool directory: the base, and the tablespaces by number.
+fn tars(spool: &Path) -> std::io::Result<Vec<(u32, PathBuf)>> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(spool)? {
+        let path = entry?.path();
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        if let Some(oid) = name.strip_suffix(".tar").and_then(|stem| stem.parse().ok()) {
+            found.push((oid, path));
+        }
+    }
+    found.sort();
+    Ok(found)
 }
 
 /// Begins the root and the data directory.
@@ -281,62 +301,6 @@ fn missing(what: &str) -> SourceError {
         why: format!("it lacks {what}"),
     }
     .into()
-}
-
-/// Asks the server for each page that seems damaged, and forgets those that were being written.
-async fn second_look(
-    cluster: &Cluster,
-    streamed: &Streamed,
-    pages: &mut Vec<DamagedPage>,
-    total: &mut u64,
-) -> Option<String> {
-    let start = streamed.label.as_ref().map_or(Lsn(0), |label| label.start);
-    let mut refused = None;
-    for seen in std::mem::take(pages) {
-        if refused.is_some() {
-            pages.push(seen);
-            continue;
-        }
-        match again(cluster, &seen).await {
-            Ok(Verdict::Sound) => *total -= 1,
-            Ok(Verdict::Wrong { lsn, .. }) if lsn >= start => *total -= 1,
-            Ok(Verdict::Wrong { .. }) => pages.push(seen),
-            Err(error) => {
-                pages.push(seen);
-                refused = Some(format!(
-                    "pages with a wrong checksum could not be read a second time ({error}); some may only have been \
-                     written while they were sent"
-                ));
-            }
-        }
-    }
-    refused
-}
-
-async fn again(cluster: &Cluster, seen: &DamagedPage) -> Result<Verdict, SourceError> {
-    let path = seen.file.strip_prefix("/data/").map_or_else(
-        || format!("pg_tblspc{}", seen.file.trim_start_matches("/tablespaces")),
-        str::to_owned,
-    );
-    let offset = i64::try_from(seen.block * PAGE as u64).unwrap_or(i64::MAX);
-    let length = i64::try_from(PAGE).unwrap_or(0);
-    let sql = "select pg_catalog.pg_read_binary_file($1, $2, $3, true)";
-    let rows = cluster
-        .session
-        .rows("read a page again", sql, &[&path, &offset, &length])
-        .await?;
-    let bytes: Option<Vec<u8>> = rows.first().and_then(|row| row.get(0));
-    let segment = path
-        .rsplit('/')
-        .next()
-        .and_then(super::names::relation)
-        .map_or(0, |relation| relation.segment);
-    let number = u64::from(segment) * u64::from(cluster.segment_pages) + seen.block;
-    let page = bytes.as_deref().and_then(|bytes| <&[u8; PAGE]>::try_from(bytes).ok());
-    // A file that is gone or shorter by now was changed meanwhile, which recovery does again.
-    Ok(page.map_or(Verdict::Sound, |page| {
-        page::look(page, u32::try_from(number).unwrap_or_default())
-    }))
 }
 
 fn describe_remote(

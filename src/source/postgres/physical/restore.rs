@@ -2,8 +2,9 @@
 
 use std::path::Path;
 
-use super::lay_down::{LayDownOptions, Places, blocking, lay_down};
+use super::lay_down::{LayDownOptions, blocking, lay_down};
 use super::occupied::Occupied;
+use super::places::Places;
 use crate::domain::recovery::{Finding, RecoveryPhase, RecoveryTarget};
 use crate::domain::units::Bytes;
 use crate::repo::{Phase, RestoreOptions};

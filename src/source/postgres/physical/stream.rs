@@ -5,7 +5,6 @@
 //! only its end is kept, which tells where the backup ended.
 
 use std::io::Read;
-use std::path::Path;
 use std::sync::PoisonError;
 
 use chrono::{DateTime, Utc};
@@ -372,20 +371,6 @@ fn malformed(why: String) -> SourceError {
         why,
     }
     .into()
-}
-
-/// The files of a spool directory: the base, and the tablespaces by number.
-pub(super) fn tars(spool: &Path) -> std::io::Result<Vec<(u32, std::path::PathBuf)>> {
-    let mut found = Vec::new();
-    for entry in std::fs::read_dir(spool)? {
-        let path = entry?.path();
-        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        if let Some(oid) = name.strip_suffix(".tar").and_then(|stem| stem.parse().ok()) {
-            found.push((oid, path));
-        }
-    }
-    found.sort();
-    Ok(found)
 }
 
 #[cfg(test)]
