@@ -9,17 +9,20 @@ mod report;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
+use self::report::Looked;
 use super::args::{FetchArgs, PushArgs, VerifyArgs, WalArgs, WalCommand};
 use super::context::Ctx;
 use super::direct::{self, of_repo};
 use super::error::{CliError, Exit};
 use super::output::Listing;
+use super::recover::of_recovery;
 use crate::domain::job::RepositoryDefinition;
+use crate::domain::pitr::{self, Interval};
 use crate::domain::wal::{SegmentSize, SystemId, WalName};
 use crate::repo::Repository;
 use crate::source::SourceError;
-use crate::source::postgres::recovery::fetch_through;
-use crate::source::postgres::wal::report::{Look, SystemReport};
+use crate::source::postgres::recovery::{Known, bases, fetch_through};
+use crate::source::postgres::wal::report::Look;
 use crate::source::postgres::wal::{
     FetchSpool, PushSpool, Verdict, WalArchive, WalError, WalFile, fetch, file, prefetch, push, pusher, report as look,
     workers,
@@ -275,7 +278,7 @@ async fn reports(
     system: Option<SystemId>,
     how: &Look<'_>,
     ctx: &Ctx,
-) -> Result<Vec<SystemReport>, CliError> {
+) -> Result<Vec<Looked>, CliError> {
     let failed = |error: WalError| of_wal("the archive cannot be read", &error);
     let repo = direct::open(definition, ctx).await?;
     let mut systems = WalArchive::systems(&repo).await.map_err(failed)?;
@@ -289,9 +292,39 @@ async fn reports(
     let mut reports = Vec::new();
     for system in systems {
         let archive = WalArchive::new(repo.clone(), system);
-        reports.push(look::system(&archive, how).await.map_err(failed)?);
+        let report = look::system(&archive, how).await.map_err(failed)?;
+        let restorable = restorable(&repo, &archive, how.read_times, ctx).await?;
+        reports.push(Looked { report, restorable });
     }
     Ok(reports)
+}
+
+/// What can be restored of a cluster; with the times of the newest commits, when they are to be read.
+async fn restorable(
+    repo: &Repository,
+    archive: &WalArchive,
+    times: bool,
+    ctx: &Ctx,
+) -> Result<Vec<Interval>, CliError> {
+    let look = async {
+        let bases = bases(repo, None, Some(archive.system())).await?;
+        let known = Known::of(bases.found, archive).await?;
+        if times {
+            known.intervals(archive).await
+        } else {
+            Ok(pitr::intervals(&known.bases, &known.log))
+        }
+    };
+    match look.await {
+        Ok(intervals) => Ok(intervals),
+        Err(error) if error.retryable() => Err(of_recovery("it cannot be told what is restorable", &error)),
+        // What is damaged is in the report itself.
+        Err(error) => {
+            ctx.out
+                .remark(&format!("it cannot be told what is restorable: {error}"));
+            Ok(Vec::new())
+        }
+    }
 }
 
 async fn verify_all(args: &VerifyArgs, definition: &RepositoryDefinition, ctx: &Ctx) -> Result<Exit, CliError> {
@@ -299,6 +332,7 @@ async fn verify_all(args: &VerifyArgs, definition: &RepositoryDefinition, ctx: &
         data: args.data.as_deref(),
         late_after: args.late_after,
         read_data: args.read_data,
+        read_times: true,
     };
     let of_data = match &args.data {
         Some(data) => file::system_of(data).map_err(|error| of_wal("the server's directory cannot be read", &error))?,
@@ -310,9 +344,9 @@ async fn verify_all(args: &VerifyArgs, definition: &RepositoryDefinition, ctx: &
         );
     }
     let reports = reports(definition, args.system.or(of_data), &how, ctx).await?;
-    let exit = if reports.iter().any(SystemReport::is_broken) {
+    let exit = if reports.iter().any(|looked| looked.report.is_broken()) {
         Exit::Failed
-    } else if reports.iter().any(SystemReport::is_late) {
+    } else if reports.iter().any(|looked| looked.report.is_late()) {
         Exit::Partial
     } else {
         Exit::Done

@@ -86,6 +86,17 @@ impl World {
         self.command(place, args).output().unwrap()
     }
 
+    /// The program as the user the tests run as, who may be root.
+    pub fn as_ourselves(&self, args: &[&str]) -> Output {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_lifeboat"));
+        command
+            .args(args)
+            .envs(environment(&self.own()))
+            .current_dir("/")
+            .stdin(Stdio::null());
+        command.output().unwrap()
+    }
+
     /// What it printed as JSON, and its exit code.
     pub fn json(&self, args: &[&str]) -> (Value, i32) {
         let mut all = vec!["--json"];

@@ -23,9 +23,10 @@ pub struct RecoverArgs {
     #[command(flatten)]
     pub repository: RepositoryArgs,
     /// The source in the configuration
+    #[arg(help_heading = "Recovery")]
     pub source: Option<String>,
     /// The cluster, when the repository holds several
-    #[arg(long, value_name = "ID")]
+    #[arg(help_heading = "Recovery", long, value_name = "ID")]
     pub system: Option<SystemId>,
 
     /// Everything there is
@@ -58,37 +59,37 @@ pub struct RecoverArgs {
     pub base: Option<String>,
 
     /// The directory the cluster is laid into
-    #[arg(long, value_name = "DIR", group = "what", value_hint = ValueHint::DirPath)]
+    #[arg(help_heading = "Recovery", long, value_name = "DIR", group = "what", value_hint = ValueHint::DirPath)]
     pub target: Option<PathBuf>,
     /// Only show which instants can be restored
-    #[arg(long, group = "what")]
+    #[arg(help_heading = "Recovery", long, group = "what")]
     pub list: bool,
     /// Only say what would be done
-    #[arg(long)]
+    #[arg(help_heading = "Recovery", long)]
     pub plan: bool,
     /// Stay at the target, for reading
-    #[arg(long, conflicts_with = "start")]
+    #[arg(help_heading = "Recovery", long, conflicts_with = "start")]
     pub pause: bool,
     /// Leave the opened server running on its private socket
-    #[arg(long)]
+    #[arg(help_heading = "Recovery", long)]
     pub start: bool,
     /// Make an old copy in the directory into the new one; only what differs is written
-    #[arg(long)]
+    #[arg(help_heading = "Recovery", long)]
     pub delta: bool,
     /// Where a tablespace goes; by its name, number or old place
-    #[arg(long, value_name = "OLD=NEW", value_parser = tablespace)]
+    #[arg(help_heading = "Recovery", long, value_name = "OLD=NEW", value_parser = tablespace)]
     pub tablespace: Vec<(String, PathBuf)>,
     /// The superuser of the cluster; found out when absent
-    #[arg(long, value_name = "ROLE")]
+    #[arg(help_heading = "Recovery", long, value_name = "ROLE")]
     pub user: Option<String>,
     /// Where the server's programs are; found by version when absent
-    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    #[arg(help_heading = "Recovery", long, value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub bin_dir: Option<PathBuf>,
     /// A setting of the recovering server, such as shared_preload_libraries=NAME
-    #[arg(long, value_name = "NAME=VALUE", value_parser = setting)]
+    #[arg(help_heading = "Recovery", long, value_name = "NAME=VALUE", value_parser = setting)]
     pub set: Vec<String>,
     /// The directory's name, to confirm that what is in it is replaced or removed
-    #[arg(long, value_name = "NAME")]
+    #[arg(help_heading = "Recovery", long, value_name = "NAME")]
     pub yes: Option<String>,
 
     /// Open the server that is paused on this directory

@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
+pub(in crate::cli) use self::report::write_intervals;
 use self::report::{Intervals, Outcome};
 use self::subject::Subject;
 use super::args::RecoverArgs;

@@ -3,6 +3,8 @@
 use serde::Serialize;
 
 use crate::cli::output::{Column, Paint, Render, Row, Style, Text};
+use crate::cli::recover::write_intervals;
+use crate::domain::pitr::Interval;
 use crate::domain::wal::{Gap, Lsn, SegmentName, SystemId, TimelineId};
 use crate::domain::{Bytes, Timestamp};
 use crate::source::postgres::wal::report::{SystemReport, TimelineReport};
@@ -18,12 +20,19 @@ pub struct TimelineRow {
     segments: u64,
     gaps: u64,
     end: Option<Lsn>,
+    /// The stretches of it that can be restored with the base backups there are.
+    restorable: Vec<Interval>,
     stored: Bytes,
 }
 
 /// The timelines of some reports, one a row.
-pub fn rows(reports: &[SystemReport]) -> Vec<TimelineRow> {
-    let row = |system: SystemId, line: &TimelineReport| TimelineRow {
+pub fn rows(reports: &[Looked]) -> Vec<TimelineRow> {
+    let row = |system: SystemId, line: &TimelineReport, restorable: &[Interval]| TimelineRow {
+        restorable: restorable
+            .iter()
+            .filter(|one| one.timeline == line.timeline)
+            .cloned()
+            .collect(),
         system,
         timeline: line.timeline,
         parent: line.branch.map(|branch| branch.parent),
@@ -36,7 +45,10 @@ pub fn rows(reports: &[SystemReport]) -> Vec<TimelineRow> {
     };
     reports
         .iter()
-        .flat_map(|report| report.timelines.iter().map(move |line| row(report.system, line)))
+        .flat_map(|looked| {
+            let lines = looked.report.timelines.iter();
+            lines.map(move |line| row(looked.report.system, line, &looked.restorable))
+        })
         .collect()
 }
 
@@ -54,6 +66,7 @@ impl Row for TimelineRow {
         Column::right("SEGMENTS"),
         Column::right("GAPS"),
         Column::left("END"),
+        Column::left("RESTORABLE"),
         Column::right("STORED"),
     ];
     const EMPTY: &'static str = "no log is archived here";
@@ -68,24 +81,36 @@ impl Row for TimelineRow {
             self.segments.to_string(),
             self.gaps.to_string(),
             or_dash(self.end),
+            or_dash(self.restorable.last().map(|one| format!("{} to {}", one.from, one.to))),
             self.stored.to_string(),
         ]
     }
 }
 
+/// What was found of one cluster.
+#[derive(Debug, Serialize)]
+pub struct Looked {
+    /// What the archive holds.
+    #[serde(flatten)]
+    pub report: SystemReport,
+    /// What can be restored with the base backups there are.
+    pub restorable: Vec<Interval>,
+}
+
 /// What was found in an archive.
 #[derive(Debug, Serialize)]
 #[serde(transparent)]
-pub struct Verified(pub Vec<SystemReport>);
+pub struct Verified(pub Vec<Looked>);
 
 impl Render for Verified {
     fn text(&self, out: &mut Text) {
         if self.0.is_empty() {
             out.line(TimelineRow::EMPTY);
         }
-        for report in &self.0 {
+        for Looked { report, restorable } in &self.0 {
             out.heading(&format!("system {}", report.system));
             one(report, out);
+            write_intervals(restorable, out);
         }
     }
 }

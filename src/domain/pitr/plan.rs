@@ -249,7 +249,8 @@ fn time<'a>(ground: &Ground<'a>, wish: &Wish, at: Timestamp, place: Place) -> Re
             let base = newest_before(ground, interval, interval.to, Some(at));
             Ok((base, interval.to, false))
         }
-        Place::Behind { last } => Err(behind(ground, wish, index, last)),
+        // Where nothing was committed since, the end of the base backup is the last instant there is.
+        Place::Behind { last } => Err(behind(ground, wish, index, last.or(Some(interval.from_at)))),
         Place::Nowhere => Err(behind(ground, wish, index, None)),
     }
 }

@@ -72,11 +72,14 @@ impl Known {
         Ok(pitr::plan(&self.bases, &self.log, wish, Place::Unknown)?)
     }
 
-    /// What can be restored, with the newest commit of each stretch.
+    /// What can be restored, with the newest commit of each stretch; none of one whose end cannot be read any more.
     pub async fn intervals(&self, archive: &WalArchive) -> Result<Vec<Interval>, RecoveryError> {
         let mut intervals = pitr::intervals(&self.bases, &self.log);
         for interval in &mut intervals {
-            interval.to_at = scout::newest_commit(archive, &self.log, interval).await?;
+            interval.to_at = match scout::newest_commit(archive, &self.log, interval).await {
+                Err(error) if error.retryable() => return Err(error.into()),
+                read => read.unwrap_or(None),
+            };
         }
         Ok(intervals)
     }

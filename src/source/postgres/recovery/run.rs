@@ -18,7 +18,9 @@ use crate::domain::units::{Bytes, Millis};
 use crate::domain::wal::{Lsn, TimelineId};
 use crate::source::SourceError;
 use crate::source::postgres::connect::Session;
-use crate::source::postgres::server::{Launch, PrivateServer, Programs, clean_command, log_path, sockets};
+use crate::source::postgres::server::{
+    Launch, PrivateServer, Programs, RunAs, ServerError, clean_command, log_path, sockets,
+};
 use crate::source::postgres::wal::WalArchive;
 
 /// How often the server is looked at.
@@ -281,7 +283,15 @@ impl Watch {
         roles.reverse();
         let role = roles.pop().unwrap_or_else(|| "postgres".to_owned());
         let (data, bin_dir) = (replay.data.clone(), replay.bin_dir.clone());
-        let found = tokio::task::spawn_blocking(move || Programs::for_data(&data, bin_dir.as_deref()));
+        let found = tokio::task::spawn_blocking(move || {
+            let programs = Programs::for_data(&data, bin_dir.as_deref())?;
+            // What root has laid down for itself no server may run on.
+            match RunAs::for_data(&data)? {
+                Some(user) if !user.owns(&data) => user.give_cluster(&data)?,
+                _ => {}
+            }
+            Ok::<_, ServerError>(programs)
+        });
         let programs = found.await.map_err(|_| RecoveryError::cancelled())??;
         let launch = Launch::of_copy(&replay.data, &replay.home, programs.clone(), &role)?;
         let directory = launch.prepare_sockets()?;

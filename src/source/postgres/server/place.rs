@@ -45,6 +45,11 @@ impl RunAs {
         Self::server_user()
     }
 
+    /// Whether a file or directory is this user's.
+    pub fn owns(self, path: &Path) -> bool {
+        fs::metadata(path).is_ok_and(|found| found.uid() == self.uid)
+    }
+
     /// Gives a file or directory away, and all below it; symbolic links are given, not followed.
     pub fn give(self, path: &Path) -> Result<(), ServerError> {
         let failed = |error| ServerError::local("give away", path, error);

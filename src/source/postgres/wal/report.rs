@@ -35,6 +35,8 @@ pub struct Look<'a> {
     pub late_after: Millis,
     /// Whether to read every object again and hold it against its hash.
     pub read_data: bool,
+    /// Whether to read when the newest transactions were committed.
+    pub read_times: bool,
 }
 
 /// What an archive holds of one cluster.
