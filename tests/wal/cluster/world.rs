@@ -8,7 +8,7 @@ use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
 use lifeboat::clock::Clock;
-use lifeboat::sandbox::server::find_server;
+use lifeboat::source::postgres::server::Programs;
 use serde_json::Value;
 
 use crate::world::{as_server, code, give_away, said};
@@ -36,7 +36,7 @@ impl Pair {
     pub fn alone(more: &str) -> Self {
         let dir = tempfile::tempdir().unwrap();
         fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o711)).unwrap();
-        let (bin, _) = find_server().expect("apt-get install postgresql");
+        let bin = Programs::find(None, None).expect("apt-get install postgresql").bin_dir;
         let pair = Self {
             bin,
             clock: Clock::system(),
@@ -152,6 +152,18 @@ impl Pair {
 
     pub fn stop(&self, member: &str) {
         self.run_pg_ctl(member, "stop");
+    }
+
+    /// Ends a server as a crash would.
+    pub fn crash(&self, member: &str) {
+        let stopped = as_server(&self.bin.join("pg_ctl"))
+            .arg("-D")
+            .arg(self.data(member))
+            .args(["-m", "immediate", "-w", "stop"])
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .status();
+        assert!(stopped.unwrap().success(), "{}", self.log(member));
     }
 
     pub fn log(&self, member: &str) -> String {
