@@ -212,13 +212,14 @@ pub fn detail(row: &MemberRow, look: Look<'_>, width: usize) -> Vec<Line<'static
         said(seen, &mut detail);
     }
     detail.head("By command");
-    for verb in ["status", "fence", "wait", "promote", "rewind"] {
-        let member = if verb == "status" {
-            String::new()
-        } else {
-            format!(" {name}")
-        };
-        detail.prose(&format!("lifeboat cluster {verb} {}{member}", row.cluster), Role::Dim);
+    let verbs: &[&str] = match row.line.role {
+        Some(cluster::Role::Primary) => &["fence", "unfence"],
+        Some(cluster::Role::Standby) => &["wait", "promote", "reclone"],
+        None => &["fence", "rewind", "reclone"],
+    };
+    detail.prose(&format!("lifeboat cluster status {}", row.cluster), Role::Dim);
+    for verb in verbs {
+        detail.prose(&format!("lifeboat cluster {verb} {} {name}", row.cluster), Role::Dim);
     }
     detail.lines
 }
