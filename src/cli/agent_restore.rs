@@ -80,9 +80,9 @@ pub async fn run(args: RestoreArgs, ctx: &Ctx) -> Result<Exit, CliError> {
 
 fn target(args: &RestoreArgs) -> Result<RecoveryTarget, CliError> {
     let files_only = || {
-        let given = !args.include.is_empty() || args.subpath.is_some() || args.delta;
+        let given = !args.include.is_empty() || args.subpath.is_some() || args.delta || !args.tablespace.is_empty();
         given.then(|| {
-            CliError::usage("--include, --subpath and --delta choose files, but the target is a database")
+            CliError::usage("--include, --subpath, --delta and --tablespace choose files, but the target is a database")
                 .hint("leave them out, or give a directory as --target")
         })
     };
@@ -104,6 +104,7 @@ fn target(args: &RestoreArgs) -> Result<RecoveryTarget, CliError> {
             subpath: args.subpath.clone(),
             delta: args.delta,
             quick: args.quick,
+            tablespaces: tablespaces(&args.tablespace)?,
         }),
         Target::Database { connection, database } => match files_only() {
             Some(error) => Err(error),
@@ -113,6 +114,18 @@ fn target(args: &RestoreArgs) -> Result<RecoveryTarget, CliError> {
             }),
         },
     }
+}
+
+/// Reads `OLD=NEW`, any number of times.
+fn tablespaces(given: &[String]) -> Result<Vec<(String, PathBuf)>, CliError> {
+    let read = |text: &String| {
+        let (old, new) = text.rsplit_once('=').ok_or_else(|| {
+            CliError::usage(format!("--tablespace {text} does not say where to"))
+                .hint("write --tablespace OLD=NEW, where OLD is its name, number or old place")
+        })?;
+        Ok((old.to_owned(), absolute(PathBuf::from(new))?))
+    };
+    given.iter().map(read).collect()
 }
 
 /// The agent does not stand where we stand.

@@ -7,7 +7,7 @@
 //!
 //! | file | verbs | needs |
 //! | --- | --- | --- |
-//! | `repo`, `upkeep`, `labels`, `backup`, `snapshot`, `restore`, `wal` | break-glass: on a repository directly | a repository and its password |
+//! | `repo`, `upkeep`, `labels`, `backup`, `snapshot`, `restore`, `recover`, `wal` | break-glass: on a repository directly | a repository and its password |
 //! | `database` | a restored database in the place of the live one | a server |
 //! | `cluster` | looking at replicated servers, and switching between them | a configuration |
 //! | `launch`, `agent` | finding, starting and running the agent | a configuration |
@@ -44,6 +44,7 @@ mod manual;
 mod moment;
 mod output;
 mod progress;
+mod recover;
 mod recovery;
 mod reload;
 mod repo;
@@ -156,6 +157,7 @@ async fn dispatch(verb: Option<Verb>, ctx: &Ctx, wiring: Wiring) -> Result<Exit,
         Some(Verb::Stats(args)) => stats::run(args, ctx).await,
         Some(Verb::Agent { command }) => agent::run(command, ctx).await,
         Some(Verb::Job { command }) => job::run(command, ctx).await,
+        Some(Verb::Recover(args)) => recover::run(*args, ctx).await,
         Some(Verb::Recovery { command }) => recovery::run(command, ctx).await,
         Some(Verb::Retention { command }) => retention::run(command, ctx).await,
         Some(Verb::Maintenance { command }) => keep::run(command, ctx).await,

@@ -17,8 +17,8 @@ pub fn moment(text: &str, now: Timestamp) -> Result<Timestamp, CliError> {
         return Ok(time);
     }
     for format in [
-        "%Y-%m-%d %H:%M:%S",
-        "%Y-%m-%dT%H:%M:%S",
+        "%Y-%m-%d %H:%M:%S%.f",
+        "%Y-%m-%dT%H:%M:%S%.f",
         "%Y-%m-%d %H:%M",
         "%Y-%m-%dT%H:%M",
     ] {

@@ -2,6 +2,7 @@
 //!
 //! PostgreSQL calls `push` and `fetch` itself and reads nothing but their exit code, so these say nothing when all is well.
 
+mod prune;
 pub(super) mod receive;
 mod report;
 
@@ -17,6 +18,7 @@ use crate::domain::job::RepositoryDefinition;
 use crate::domain::wal::{SegmentSize, SystemId, WalName};
 use crate::repo::Repository;
 use crate::source::SourceError;
+use crate::source::postgres::recovery::fetch_through;
 use crate::source::postgres::wal::report::{Look, SystemReport};
 use crate::source::postgres::wal::{
     FetchSpool, PushSpool, Verdict, WalArchive, WalError, WalFile, fetch, file, prefetch, push, pusher, report as look,
@@ -41,6 +43,7 @@ pub async fn run(args: WalArgs, ctx: &Ctx) -> Result<Exit, CliError> {
             ctx.print(&Listing(report::rows(&reports)))?;
             Ok(Exit::Done)
         }
+        WalCommand::Prune(prune) => prune::run(&prune, &definition()?, ctx).await,
         WalCommand::Verify(verify) => verify_all(&verify, &definition()?, ctx).await,
     }
 }
@@ -173,6 +176,11 @@ async fn fetch_one(
     let what = || format!("{} cannot be fetched", args.name);
     let failed = |error: WalError| of_wal(what(), &error);
     let name: WalName = args.name.parse().map_err(|error| CliError::usage(what()).why(error))?;
+    if let Some(door) = &args.door {
+        let found = fetch_through(door, &name.to_string(), &args.path);
+        let found = found.map_err(|why| CliError::failed(what()).why(why))?;
+        return Ok(if found { Exit::Done } else { Exit::Failed });
+    }
     let definition = definition()?;
     let known = match args.system {
         Some(system) => Some(system),

@@ -42,6 +42,9 @@ pub enum RecoveryTarget {
         /// With `delta`: whether the length and time of a file are believed instead of reading it.
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         quick: bool,
+        /// Where tablespaces of a cluster go: name, number or old place, and the new one. Others go where they were.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        tablespaces: Vec<(String, PathBuf)>,
     },
     /// A dump into a new database.
     Database {

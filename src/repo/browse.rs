@@ -190,7 +190,12 @@ impl Repository {
 
     /// Reads one small file; one larger than `limit` is refused.
     pub async fn read_file(&self, id: &str, path: &str, limit: u64) -> Result<Vec<u8>, RepoError> {
-        let reader = self.open_file(id, path).await?;
+        self.read_file_of(&self.snapshot(id).await?, path, limit).await
+    }
+
+    /// The same of a snapshot that is at hand, whether it is listed or in the trash.
+    pub async fn read_file_of(&self, snapshot: &SnapshotInfo, path: &str, limit: u64) -> Result<Vec<u8>, RepoError> {
+        let reader = self.open_file_of(snapshot, path).await?;
         if reader.size() > limit {
             let what = format!("{path} has {} bytes, more than the {limit} allowed here", reader.size());
             return Err(RepoError::Invalid { what });
@@ -206,9 +211,12 @@ impl Repository {
 
     /// Opens one file as a stream that reads ahead and verifies every blob.
     pub async fn open_file(&self, id: &str, path: &str) -> Result<BlobReader, RepoError> {
-        let snapshot = self.snapshot(id).await?;
+        self.open_file_of(&self.snapshot(id).await?, path).await
+    }
+
+    async fn open_file_of(&self, snapshot: &SnapshotInfo, path: &str) -> Result<BlobReader, RepoError> {
         let index = self.load_index().await?;
-        match self.resolve(&index, &snapshot, path).await? {
+        match self.resolve(&index, snapshot, path).await? {
             Found::Node(node) if node.kind == NodeKind::File => {
                 Ok(BlobReader::new(self.clone(), index, node.content, node.size))
             }

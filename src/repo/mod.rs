@@ -87,7 +87,7 @@ use tokio::sync::Mutex;
 use crate::clock::Clock;
 use crate::store::{ObjectInfo, Store};
 
-pub use archive::assemble::{Assembler, Assembly, AssemblyOptions, Content, plain_node};
+pub use archive::assemble::{Aside, Assembler, Assembly, AssemblyOptions, Content, plain_node};
 pub use archive::stream::{StreamOptions, StreamSnapshot, StreamStats};
 pub use archive::{BackupOptions, BackupResult, BackupStats, Compression, FixedBlocks, ItemError, Parent};
 pub use beside::Note;

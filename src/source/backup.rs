@@ -9,7 +9,7 @@ use crate::clock::Clock;
 use crate::domain::command::written_evidence;
 use crate::domain::id::{JobName, RepositoryName, RunId, SnapshotId};
 use crate::domain::run::RunStats;
-use crate::domain::snapshot::{DatabaseFacts, SnapshotRecord};
+use crate::domain::snapshot::{ClusterFacts, DatabaseFacts, SnapshotRecord};
 use crate::domain::source::{Source, SourceKind};
 use crate::domain::units::{Bytes, Millis, Timestamp};
 use crate::repo::{BackupResult, Progress, Repository};
@@ -47,6 +47,8 @@ pub struct BackedUp {
     pub stats: RunStats,
     /// The first things that could not be read; then the snapshot is partial.
     pub item_errors: Vec<String>,
+    /// What should be known of a snapshot that is complete.
+    pub warning: Option<String>,
 }
 
 /// What a kind of source hands back.
@@ -54,7 +56,10 @@ pub(super) struct Finished {
     pub(super) result: BackupResult,
     pub(super) taken_at: Timestamp,
     pub(super) database: Option<DatabaseFacts>,
+    pub(super) cluster: Option<ClusterFacts>,
     pub(super) errors: Vec<String>,
+    /// What should be known of a snapshot that is complete.
+    pub(super) warning: Option<String>,
 }
 
 /// Backs a source up into a new snapshot. When it returns an error, no snapshot was committed.
@@ -82,10 +87,7 @@ pub async fn back_up(
             Box::pin(postgres::back_up(source, database, &login, &job, &work)).await?
         }
         SourceKind::PostgresPhysical(cluster) => {
-            return Err(SourceError::Invalid {
-                what: format!("the cluster at {} cannot be copied yet", cluster.connection.display()),
-                hint: Some("protect its databases with kind = \"postgres-dump\"".to_owned()),
-            });
+            Box::pin(postgres::physical::back_up(source, cluster, secrets, &job, &work)).await?
         }
     };
     Ok(record(source, job, finished, clock, Millis::from(clock.elapsed(began))))
@@ -96,7 +98,9 @@ fn record(source: &Source, job: BackupJob, finished: Finished, clock: &Clock, du
         result,
         taken_at,
         database,
+        cluster,
         errors,
+        warning,
     } = finished;
     let BackupResult {
         snapshot,
@@ -137,7 +141,7 @@ fn record(source: &Source, job: BackupJob, finished: Finished, clock: &Clock, du
             errors: count,
             database,
             evidence: written_evidence(committed_at),
-            cluster: None,
+            cluster,
             vanished_at: None,
             pinned: None,
             forgotten: None,
@@ -145,5 +149,6 @@ fn record(source: &Source, job: BackupJob, finished: Finished, clock: &Clock, du
             expiry: None,
         },
         item_errors,
+        warning,
     }
 }

@@ -3,6 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use super::postgres::physical::PhysicalError;
 use crate::domain::run::Failure;
 use crate::domain::units::Bytes;
 use crate::repo::RepoError;
@@ -13,6 +14,9 @@ pub enum SourceError {
     /// The repository below failed.
     #[error(transparent)]
     Repo(#[from] RepoError),
+    /// A whole cluster could not be copied or laid down.
+    #[error(transparent)]
+    Physical(#[from] PhysicalError),
     /// No server answers there.
     #[error("cannot connect to PostgreSQL at {server}: {why}")]
     Unreachable {
@@ -165,6 +169,7 @@ impl SourceError {
     pub fn retryable(&self) -> bool {
         match self {
             Self::Repo(error) => error.retryable(),
+            Self::Physical(error) => error.retryable(),
             Self::Unreachable { .. } | Self::Silent { .. } | Self::Child { .. } => true,
             Self::Query { retryable, .. } => *retryable,
             Self::Server(error) => error.retryable(),
@@ -185,6 +190,7 @@ impl SourceError {
     pub fn hint(&self) -> Option<String> {
         let fixed = match self {
             Self::Repo(error) => return error.hint().map(str::to_owned),
+            Self::Physical(error) => error.hint(),
             Self::NoClientTool { major, .. } => {
                 return Some(format!(
                     "install the client programs of that version (Debian: apt-get install postgresql-client-{major}), \

@@ -241,8 +241,14 @@ impl Manifest {
 
     /// Reads it from a snapshot; none when the snapshot has none, because somebody else made it.
     pub async fn read(repo: &Repository, snapshot: &SnapshotId) -> Result<Option<Self>, SourceError> {
+        Self::read_of(repo, &repo.snapshot(snapshot.as_str()).await?).await
+    }
+
+    /// The same of a snapshot that is at hand, whether it is listed or in the trash.
+    pub async fn read_of(repo: &Repository, info: &crate::repo::SnapshotInfo) -> Result<Option<Self>, SourceError> {
         let path = format!("/{MANIFEST_NAME}");
-        let bytes = match repo.read_file(snapshot.as_str(), &path, LIMIT).await {
+        let snapshot = &SnapshotId(info.id.clone());
+        let bytes = match repo.read_file_of(info, &path, LIMIT).await {
             Ok(bytes) => bytes,
             Err(RepoError::NoSuchPath { .. }) => return Ok(None),
             Err(error) => return Err(error.into()),

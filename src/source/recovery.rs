@@ -2,6 +2,7 @@
 
 use std::time::Instant;
 
+use super::postgres::physical;
 use super::{Milestone, SourceError, Subject, Work, files, postgres};
 use crate::domain::recovery::{Finding, PhaseTime, RecoveryPhase, RecoveryTarget};
 use crate::domain::snapshot::EvidenceLevel;
@@ -100,6 +101,9 @@ impl<'a> Stopwatch<'a> {
 pub async fn plan(subject: &Subject, target: &RecoveryTarget, work: &Work<'_>) -> Result<PlanParts, SourceError> {
     let planning = async {
         match target {
+            RecoveryTarget::Directory { .. } if physical::is_whole(subject, target) => {
+                physical::plan(subject, target, work).await
+            }
             RecoveryTarget::Directory { .. } => files::plan(subject, target, work).await,
             RecoveryTarget::Database { connection, database } => {
                 let login = subject.target_login(connection.as_ref())?;
@@ -136,6 +140,9 @@ pub async fn restore(
     work: &Work<'_>,
 ) -> Result<Restored, SourceError> {
     match target {
+        RecoveryTarget::Directory { .. } if physical::is_whole(subject, target) => {
+            Box::pin(physical::restore(subject, target, work)).await
+        }
         RecoveryTarget::Directory { .. } => files::restore(subject, target, work).await,
         RecoveryTarget::Database { connection, database } => {
             let login = subject.target_login(connection.as_ref())?;

@@ -200,6 +200,7 @@ pub fn recoveries() -> Vec<RecoveryRecord> {
                 subpath: None,
                 delta: false,
                 quick: false,
+                tablespaces: Vec::new(),
             }
         };
         let failed = number == 3;

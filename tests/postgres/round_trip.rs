@@ -220,6 +220,7 @@ async fn files_are_backed_up_proved_and_restored() {
         subpath: Some(tree.display().to_string()),
         delta: false,
         quick: false,
+        tablespaces: Vec::new(),
     };
     let plan = world.plan(&snapshot, &target).await.unwrap();
     assert!(plan.blockers.is_empty() && plan.overwrites == 0, "{plan:?}");

@@ -3,6 +3,8 @@
 mod archive;
 mod cluster;
 mod kill;
+mod physical;
 mod receive;
+mod recover;
 mod refuse;
 mod world;

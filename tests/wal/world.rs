@@ -276,7 +276,7 @@ impl Drop for Killed {
     }
 }
 
-fn psql(bin_dir: &Path, host: &str, sql: &str) -> String {
+pub fn psql(bin_dir: &Path, host: &str, sql: &str) -> String {
     let output = Command::new(bin_dir.join("psql"))
         .env_clear()
         .args([

@@ -211,6 +211,9 @@ pub struct RestoreArgs {
     /// With --delta: believe the length and time of a file instead of reading it
     #[arg(long, requires = "delta")]
     pub quick: bool,
+    /// Where a tablespace of a cluster goes: its name, number or old place, and the new place
+    #[arg(long, value_name = "OLD=NEW")]
+    pub tablespace: Vec<String>,
     /// Only say what would be done
     #[arg(long)]
     pub plan: bool,

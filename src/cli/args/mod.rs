@@ -6,6 +6,7 @@ mod cluster;
 mod data;
 mod database;
 mod keep;
+mod recover;
 mod upkeep;
 mod wal;
 mod work;
@@ -18,6 +19,7 @@ pub use cluster::*;
 pub use data::*;
 pub use database::*;
 pub use keep::*;
+pub use recover::*;
 pub(in crate::cli) use upkeep::bytes;
 pub use upkeep::{CopyArgs, ExportArgs, ExportForm, PruneArgs, TagArgs, TrashCommand, WhyArgs};
 pub use wal::*;
@@ -121,6 +123,8 @@ pub enum Verb {
     Snapshot(SnapshotArgs),
     /// Restore a snapshot: plan, confirm, run
     Restore(RestoreArgs),
+    /// Bring a PostgreSQL cluster back as it was at a point in time; works with no configuration and no agent
+    Recover(Box<RecoverArgs>),
     /// List or cancel recoveries
     Recovery {
         /// What to do.

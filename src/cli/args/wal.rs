@@ -37,6 +37,8 @@ pub enum WalCommand {
     },
     /// Look for what is late, lost, or written by two servers
     Verify(VerifyArgs),
+    /// Remove log that no base backup needs any more
+    Prune(WalPruneArgs),
 }
 
 /// `lifeboat wal push`.
@@ -90,6 +92,9 @@ pub struct FetchArgs {
     /// Only whole files: not the beginning of the newest segment
     #[arg(long)]
     pub whole_only: bool,
+    /// Ask the recovery that listens here, instead of the archive
+    #[arg(long, value_name = "SOCKET", hide = true)]
+    pub door: Option<PathBuf>,
     /// This is the one in the background
     #[arg(long, hide = true, env = "LIFEBOAT_WAL_FETCHER", hide_env = true)]
     pub fetcher: bool,
@@ -146,4 +151,28 @@ pub struct VerifyArgs {
     /// Read every file again and compare it with its hash
     #[arg(long)]
     pub read_data: bool,
+}
+
+/// `lifeboat wal prune`.
+#[derive(Debug, Clone, Args)]
+#[command(
+    after_help = "Log is needed from the beginning of the oldest base backup on, those in the trash counted. What is not needed \
+                  is noted first, and removed by a call that comes a grace period later. Histories stay."
+)]
+pub struct WalPruneArgs {
+    /// Only of this cluster
+    #[arg(long, value_name = "ID")]
+    pub system: Option<SystemId>,
+    /// Keep what it takes to go back so far; older base backups are then restored to their own end only
+    #[arg(long, value_name = "TIME", value_parser = parse_duration)]
+    pub window: Option<Millis>,
+    /// How long what is not needed is kept after that was noted
+    #[arg(long, value_name = "TIME", default_value = "1d", value_parser = parse_duration)]
+    pub grace: Millis,
+    /// Only say what would be done
+    #[arg(long)]
+    pub plan: bool,
+    /// The cluster, to confirm that files of its log are removed
+    #[arg(long, value_name = "ID")]
+    pub yes: Option<String>,
 }

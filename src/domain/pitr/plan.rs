@@ -10,7 +10,7 @@ use super::interval::on_timeline;
 use super::{Base, Interval, Leg, Log, Place, Refusal, Target, TimelineChoice, Wish};
 use crate::domain::id::SnapshotId;
 use crate::domain::units::{Bytes, Timestamp};
-use crate::domain::wal::{Lsn, SegmentName, TimelineId};
+use crate::domain::wal::{Lsn, SegmentName, SegmentSize, TimelineId};
 
 /// How a target is reached.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -35,6 +35,8 @@ pub struct Plan {
     pub to: Lsn,
     /// Whether that is the exact place of the target.
     pub exact: bool,
+    /// The size of the segments of the log.
+    pub segment_size: SegmentSize,
     /// The first segment that is needed.
     pub first: SegmentName,
     /// The last segment that is needed.
@@ -317,6 +319,7 @@ fn made(ground: &Ground<'_>, log: &Log, wish: &Wish, base: &Base, to: Lsn, exact
         consistent: base.facts.stop_lsn,
         to,
         exact,
+        segment_size: log.size,
         first: SegmentName::numbered(base.facts.timeline, log.number(from), log.size),
         last: named(last),
         replay: Bytes(to.since(from)),

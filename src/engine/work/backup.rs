@@ -179,6 +179,15 @@ fn result(work: &Work, ended: Result<BackedUp, Failure>) -> RunResult {
                 hint: Some("the log of the run names them".to_owned()),
                 retryable: false,
             });
+            // What is wrong with the source and not with the copy of it is told, and the run has succeeded all the same.
+            let warning = done.warning.map(|message| Failure {
+                message,
+                hint: Some(
+                    "find out since when: the manifest (lifeboat.json) of each snapshot names the pages".to_owned(),
+                ),
+                retryable: false,
+            });
+            let error = error.or(warning);
             RunResult {
                 outcome: if partial { Outcome::Partial } else { Outcome::Succeeded },
                 stats: done.stats,

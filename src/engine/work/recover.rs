@@ -162,6 +162,7 @@ fn command(request: &RecoveryRequest) -> String {
             subpath,
             delta,
             quick,
+            tablespaces,
         } => {
             let mut words = vec!["lifeboat restore".to_owned()];
             words.push(match subpath {
@@ -172,6 +173,10 @@ fn command(request: &RecoveryRequest) -> String {
             words.extend(include.iter().map(|pattern| format!("--include {}", quote(pattern))));
             words.extend(delta.then(|| "--delta".to_owned()));
             words.extend((*delta && *quick).then(|| "--quick".to_owned()));
+            let mapped = tablespaces.iter();
+            words.extend(
+                mapped.map(|(old, new)| format!("--tablespace {}", quote(&format!("{old}={}", new.display())))),
+            );
             words.join(" ")
         }
         RecoveryTarget::Database { database, .. } => {

@@ -89,6 +89,10 @@ pub struct Content {
     open: bool,
 }
 
+/// A file whose content comes before its place.
+#[derive(Debug)]
+pub struct Aside(Box<Node>, Arc<Ticket>);
+
 #[derive(Debug)]
 enum Event {
     Enter(Box<Node>),
@@ -201,17 +205,29 @@ impl Assembler {
 
     /// Adds a file whose content follows.
     pub fn file(&self, node: Node) -> Result<Content, RepoError> {
+        let (aside, content) = self.aside(node);
+        self.place(aside)?;
+        Ok(content)
+    }
+
+    /// Begins the content of a file whose place has not come yet: [`Assembler::place`] adds it where it belongs.
+    pub fn aside(&self, node: Node) -> (Aside, Content) {
         let ticket = Ticket::new();
-        self.say(Event::File(Box::new(node), Arc::clone(&ticket)))?;
-        Progress::add(&self.progress.files_total, 1);
-        Ok(Content {
+        let content = Content {
             feed: self.feed.clone(),
             budget: Arc::clone(&self.budget),
             progress: Arc::clone(&self.progress),
-            ticket,
+            ticket: Arc::clone(&ticket),
             size: 0,
             open: true,
-        })
+        };
+        (Aside(Box::new(node), ticket), content)
+    }
+
+    /// Adds a file whose content was begun before.
+    pub fn place(&self, Aside(node, ticket): Aside) -> Result<(), RepoError> {
+        Progress::add(&self.progress.files_total, 1);
+        self.say(Event::File(node, ticket))
     }
 
     /// Adds a small file.

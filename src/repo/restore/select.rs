@@ -120,8 +120,12 @@ impl Repository {
         stop: &Stop,
     ) -> Result<Selection, RepoError> {
         let (id, subpath) = split(options);
-        let snapshot = self.snapshot(&id).await?;
-        let index = self.load_index().await?;
+        let (snapshot, index) = if Id::parse(&id).is_some() {
+            // Whoever gives a whole id has seen the snapshot, so that an index read now knows all of it.
+            tokio::try_join!(self.snapshot(&id), self.load_index())?
+        } else {
+            (self.snapshot(&id).await?, self.load_index().await?)
+        };
         stop.result()?;
         let base = Path::new("/").join(subpath.trim_start_matches('/'));
         let include = (!options.include.is_empty())

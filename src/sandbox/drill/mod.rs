@@ -206,6 +206,7 @@ impl Drill<'_> {
             include: Vec::new(),
             delta: true,
             quick: false,
+            tablespaces: Vec::new(),
         };
         requests.push(request(&before.documents, target));
         let mut recoveries = Vec::new();

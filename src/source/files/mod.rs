@@ -53,7 +53,9 @@ pub(super) async fn back_up(
         result,
         taken_at,
         database: None,
+        cluster: None,
         errors: Vec::new(),
+        warning: None,
     })
 }
 
@@ -172,6 +174,7 @@ fn options(subject: &Subject, target: &RecoveryTarget) -> Result<RestoreOptions,
         subpath,
         delta,
         quick,
+        ..
     } = target
     else {
         return Err(SourceError::Invalid {

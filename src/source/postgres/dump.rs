@@ -170,7 +170,9 @@ async fn write(
         result,
         taken_at: opened.taken_at,
         database: Some(facts),
+        cluster: None,
         errors,
+        warning: None,
     })
 }
 

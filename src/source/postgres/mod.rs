@@ -20,6 +20,7 @@
 //! | `dump` | a database into a snapshot |
 //! | `plan`, `restore`, `feed` | a snapshot into a new database: planned, streamed, renamed when it is complete |
 //! | `verify` | the proof of a snapshot, step by step |
+//! | [`recovery`] | point-in-time recovery: from a base backup and the archive to a server at the target |
 //! | [`server`] | private servers: started on a copy, stopped whatever happens |
 //! | `scratch` | databases that are renamed or dropped, whatever happens; the reaper |
 //! | `probe` | tables, row counts, fingerprints, questions with an expected answer |
@@ -33,8 +34,10 @@ mod connect;
 mod dump;
 pub mod export;
 mod feed;
+pub mod physical;
 mod plan;
 mod probe;
+pub mod recovery;
 mod restore;
 mod scratch;
 pub mod server;

@@ -201,6 +201,7 @@ impl Restore {
             subpath: None,
             delta: self.delta,
             quick: false,
+            tablespaces: Vec::new(),
         })
     }
 }

@@ -168,19 +168,33 @@ impl Launch {
         self.run_as
     }
 
+    /// Makes the directory of its socket, which only its user and root may enter.
+    pub fn prepare_sockets(&self) -> Result<PathBuf, ServerError> {
+        make_private(&self.home, None).and_then(|()| self.open_home())?;
+        let sockets = place::socket_dir(&self.home);
+        make_private(&sockets, self.run_as)?;
+        Ok(sockets)
+    }
+
     /// Starts it.
     pub(super) fn run(self) -> Result<(Child, Mark), ServerError> {
         if let Some(pid) = is_in_use(&self.data) {
             return Err(ServerError::InUse { path: self.data, pid });
         }
-        // A note of a server that is gone would keep ours from starting once its number has been given out again.
-        let stale = self.data.join("postmaster.pid");
-        if self.copy && stale.exists() {
-            fs::remove_file(&stale).map_err(|error| ServerError::local("remove", &stale, error))?;
+        let sockets = self.prepare_sockets()?;
+        if self.copy {
+            // Notes of a server that is gone would keep ours from starting once its number has been given out again.
+            let name = format!(".s.PGSQL.{}", self.port);
+            let lock = sockets.join(format!("{name}.lock"));
+            for stale in [self.data.join("postmaster.pid"), sockets.join(name), lock] {
+                match fs::remove_file(&stale) {
+                    Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                        return Err(ServerError::local("remove", &stale, error));
+                    }
+                    _ => {}
+                }
+            }
         }
-        make_private(&self.home, None).and_then(|()| self.open_home())?;
-        let sockets = place::socket_dir(&self.home);
-        make_private(&sockets, self.run_as)?;
         let log = log_path(&self.home);
         let out = fs::OpenOptions::new().create(true).append(true).open(&log);
         let out = out.map_err(|error| ServerError::local("create", &log, error))?;

@@ -16,6 +16,8 @@ use super::{ServerError, place};
 use crate::clock::Clock;
 
 const MARK_NAME: &str = "server.json";
+/// How many times it is looked whether the processes of a killed server are gone, 30 ms apart.
+const PATIENCE: usize = 700;
 
 /// What is known of a server that runs.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -139,6 +141,36 @@ pub fn is_in_use(data: &Path) -> Option<u32> {
     server.then_some(pid)
 }
 
+/// The processes that work in a data directory, as every process of a server does; those we may not look at are not seen.
+fn workers_in(data: &Path) -> Vec<u32> {
+    let Ok(place) = fs::canonicalize(data) else {
+        return Vec::new();
+    };
+    let entries = fs::read_dir("/proc").into_iter().flatten().filter_map(Result::ok);
+    let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
+    let works = |pid: &u32| fs::read_link(format!("/proc/{pid}/cwd")).is_ok_and(|cwd| cwd == place);
+    let own = std::process::id();
+    pids.filter(|pid| *pid != own).filter(works).collect()
+}
+
+/// Waits until nobody works in a data directory whose server is gone: what a server that was killed leaves behind ends by
+/// itself when it notices, and must not write to a copy that another server has begun to use.
+pub(super) fn wait_for_orphans(data: &Path, clock: &Clock) -> Result<(), ServerError> {
+    for _ in 0..PATIENCE {
+        if workers_in(data).is_empty() {
+            return Ok(());
+        }
+        clock.block(Duration::from_millis(30));
+    }
+    match workers_in(data).first() {
+        None => Ok(()),
+        Some(pid) => Err(ServerError::InUse {
+            path: data.to_owned(),
+            pid: *pid,
+        }),
+    }
+}
+
 /// Ends whatever server of ours runs on a data directory: one whose arguments name it. Blocks.
 ///
 /// # Errors
@@ -149,7 +181,9 @@ pub fn end_on(data: &Path, home: &Path, clock: &Clock) -> Result<(), ServerError
         Mark::remove(home);
         place::remove_far_sockets(&mark.sockets, home);
     }
-    let Some(pid) = is_in_use(data) else { return Ok(()) };
+    let Some(pid) = is_in_use(data) else {
+        return wait_for_orphans(data, clock);
+    };
     // Started by us a moment before we were killed, without a mark yet: its socket is in our home.
     let sockets = place::socket_dir(home);
     if names(pid, data) && names(pid, &sockets) {
@@ -166,7 +200,7 @@ pub fn end_on(data: &Path, home: &Path, clock: &Clock) -> Result<(), ServerError
         end(&found, clock);
     }
     match is_in_use(data) {
-        None => Ok(()),
+        None => wait_for_orphans(data, clock),
         Some(pid) => Err(ServerError::InUse {
             path: data.to_owned(),
             pid,

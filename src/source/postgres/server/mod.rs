@@ -42,7 +42,7 @@ use secrecy::SecretString;
 pub use launch::{Launch, Programs};
 pub use mark::{end_on, is_in_use, reap, reap_below};
 pub use place::RunAs;
-pub(crate) use place::{clean_command, make_private};
+pub(crate) use place::{clean_command, make_private, socket_dir as sockets};
 
 use super::{Login, identify};
 use crate::clock::Clock;

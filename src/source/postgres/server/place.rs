@@ -91,7 +91,7 @@ pub(crate) fn clean_command(program: &Path, user: Option<RunAs>) -> Command {
 }
 
 /// A directory for the socket: in the server's home, or in the system's temporary directory when that path would be too long.
-pub(super) fn socket_dir(home: &Path) -> PathBuf {
+pub(crate) fn socket_dir(home: &Path) -> PathBuf {
     let near = home.join("s");
     if near.as_os_str().len() + "/.s.PGSQL.5432.lock".len() < SOCKET_PATH_LIMIT {
         return near;

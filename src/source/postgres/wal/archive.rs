@@ -12,13 +12,14 @@ use serde::{Deserialize, Serialize};
 
 use super::file::Content;
 use super::object::{self, Header};
+use super::prune::MARK;
 use super::{WalError, page};
 use crate::domain::wal::{SegmentName, SegmentSize, SystemId, TimelineId, WalName};
 use crate::repo::sealed::Put;
 use crate::repo::{RepoError, Repository};
 
 /// The folder of all archives, with the slash.
-const FOLDER: &str = "wal/";
+pub(super) const FOLDER: &str = "wal/";
 /// The object that says what holds for a whole system.
 const ABOUT: &str = "about";
 
@@ -103,7 +104,7 @@ impl WalArchive {
         &self.repo
     }
 
-    fn key(&self, timeline: TimelineId, name: &str) -> String {
+    pub(super) fn key(&self, timeline: TimelineId, name: &str) -> String {
         format!("{FOLDER}{}/{}/{name}", self.system, timeline.hex())
     }
 
@@ -258,7 +259,7 @@ impl WalArchive {
         let listed = objects.into_iter().filter_map(|object| {
             let name = object.key.strip_prefix(&prefix)?;
             let stored = object.size;
-            (name != ABOUT).then(|| Listed {
+            (name != ABOUT && name != MARK).then(|| Listed {
                 entry: entry(name),
                 stored,
             })
@@ -266,7 +267,7 @@ impl WalArchive {
         Ok(listed.collect())
     }
 
-    async fn store(&self, key: &str, name: String, content: Vec<u8>) -> Result<(Put, String), WalError> {
+    pub(super) async fn store(&self, key: &str, name: String, content: Vec<u8>) -> Result<(Put, String), WalError> {
         let (system, at) = (self.system, self.repo.store_time());
         let packed = tokio::task::spawn_blocking(move || {
             let header = Header::of(name, system, &content, at);
@@ -276,7 +277,7 @@ impl WalArchive {
         Ok((self.repo.put_sealed(key, object).await?, sha256))
     }
 
-    async fn load(&self, key: &str, name: &str) -> Result<Option<(Header, Vec<u8>)>, WalError> {
+    pub(super) async fn load(&self, key: &str, name: &str) -> Result<Option<(Header, Vec<u8>)>, WalError> {
         let Some(object) = self.repo.get_sealed(key).await? else {
             return Ok(None);
         };
@@ -286,7 +287,7 @@ impl WalArchive {
     }
 }
 
-fn growing_name(name: SegmentName, length: u64) -> String {
+pub(super) fn growing_name(name: SegmentName, length: u64) -> String {
     format!("{name}.partial-{length:08x}")
 }
 

@@ -69,7 +69,7 @@ impl WalError {
     }
 
     /// A worker that ended without a result.
-    pub(super) fn worker(error: &tokio::task::JoinError) -> Self {
+    pub(in crate::source::postgres) fn worker(error: &tokio::task::JoinError) -> Self {
         RepoError::internal(format!("a worker ended: {error}")).into()
     }
 

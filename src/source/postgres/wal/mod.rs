@@ -26,8 +26,9 @@
 //! | [`receive`] | the supervised `pg_receivewal` |
 //! | [`record`] | what is written in the log about time |
 //! | [`report`] | list and verify |
+//! | [`prune`] | the only way out for good: what no base backup needs any more |
 //!
-//! What this room never does: delete a whole segment, a history or a backup file from the archive; believe a file because
+//! What this room never does: delete what a base backup needs ([`prune`]), or a history, ever; believe a file because
 //! of its name; take an archive that cannot be read for one that has nothing.
 
 pub mod archive;
@@ -37,6 +38,7 @@ pub mod file;
 mod object;
 mod page;
 pub mod prefetch;
+pub mod prune;
 pub mod push;
 pub mod pusher;
 pub mod receive;

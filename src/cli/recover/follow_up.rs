@@ -1,0 +1,247 @@
+//! What comes after a pause: open the server, go on to a later target, or throw everything away.
+
+use std::path::{Path, PathBuf};
+
+use super::subject::{self, Subject};
+use super::{directory_name, finish, of_recovery, program, watched, wish_of};
+use crate::cli::args::RecoverArgs;
+use crate::cli::confirm::confirm_as;
+use crate::cli::context::Ctx;
+use crate::cli::error::{CliError, Exit};
+use crate::cli::output::{Render, Text};
+use crate::domain::pitr::{TimelineChoice, Wish};
+use crate::source::postgres::physical::is_laying;
+use crate::source::postgres::recovery::{self, Note, Phase, RecoveryError, Replay, Replayed, Standing, Then, home_of};
+use crate::source::postgres::server::{self, PrivateServer};
+
+/// A recovery that an earlier call has begun.
+struct Begun {
+    data: PathBuf,
+    home: PathBuf,
+    note: Note,
+}
+
+fn begun(dir: &Path) -> Result<Begun, CliError> {
+    let data = std::path::absolute(dir).map_err(|error| CliError::usage("the directory makes no sense").why(error))?;
+    let home = home_of(&data);
+    let what = || format!("{} is not known", data.display());
+    let note = Note::read(&home).map_err(|error| of_recovery(what(), &error))?;
+    let note = note.ok_or_else(|| {
+        let error = RecoveryError::NotOurs {
+            path: data.clone(),
+            why: "there is no note of it beside the directory".to_owned(),
+        };
+        of_recovery(what(), &error)
+    })?;
+    Ok(Begun { data, home, note })
+}
+
+impl Begun {
+    /// Opens the repository again: as it is said now, else as it was said then.
+    async fn subject(&self, args: &RecoverArgs, ctx: &Ctx) -> Result<Subject, CliError> {
+        let mut repository = args.repository.clone();
+        if repository.repository.is_none() {
+            repository.repository.clone_from(&self.note.repository);
+        }
+        let source = args.source.as_deref().or(self.note.source.as_deref());
+        Subject::open_as(repository, source, Some(self.note.system), ctx).await
+    }
+
+    fn not_opened(&self, what: &str) -> Result<(), CliError> {
+        if self.note.phase == Phase::Opened {
+            return Err(
+                CliError::refused(format!("{} was opened already; {what}", self.data.display()))
+                    .why("it is a cluster of its own now")
+                    .hint("stop its server and remove the directory yourself when it is not needed"),
+            );
+        }
+        Ok(())
+    }
+
+    /// Replays to a wish.
+    async fn replay(
+        &self,
+        wish: &Wish,
+        then: Then,
+        subject: &Subject,
+        args: &RecoverArgs,
+        ctx: &Ctx,
+    ) -> Result<Replayed, CliError> {
+        let plan = subject.plan(wish).await?;
+        let what = || format!("the recovery in {} cannot go on", self.data.display());
+        let order = Replay {
+            plan,
+            then,
+            data: self.data.clone(),
+            home: self.home.clone(),
+            program: program().map_err(|error| of_recovery(what(), &error))?,
+            bin_dir: args.bin_dir.clone().or_else(|| self.note.bin_dir.clone()),
+            roles: args.user.iter().chain(&self.note.roles).cloned().collect(),
+            settings: args.set.clone(),
+        };
+        let stop = ctx.interrupts().stop;
+        let replayed = watched(&order, &subject.archive, &stop, ctx).await;
+        replayed.map_err(|error| of_recovery(what(), &error))
+    }
+
+    /// Ends the server of an earlier call.
+    async fn end_server(&self, ctx: &Ctx) -> Result<(), CliError> {
+        let (data, home, clock) = (self.data.clone(), self.home.clone(), ctx.clock.clone());
+        let ended = tokio::task::spawn_blocking(move || server::end_on(&data, &home, &clock)).await;
+        let what = || format!("the server on {} cannot be ended", self.data.display());
+        ended
+            .map_err(|error| CliError::failed(what()).why(error))?
+            .map_err(|error| of_recovery(what(), &error.into()))
+    }
+}
+
+/// Opens the server that is paused.
+pub(super) async fn promote(dir: &Path, args: &RecoverArgs, ctx: &Ctx) -> Result<Exit, CliError> {
+    let mut begun = begun(dir)?;
+    begun.not_opened("there is nothing to open")?;
+    let what = format!("{} cannot be opened", begun.data.display());
+    let failed = |error: RecoveryError| of_recovery(what.as_str(), &error);
+    if begun.note.phase == Phase::Laying {
+        return Err(CliError::refused(what)
+            .why("its files are not all laid down")
+            .hint("run the recovery again first"));
+    }
+    let subject = begun.subject(args, ctx).await?;
+    let stop = ctx.interrupts().stop;
+    let running = PrivateServer::attach(&begun.home, &ctx.clock).map_err(|error| failed(error.into()))?;
+    let paused = running.filter(|_| begun.note.phase == Phase::Paused);
+    let replayed = if let Some(server) = paused {
+        let opened = recovery::promote(server, &begun.home, &subject.archive, &ctx.clock, &stop).await;
+        opened.map_err(failed)?
+    } else {
+        // It has ended since, with the machine perhaps: to the same target again, and open there.
+        begun.end_server(ctx).await?;
+        begun
+            .replay(&wish_of(&begun.note), Then::Open, &subject, args, ctx)
+            .await?
+    };
+    begun.note.reached(Phase::Opened, &begun.home).map_err(failed)?;
+    finish(replayed, None, &begun.data, args, ctx).await
+}
+
+/// Goes on to a later target, or to the same one again.
+pub(super) async fn resume(dir: &Path, args: &RecoverArgs, ctx: &Ctx) -> Result<Exit, CliError> {
+    let mut begun = begun(dir)?;
+    begun.not_opened("it cannot go on")?;
+    let what = format!("the recovery in {} cannot go on", begun.data.display());
+    let failed = |error: RecoveryError| of_recovery(what.as_str(), &error);
+    if begun.note.phase == Phase::Laying {
+        return Err(CliError::refused(what)
+            .why("its files are not all laid down")
+            .hint("run the recovery again first"));
+    }
+    let subject = begun.subject(args, ctx).await?;
+    let wish = match subject::wish(args, ctx.clock.now())? {
+        Some(wish) => Wish {
+            timeline: TimelineChoice::Number(begun.note.timeline),
+            base: Some(begun.note.base.clone()),
+            ..wish
+        },
+        None => wish_of(&begun.note),
+    };
+    let moved = wish.target != begun.note.target || wish.inclusive != begun.note.inclusive;
+    if moved {
+        let plan = subject.plan(&wish).await?;
+        let at = reached(&begun, ctx).await.map_err(failed)?;
+        if let Some(at) = at.filter(|at| plan.exact && plan.to < *at) {
+            return Err(failed(RecoveryError::Passed { at }));
+        }
+    }
+    begun.end_server(ctx).await?;
+    begun.note.target = wish.target.clone();
+    begun.note.inclusive = wish.inclusive;
+    begun.note.reached(Phase::Replaying, &begun.home).map_err(failed)?;
+    let replayed = begun.replay(&wish, Then::Pause, &subject, args, ctx).await?;
+    let phase = if replayed.seen.standing == Standing::Open {
+        Phase::Opened
+    } else {
+        Phase::Paused
+    };
+    begun.note.reached(phase, &begun.home).map_err(failed)?;
+    finish(replayed, None, &begun.data, args, ctx).await
+}
+
+/// How far the copy has been replayed, by the server on it, or by its control file when none runs.
+async fn reached(begun: &Begun, ctx: &Ctx) -> Result<Option<crate::domain::wal::Lsn>, RecoveryError> {
+    let Some(server) = PrivateServer::attach(&begun.home, &ctx.clock)? else {
+        return Ok(None);
+    };
+    let sql = "select pg_catalog.pg_last_wal_replay_lsn()::text";
+    let answer = crate::source::postgres::ask(&server.login(), "postgres", sql, &ctx.clock).await;
+    server.keep()?;
+    Ok(answer?.and_then(|text| text.parse().ok()))
+}
+
+/// What was removed.
+#[derive(Debug, serde::Serialize)]
+struct Discarded {
+    removed: Vec<PathBuf>,
+}
+
+impl Render for Discarded {
+    fn text(&self, out: &mut Text) {
+        for path in &self.removed {
+            out.line(format!("removed {}", path.display()));
+        }
+    }
+}
+
+/// Stops the server and removes everything a recovery has laid down.
+pub(super) async fn discard(dir: &Path, args: &RecoverArgs, ctx: &Ctx) -> Result<Exit, CliError> {
+    let begun = begun(dir)?;
+    begun.not_opened("it is not removed")?;
+    let empty = begun
+        .data
+        .read_dir()
+        .map_or(true, |mut entries| entries.next().is_none());
+    if begun.note.phase == Phase::Laying && !empty && !is_laying(&begun.data) {
+        return Err(CliError::refused(format!("{} is not removed", begun.data.display()))
+            .why("nothing was laid into it yet, so what is in it is not ours"));
+    }
+    let name = directory_name(&begun.data);
+    let question = format!("{} and everything in it is removed", begun.data.display());
+    confirm_as(ctx, "the removal", &question, &name, args.yes.as_deref())?;
+    begun.end_server(ctx).await?;
+    let removed = remove(&begun).await?;
+    ctx.print(&Discarded { removed })?;
+    Ok(Exit::Done)
+}
+
+/// Removes the copy, its tablespaces and our note of it; the note last, so that an interrupted removal can be repeated.
+async fn remove(begun: &Begun) -> Result<Vec<PathBuf>, CliError> {
+    let mut all = begun.note.tablespaces.clone();
+    // Those of one that was interrupted are only linked yet.
+    let links = begun.data.join("pg_tblspc").read_dir().into_iter().flatten().flatten();
+    all.extend(
+        links
+            .filter_map(|link| std::fs::read_link(link.path()).ok())
+            .filter(|place| place.is_absolute()),
+    );
+    all.dedup();
+    all.extend([begun.data.clone(), begun.home.clone()]);
+    let mut removed = Vec::new();
+    for path in all {
+        let place = path.clone();
+        let gone = tokio::task::spawn_blocking(move || std::fs::remove_dir_all(&place)).await;
+        let gone =
+            gone.map_err(|error| CliError::failed(format!("{} cannot be removed", path.display())).why(error))?;
+        match gone {
+            Ok(()) => removed.push(path),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+            Err(error) => return Err(CliError::failed(format!("{} cannot be removed", path.display())).why(error)),
+        }
+    }
+    Ok(removed)
+}
+
+/// Ends the server and removes the copy of a recovery that has served.
+pub(super) async fn remove_all(data: &Path, ctx: &Ctx) -> Result<(), CliError> {
+    let begun = begun(data)?;
+    begun.end_server(ctx).await?;
+    remove(&begun).await.map(drop)
+}

@@ -1,0 +1,90 @@
+//! `lifeboat recover --table`: one table as it was, into the live database under a new name.
+//!
+//! The cluster is recovered into a directory that serves for this and is removed afterwards, whatever happens.
+
+use std::path::Path;
+
+use super::subject::Subject;
+use super::{Recovery, follow_up, of_recovery};
+use crate::cli::args::RecoverArgs;
+use crate::cli::context::Ctx;
+use crate::cli::error::{CliError, Exit};
+use crate::cli::output::{Paint, Render, Text};
+use crate::cli::target::parse_postgres;
+use crate::config::secret;
+use crate::domain::pitr::Plan;
+use crate::domain::source::SecretRef;
+use crate::source::postgres::Login;
+use crate::source::postgres::recovery::Then;
+use crate::source::postgres::recovery::table::{Copied, TableCopy, parse_name};
+
+/// Recovers a table.
+pub(super) async fn run(
+    args: &RecoverArgs,
+    subject: &Subject,
+    plan: Plan,
+    target: &Path,
+    ctx: &Ctx,
+) -> Result<Exit, CliError> {
+    let text = args.table.clone().unwrap_or_default();
+    let what = format!("table {text} cannot be recovered");
+    let (schema, table) =
+        parse_name(&text).ok_or_else(|| CliError::usage(what.as_str()).why("its name is not SCHEMA.TABLE"))?;
+    let (mut connection, database) = parse_postgres(args.into.as_deref().unwrap_or_default())?;
+    connection.password = match &args.into_password_file {
+        Some(file) => Some(SecretRef::File(file.clone())),
+        None => std::env::var_os("PGPASSWORD").map(|_| SecretRef::Env("PGPASSWORD".to_owned())),
+    };
+    let password = match &connection.password {
+        Some(reference) => Some(secret::resolve(reference).await.map_err(|error| {
+            CliError::usage("the password of the live database cannot be read")
+                .why(&error)
+                .maybe_hint(error.hint())
+        })?),
+        None => None,
+    };
+    let live = Login::new(connection, password);
+    let now = ctx.clock.now();
+    let copy = TableCopy {
+        new_name: args
+            .new_name
+            .clone()
+            .unwrap_or_else(|| format!("{table}_recovered_{}", now.format("%Y%m%d_%H%M%S"))),
+        schema,
+        table,
+    };
+    let failed = |error| of_recovery(what.as_str(), &error);
+    // Before an hour is spent on the recovery.
+    copy.check(&live, &database, &ctx.clock).await.map_err(failed)?;
+    let recovery = Recovery {
+        args,
+        subject,
+        plan,
+        target: target.to_owned(),
+        then: Then::Pause,
+    };
+    let (replayed, _) = recovery.run(ctx).await?;
+    let from = args.from_database.as_deref().unwrap_or(&database);
+    let copied = copy
+        .run((&replayed.server.login(), from), (&live, &database), &ctx.clock)
+        .await;
+    let stopping = tokio::task::spawn_blocking(move || drop(replayed));
+    let stopped = stopping
+        .await
+        .map_err(|error| CliError::failed("the scratch server cannot be ended").why(error));
+    let removed = follow_up::remove_all(target, ctx).await;
+    let copied = copied.map_err(failed)?;
+    ctx.print(&copied)?;
+    // The table is there; what is left behind is told, and is no reason to doubt it.
+    stopped.and(removed).map(|()| Exit::Done)
+}
+
+impl Render for Copied {
+    fn text(&self, out: &mut Text) {
+        out.painted(Paint::Good, format!("{} holds {} rows", self.table, self.rows));
+        out.field("constraints", self.constraints.to_string());
+        for note in &self.notes {
+            out.line(format!("note: {note}"));
+        }
+    }
+}

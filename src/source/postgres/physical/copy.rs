@@ -1,0 +1,440 @@
+//! A cluster into a snapshot: which server, which way, and everything that must hold before it is committed.
+//!
+//! ```text
+//! choose server ─▶ same cluster as before? ─▶ hold the log ─▶ begin ─▶ read files ─▶ control file ─▶ end ─▶ log ─▶ commit
+//! ```
+//!
+//! **Crash windows.** The snapshot is committed last. Killed before that, we leave blobs that the next backup finds again, and
+//! nothing on the server: its backup and its slot end with our connection. A server that ends is noticed within a second,
+//! whatever is being read, and fails the backup.
+
+use std::sync::Mutex;
+
+use super::cluster::{Cluster, Started, Stopped};
+use super::control::Control;
+use super::lay_down::blocking;
+use super::local::{self, Before, Found, Reading};
+use super::read::{Damage, Pages};
+use super::segments::{self, Stretch, beside};
+use super::{PhysicalError, page, remote};
+use crate::domain::id::SnapshotId;
+use crate::domain::source::{PhysicalChoice, PhysicalSource, ReadFrom, Source};
+use crate::domain::units::{Bytes, Timestamp};
+use crate::repo::tree::Node;
+use crate::repo::{Assembler, AssemblyOptions, NodeKind, Phase, SnapshotInfo, plain_node};
+use crate::source::backup::Finished;
+use crate::source::manifest::{ClusterManifest, MANIFEST_NAME, Manifest, PhysicalMethod, Tablespace, label, labels};
+use crate::source::postgres::connect::Login;
+use crate::source::postgres::wal;
+use crate::source::{BackupJob, Secrets, SourceError, Work};
+
+/// Everything a copy is made with.
+pub(super) struct Order<'a> {
+    pub(super) source: &'a Source,
+    pub(super) settings: &'a PhysicalSource,
+    pub(super) job: &'a BackupJob,
+    pub(super) cluster: &'a Cluster,
+    /// The newest snapshot of the source.
+    pub(super) previous: Option<(SnapshotInfo, ClusterManifest)>,
+    pub(super) notes: Vec<String>,
+    pub(super) work: &'a Work<'a>,
+}
+
+/// Copies a cluster into a new snapshot.
+pub(in crate::source) async fn back_up(
+    source: &Source,
+    settings: &PhysicalSource,
+    secrets: &Secrets,
+    job: &BackupJob,
+    work: &Work<'_>,
+) -> Result<Finished, SourceError> {
+    work.progress.set_phase(Phase::Preparing);
+    work.progress
+        .set_current(&format!("connecting to {}", settings.connection.display()));
+    let mut notes = Vec::new();
+    let cluster = work
+        .cancellable(choose(settings, secrets, job, &mut notes, work))
+        .await?;
+    let previous = work.cancellable(previous(source, &cluster, work)).await?;
+    if !cluster.outside.is_empty() {
+        let files = cluster.outside.join(", ");
+        notes.push(format!(
+            "settings outside of the data directory are not in the copy: {files}"
+        ));
+    }
+    let order = Order {
+        source,
+        settings,
+        job,
+        cluster: &cluster,
+        previous,
+        notes,
+        work,
+    };
+    let local = match settings.method {
+        PhysicalChoice::Remote => None,
+        choice => match is_local(&order).await {
+            Ok(place) => Some(place),
+            Err(error) if choice == PhysicalChoice::Local => return Err(error),
+            Err(error) => {
+                tracing::info!("the cluster is copied over the connection: {error}");
+                None
+            }
+        },
+    };
+    let result = match local {
+        Some(place) => Box::pin(copy_local(order, place)).await,
+        None => Box::pin(remote::copy(order)).await,
+    };
+    if result.is_err() {
+        // A server that is still busy for us is told that nobody waits any more; closing the connection does the rest.
+        cluster.session.interrupt(work.clock).await;
+    }
+    result
+}
+
+/// Chooses the server that is read.
+async fn choose(
+    settings: &PhysicalSource,
+    secrets: &Secrets,
+    job: &BackupJob,
+    notes: &mut Vec<String>,
+    work: &Work<'_>,
+) -> Result<Cluster, SourceError> {
+    let name = format!("lifeboat {}", job.run);
+    let standby = settings.standby.as_ref().filter(|_| settings.from != ReadFrom::Primary);
+    if let Some(connection) = standby {
+        let login = Login::new(connection.clone(), secrets.standby.clone()).named(name.clone());
+        let opened = async {
+            let cluster = Cluster::open(&login, &settings.database, work.clock).await?;
+            cluster.check_standby().await.map(|()| cluster)
+        };
+        match opened.await {
+            Ok(cluster) => {
+                notes.push(format!("read from the standby at {}", connection.display()));
+                return Ok(cluster);
+            }
+            Err(error) if settings.from == ReadFrom::Standby => return Err(error),
+            Err(error) => notes.push(format!("the primary was read, because {error}")),
+        }
+    }
+    let login = Login::new(settings.connection.clone(), secrets.source.clone()).named(name);
+    Cluster::open(&login, &settings.database, work.clock).await
+}
+
+/// The newest snapshot of this source; refuses a server that is another cluster than the one in it.
+async fn previous(
+    source: &Source,
+    cluster: &Cluster,
+    work: &Work<'_>,
+) -> Result<Option<(SnapshotInfo, ClusterManifest)>, SourceError> {
+    let (known, _) = work.repo.snapshots_lossy().await?;
+    let ours = |info: &SnapshotInfo| {
+        let tags = &info.snapshot.tags;
+        label(tags, "source") == Some(source.name.as_str()) && label(tags, "kind") == Some(source.kind.word())
+    };
+    for info in known.into_iter().rev().filter(ours) {
+        // One that cannot be read must not keep the next from being made.
+        let Ok(Some(manifest)) = Manifest::read(work.repo, &SnapshotId(info.id.clone())).await else {
+            continue;
+        };
+        let Some(found) = manifest.cluster else { continue };
+        if found.system != cluster.system {
+            return Err(PhysicalError::OtherSystem {
+                server: cluster.session.server.clone(),
+                source_name: source.name.to_string(),
+                found: cluster.system,
+                expected: found.system,
+            }
+            .into());
+        }
+        return Ok(Some((info, found)));
+    }
+    Ok(None)
+}
+
+/// Where the cluster's files can be read on this machine.
+async fn is_local(order: &Order<'_>) -> Result<std::path::PathBuf, SourceError> {
+    let cluster = order.cluster;
+    let place = order
+        .settings
+        .data_directory
+        .clone()
+        .or_else(|| cluster.data_directory.clone());
+    let place = place.ok_or_else(|| PhysicalError::NotLocal {
+        why: "the role may not ask where they are (grant pg_read_all_settings, or write data_directory)".to_owned(),
+    })?;
+    let looked = place.clone();
+    let found = blocking(move || {
+        let not_local = |why: String| SourceError::from(PhysicalError::NotLocal { why });
+        // Whoever may list the databases may read them: PostgreSQL gives all its files the same rights.
+        let listed = std::fs::read_dir(looked.join("base"));
+        listed.map_err(|error| not_local(format!("{}: {error}", looked.display())))?;
+        match wal::file::system_of(&looked) {
+            Ok(Some(system)) => Ok(system),
+            Ok(None) => Err(not_local(format!("{} holds no cluster", looked.display()))),
+            Err(error) => Err(not_local(error.to_string())),
+        }
+    })
+    .await?;
+    if found != cluster.system {
+        return Err(PhysicalError::OtherDirectory {
+            directory: place,
+            server: cluster.session.server.clone(),
+            found,
+            expected: cluster.system,
+        }
+        .into());
+    }
+    Ok(place)
+}
+
+impl Order<'_> {
+    /// How to store the snapshot.
+    pub(super) fn options(&self, parent: Option<SnapshotInfo>) -> AssemblyOptions {
+        let tags = labels(self.source, &self.job.job, &self.job.run);
+        AssemblyOptions {
+            tags: tags.into_iter().chain(self.job.tags.iter().cloned()).collect(),
+            comment: self.job.comment.clone(),
+            hostname: Some(self.job.host.clone()),
+            paths: vec!["/data".to_owned()],
+            parent,
+            memory_budget_bytes: self.job.memory_budget.0,
+        }
+    }
+
+    /// The label of the backup on the server.
+    pub(super) fn label(&self) -> String {
+        format!("lifeboat {}", self.job.run)
+    }
+
+    /// What the snapshot says of itself.
+    pub(super) fn manifest(&self, taken_at: Timestamp, cluster: ClusterManifest) -> Manifest {
+        let mut manifest = Manifest::new(self.source, self.job, taken_at);
+        manifest.subject = vec![format!("cluster {} at {}", cluster.system, self.cluster.session.server)];
+        manifest.notes.clone_from(&self.notes);
+        if cluster.damaged_total > 0 {
+            manifest.notes.push(format!(
+                "{} pages have a wrong checksum on the server; they are copied as they are",
+                cluster.damaged_total
+            ));
+        }
+        manifest.cluster = Some(cluster);
+        manifest
+    }
+}
+
+/// Adds what the snapshot says of itself, and ends its root.
+pub(super) fn describe(assembler: &Assembler, manifest: &Manifest, now: Timestamp) -> Result<(), SourceError> {
+    assembler.bytes(plain_node(MANIFEST_NAME, NodeKind::File, now), &manifest.to_bytes())?;
+    Ok(assembler.leave()?)
+}
+
+/// What is handed back of a snapshot that was committed.
+pub(super) fn finished(result: crate::repo::BackupResult, manifest: &Manifest) -> Finished {
+    let cluster = manifest.cluster.as_ref();
+    let warning = cluster.filter(|cluster| cluster.damaged_total > 0).map(|cluster| {
+        let first = cluster.damaged_pages.first();
+        let first = first.map_or_else(String::new, |page| {
+            format!(", the first: page {} of {}", page.block, page.file)
+        });
+        format!(
+            "{} pages of the cluster have a wrong checksum, on the server and in the snapshot{first}",
+            cluster.damaged_total
+        )
+    });
+    Finished {
+        result,
+        taken_at: manifest.taken_at,
+        database: None,
+        cluster: cluster.map(ClusterManifest::facts),
+        errors: Vec::new(),
+        warning,
+    }
+}
+
+async fn copy_local(order: Order<'_>, data: std::path::PathBuf) -> Result<Finished, SourceError> {
+    let (work, cluster) = (order.work, order.cluster);
+    let stop = work.cancel.child_token();
+    let options = order.options(order.previous.as_ref().map(|(info, _)| info.clone()));
+    let (assembly, assembler) = work
+        .repo
+        .begin_assembly(options, work.progress.clone(), stop.clone())
+        .await?;
+    let gone = async {
+        cluster.until_gone(work.clock).await;
+        let server = cluster.session.server.clone();
+        let phase = "its files were read";
+        SourceError::from(PhysicalError::ServerGone { server, phase })
+    };
+    let copied = tokio::select! {
+        biased;
+        copied = copy_files(&order, data, assembler) => copied,
+        error = gone => Err(error),
+        () = work.cancel.cancelled() => Err(SourceError::Cancelled),
+    };
+    match copied {
+        Ok(manifest) => {
+            let result = assembly.commit().await?;
+            work.progress.set_phase(Phase::Done);
+            Ok(finished(result, &manifest))
+        }
+        Err(error) => {
+            stop.cancel();
+            let pipeline = assembly.abort().await;
+            Err(cause(error, pipeline))
+        }
+    }
+}
+
+/// What failed first: a pipeline that stopped makes whoever feeds it fail too.
+pub(super) fn cause(error: SourceError, pipeline: Option<crate::repo::RepoError>) -> SourceError {
+    match pipeline {
+        Some(pipeline) if !pipeline.is_cancelled() => pipeline.into(),
+        _ => error,
+    }
+}
+
+/// From begin to end of the backup on the server; everything is told to the assembler when it returns.
+async fn copy_files(
+    order: &Order<'_>,
+    data: std::path::PathBuf,
+    assembler: Assembler,
+) -> Result<Manifest, SourceError> {
+    let (work, cluster) = (order.work, order.cluster);
+    cluster.hold_log().await?;
+    work.progress.set_current("waiting for a checkpoint");
+    let started = cluster.start(&order.label()).await?;
+    // Asked again: one that was made before the backup began is in the map, one that is made later is in the log.
+    let tablespaces = cluster.tablespaces_now().await?;
+    let reading = reading(order, data.clone(), started, &tablespaces);
+    let (assembler, found, damage) = blocking(move || {
+        let found = local::read_all(&reading, &assembler)?;
+        Ok((assembler, found, reading.pages.map(Pages::into_damage)))
+    })
+    .await?;
+    let taken_at = cluster.newest_data(work.clock.now()).await?;
+    let stopped = cluster.stop().await?;
+    let owner = found.data.clone();
+    let owner = owner.unwrap_or_else(|| plain_node("data", NodeKind::Dir, work.clock.now()));
+    check_timeline(cluster, &stopped).await?;
+    let (assembler, stopped) = add_labels(assembler, stopped, owner.clone(), work).await?;
+    let stretch = Stretch {
+        system: cluster.system,
+        timeline: stopped.label.timeline,
+        size: cluster.segment_size,
+        start: stopped.label.start,
+        stop: stopped.lsn,
+    };
+    let assembler = segments::add(assembler, &data.join("pg_wal"), stretch, &owner, work).await?;
+    let described = describe_local(order, (started, &stopped), tablespaces, &found, damage)?;
+    let manifest = order.manifest(taken_at, described);
+    let (told, now) = (manifest.clone(), work.clock.now());
+    blocking(move || {
+        assembler.leave()?;
+        describe(&assembler, &told, now)
+    })
+    .await?;
+    Ok(manifest)
+}
+
+fn reading(order: &Order<'_>, data: std::path::PathBuf, started: Started, tablespaces: &[Tablespace]) -> Reading {
+    let cluster = order.cluster;
+    let usual = cluster.block_size as usize == page::PAGE;
+    let before = order.previous.as_ref().filter(|(info, previous)| {
+        // The times and inodes of another machine say nothing here; nor is known which files are damaged when not all are named.
+        let all_named = previous.damaged_total == previous.damaged_pages.len() as u64;
+        previous.method == PhysicalMethod::Local && info.snapshot.hostname == order.job.host && all_named
+    });
+    Reading {
+        data,
+        tablespaces: tablespaces
+            .iter()
+            .map(|tablespace| (tablespace.oid, tablespace.location.clone()))
+            .collect(),
+        pages: (cluster.checksums && usual).then(|| Pages {
+            start: started.lsn,
+            per_file: cluster.segment_pages,
+            damage: Mutex::default(),
+        }),
+        blocks: usual,
+        before: before.map(|(info, previous)| Before {
+            tree: info.snapshot.tree,
+            started: previous.started_at,
+            damaged: previous.damaged_pages.iter().map(|page| page.file.clone()).collect(),
+        }),
+        now: order.work.clock.now(),
+        threads: std::thread::available_parallelism()
+            .map_or(2, std::num::NonZero::get)
+            .clamp(2, 4),
+    }
+}
+
+async fn check_timeline(cluster: &Cluster, stopped: &Stopped) -> Result<(), SourceError> {
+    match cluster.reached_timeline().await? {
+        Some(to) if to != stopped.label.timeline => Err(PhysicalError::TimelineChanged {
+            server: cluster.session.server.clone(),
+            from: stopped.label.timeline,
+            to,
+        }
+        .into()),
+        _ => Ok(()),
+    }
+}
+
+async fn add_labels(
+    assembler: Assembler,
+    stopped: Stopped,
+    owner: Node,
+    work: &Work<'_>,
+) -> Result<(Assembler, Stopped), SourceError> {
+    let now = work.clock.now();
+    blocking(move || {
+        let node = |name: &str| beside(&owner, name, NodeKind::File, now);
+        assembler.bytes(node("backup_label"), stopped.label_text.as_bytes())?;
+        if !stopped.map_text.is_empty() {
+            assembler.bytes(node("tablespace_map"), stopped.map_text.as_bytes())?;
+        }
+        Ok((assembler, stopped))
+    })
+    .await
+}
+
+fn describe_local(
+    order: &Order<'_>,
+    (started, stopped): (Started, &Stopped),
+    tablespaces: Vec<Tablespace>,
+    found: &Found,
+    damage: Option<Damage>,
+) -> Result<ClusterManifest, SourceError> {
+    let cluster = order.cluster;
+    let control: Option<Control> = found.control;
+    if let Some(control) = control.filter(|control| control.system != cluster.system) {
+        return Err(PhysicalError::Malformed {
+            what: "global/pg_control".to_owned(),
+            why: format!("it is of cluster {}", control.system),
+        }
+        .into());
+    }
+    let (damaged_pages, damaged_total) = damage.map(|damage| damage.judge(stopped.lsn)).unwrap_or_default();
+    Ok(ClusterManifest {
+        system: cluster.system,
+        server_version: cluster.facts.version.clone(),
+        major: cluster.facts.major,
+        timeline: stopped.label.timeline,
+        start_lsn: stopped.label.start,
+        stop_lsn: stopped.lsn,
+        started_at: started.at,
+        stopped_at: stopped.at,
+        segment_size: cluster.segment_size,
+        block_size: cluster.block_size,
+        checksums: cluster.checksums,
+        damaged_pages,
+        damaged_total,
+        standby: cluster.facts.standby,
+        method: PhysicalMethod::Local,
+        label: stopped.label.label.clone(),
+        tablespaces,
+        size: Bytes(found.bytes),
+    })
+}

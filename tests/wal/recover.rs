@@ -1,0 +1,426 @@
+//! Point-in-time recovery with the program itself: every result is held against what was committed by then.
+
+use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use serde_json::Value;
+
+use crate::world::{Killed, World, as_server, code, psql, said};
+
+/// One transaction of the ledger: what it added up to, and between which moments it was committed.
+struct Entry {
+    before: String,
+    after: String,
+    sum: i64,
+    xid: String,
+    lsn: String,
+}
+
+const CLOCK: &str = "to_char(clock_timestamp() at time zone 'UTC', 'YYYY-MM-DD HH24:MI:SS.US') || '+00'";
+
+/// Adds to the account, one transaction an entry, and notes what was committed when.
+fn spend(world: &World, entries: &mut Vec<Entry>, count: usize) {
+    for _ in 0..count {
+        let amount = i64::from(getrandom::u32().unwrap() % 1000) + 1;
+        let sql = format!(
+            "select {CLOCK};
+             begin;
+             with added as (insert into account (amount) values ({amount}) returning 1) select pg_current_xact_id() from added;
+             select pg_current_wal_insert_lsn();
+             commit;
+             select {CLOCK};"
+        );
+        let text = world.sql(&sql);
+        let lines: Vec<&str> = text.lines().collect();
+        let [before, xid, lsn, after] = lines.as_slice() else {
+            panic!("{text}")
+        };
+        let sum = entries.last().map_or(0, |entry| entry.sum) + amount;
+        let [before, xid, lsn, after] = [before, xid, lsn, after].map(|text| (*text).to_owned());
+        entries.push(Entry {
+            before,
+            after,
+            sum,
+            xid,
+            lsn,
+        });
+    }
+}
+
+const SUM: &str = "select coalesce(sum(amount), 0) from account";
+
+/// A recovered copy's server, by what the program printed.
+fn ask(world: &World, outcome: &Value, sql: &str) -> String {
+    psql(&world.server.bin_dir, outcome["socket"].as_str().unwrap(), sql)
+}
+
+fn recover(world: &World, args: &[&str]) -> (Value, i32) {
+    let mut all = vec!["--json", "recover"];
+    all.extend(args);
+    let output = world.lifeboat(&world.own(), &all);
+    let value = serde_json::from_slice(&output.stdout).unwrap_or_else(|_| Value::String(said(&output)));
+    (value, code(&output))
+}
+
+fn target(world: &World, name: &str) -> String {
+    world.own().join(name).display().to_string()
+}
+
+/// Servers and programs of ours on a directory.
+fn servers_on(directory: &str) -> Vec<i32> {
+    let entries = std::fs::read_dir("/proc").unwrap().filter_map(Result::ok);
+    entries
+        .filter_map(|entry| entry.file_name().to_string_lossy().parse::<i32>().ok())
+        .filter(|pid| {
+            let words = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+            words.split(|byte| *byte == 0).any(|word| word == directory.as_bytes())
+        })
+        .collect()
+}
+
+#[tokio::test]
+async fn a_killed_server_comes_back_as_it_was_at_any_instant() {
+    let world = World::new(false).await;
+    world.sql("create table account (id bigint generated always as identity, amount bigint not null)");
+    let host = world.server.connection().host.replace('/', "%2F");
+    let server = format!("postgres://lifeboat@{host}/postgres");
+    let dir = target(&world, "receiver");
+    let args = [
+        "wal",
+        "receive",
+        "--server",
+        &server,
+        "--dir",
+        &dir,
+        "--partial-every",
+        "200ms",
+        "-v",
+    ];
+    let _receiver = Killed(
+        world
+            .command(&world.own(), &args)
+            .stderr(world.words())
+            .spawn()
+            .unwrap(),
+    );
+    let mut entries = Vec::new();
+    world
+        .until("the slot is there", || {
+            world.sql("select count(*) from pg_replication_slots where active") == "1"
+        })
+        .await;
+    spend(&world, &mut entries, 5);
+    world.snapshot("first").await;
+    let first = entries.len();
+    for round in 0..3 {
+        spend(&world, &mut entries, 15);
+        world.fill(round * 20_000, round * 20_000 + 20_000);
+    }
+    world.snapshot("second").await;
+    let second = entries.len();
+    spend(&world, &mut entries, 20);
+    let live: lifeboat::domain::wal::Lsn = world.sql("select pg_current_wal_flush_lsn()").parse().unwrap();
+    let archived = || {
+        let (rows, _) = world.json(&["wal", "list"]);
+        let end = rows
+            .as_array()
+            .and_then(|rows| rows.last()?["end"].as_str()?.parse().ok());
+        end.unwrap_or(lifeboat::domain::wal::Lsn(0))
+    };
+    // Zeros at the end of a page are not stored, and alignment may be all there is.
+    world
+        .until("the end of the log is archived", || archived().0 + 8 >= live.0)
+        .await;
+    kill(
+        Pid::from_raw(i32::try_from(world.server.pid().unwrap()).unwrap()),
+        Signal::SIGKILL,
+    )
+    .unwrap();
+
+    let (known, exit) = recover(&world, &["--list"]);
+    assert_eq!(exit, 0, "{known:#}");
+    assert_eq!(known["intervals"].as_array().unwrap().len(), 1, "{known:#}");
+    assert_eq!(known["intervals"][0]["bases"].as_array().unwrap().len(), 2);
+    for (lowest, highest) in [
+        (first, second - 2),
+        (second, entries.len() - 2),
+        (first, entries.len() - 2),
+    ] {
+        let chosen = lowest + getrandom::u32().unwrap() as usize % (highest - lowest);
+        let entry = &entries[chosen];
+        let place = target(&world, &format!("at-{chosen}"));
+        let (paused, exit) = recover(&world, &["--to", &entry.after, "--target", &place, "--pause"]);
+        assert_eq!(exit, 0, "entry {chosen}: {paused:#}");
+        assert_eq!(paused["standing"], "paused");
+        assert_eq!(
+            ask(&world, &paused, SUM),
+            entry.sum.to_string(),
+            "entry {chosen} at {}",
+            entry.after
+        );
+        assert_eq!(ask(&world, &paused, "select pg_is_in_recovery()"), "t");
+        let name = format!("at-{chosen}");
+        let (discarded, exit) = recover(&world, &["--discard", &place, "--yes", &name]);
+        assert_eq!(exit, 0, "{discarded:#}");
+        assert!(!PathBuf::from(&place).exists() && !PathBuf::from(format!("{place}.lifeboat")).exists());
+        assert!(servers_on(&place).is_empty());
+    }
+    killed_at_random_moments(&world, &entries[second]).await;
+    // Everything that was ever committed, opened and stopped in good order.
+    let place = target(&world, "latest");
+    let (all, exit) = recover(&world, &["--latest", "--target", &place, "--start"]);
+    assert_eq!(exit, 0, "{all:#}");
+    assert_eq!(ask(&world, &all, SUM), entries.last().unwrap().sum.to_string());
+    assert_eq!(all["timeline"], 2);
+    ask(&world, &all, "insert into account (amount) values (1)");
+    // It waits for no standby, archives nothing, and has none of our settings in it.
+    assert_eq!(ask(&world, &all, "show archive_mode"), "off");
+    let own = std::fs::read_to_string(format!("{place}/postgresql.auto.conf")).unwrap();
+    assert!(!own.contains("restore_command"), "{own}");
+    let (refused, exit) = recover(&world, &["--latest", "--target", &place]);
+    assert_eq!(exit, 4, "a running server's directory: {refused:#}");
+    for pid in servers_on(&place) {
+        kill(Pid::from_raw(pid), Signal::SIGQUIT).unwrap();
+    }
+}
+
+/// The program killed, again and again, at any moment of a recovery; then it goes through.
+async fn killed_at_random_moments(world: &World, entry: &Entry) {
+    let place = target(world, "killed");
+    let args = ["--json", "recover", "--to", &entry.after, "--target", &place, "--pause"];
+    for _ in 0..5 {
+        let mut child = Killed(
+            world
+                .command(&world.own(), &args)
+                .stdout(std::process::Stdio::null())
+                .spawn()
+                .unwrap(),
+        );
+        let moment = u64::from(getrandom::u32().unwrap() % 2500);
+        world.clock.sleep(Duration::from_millis(moment)).await;
+        child.0.kill().unwrap();
+        child.0.wait().unwrap();
+    }
+    let (paused, exit) = recover(world, &args[2..]);
+    assert_eq!(exit, 0, "{paused:#}");
+    assert_eq!(ask(world, &paused, SUM), entry.sum.to_string());
+    let server = servers_on(&place);
+    assert_eq!(server.len(), 1, "one server, and none of those before: {server:?}");
+    // The machine goes down while it is paused: the same target again, then opened, and stopped in good order.
+    kill(Pid::from_raw(server[0]), Signal::SIGKILL).unwrap();
+    world.until("it is gone", || servers_on(&place).is_empty()).await;
+    let (opened, exit) = recover(world, &["--promote", &place]);
+    assert_eq!(exit, 0, "{opened:#}");
+    assert_eq!(
+        (&opened["standing"], &opened["running"]),
+        (&"open".into(), &false.into())
+    );
+    assert!(servers_on(&place).is_empty());
+    assert!(!PathBuf::from(format!("{place}/recovery.signal")).exists());
+    let state = as_server(&world.server.bin_dir.join("pg_controldata"))
+        .arg(&place)
+        .output()
+        .unwrap();
+    let state = String::from_utf8_lossy(&state.stdout).into_owned();
+    assert!(
+        state.contains("Database cluster state:               shut down\n"),
+        "{state}"
+    );
+    let (refused, exit) = recover(world, &["--to", &entry.after, "--target", &place]);
+    assert_eq!(exit, 4, "what was opened is never touched again: {refused:#}");
+}
+
+#[tokio::test]
+async fn pauses_moves_on_and_opens() {
+    let world = World::new(true).await;
+    world.sql("create table account (id bigint generated always as identity primary key, amount bigint not null check (amount > 0))");
+    let mut entries = Vec::new();
+    world.snapshot("first").await;
+    spend(&world, &mut entries, 3);
+    world.switch();
+    spend(&world, &mut entries, 3);
+    world.sql("select pg_create_restore_point('before the deploy')");
+    let named = entries.len();
+    spend(&world, &mut entries, 3);
+    world.switch();
+    spend(&world, &mut entries, 3);
+    let last = world.switch();
+    world.archived(&last).await;
+
+    let place = target(&world, "stepwise");
+    let step = |args: &[&str], sum: i64| {
+        let (paused, exit) = recover(&world, args);
+        assert_eq!(
+            (exit, &paused["standing"]),
+            (0, &"paused".into()),
+            "{args:?}: {paused:#}"
+        );
+        assert_eq!(ask(&world, &paused, SUM), sum.to_string(), "{args:?}");
+        paused
+    };
+    step(
+        &["--to-xid", &entries[1].xid, "--target", &place, "--pause"],
+        entries[1].sum,
+    );
+    step(
+        &["--resume", &place, "--to-xid", &entries[3].xid, "--exclusive"],
+        entries[2].sum,
+    );
+    step(
+        &["--resume", &place, "--to-name", "before the deploy"],
+        entries[named - 1].sum,
+    );
+    let (back, exit) = recover_refused(&world, &["--resume", &place, "--to-xid", &entries[0].xid]);
+    assert_eq!(exit, 4, "{back}");
+    assert!(back.contains("only replayed forward"), "{back}");
+    let lsn = &entries[8].lsn;
+    let paused = step(&["--resume", &place, "--to-lsn", lsn, "--exclusive"], entries[7].sum);
+    assert!(paused["psql"].as_str().unwrap().contains("psql -h "), "{paused:#}");
+    let end = step(&["--resume", &place, "--latest"], entries[11].sum);
+    assert_eq!(
+        ask(&world, &end, "select pg_is_in_recovery()"),
+        "t",
+        "it waits at the end of the log"
+    );
+    let (opened, exit) = recover(&world, &["--promote", &place, "--start"]);
+    assert_eq!(exit, 0, "{opened:#}");
+    assert_eq!((&opened["timeline"], &opened["running"]), (&2.into(), &true.into()));
+    ask(&world, &opened, "insert into account (amount) values (1)");
+    let (gone, exit) = recover_refused(&world, &["--discard", &place, "--yes", "stepwise"]);
+    assert_eq!(exit, 4, "what was opened is not removed: {gone}");
+    for pid in servers_on(&place) {
+        kill(Pid::from_raw(pid), Signal::SIGQUIT).unwrap();
+    }
+    refusals(&world, &entries);
+    one_table(&world, &entries);
+    an_archive_that_cannot_be_read(&world);
+}
+
+/// What it said, on the error stream, and its exit code.
+fn recover_refused(world: &World, args: &[&str]) -> (String, i32) {
+    let mut all = vec!["recover"];
+    all.extend(args);
+    let output = world.lifeboat(&world.own(), &all);
+    (said(&output), code(&output))
+}
+
+fn refusals(world: &World, entries: &[Entry]) {
+    let place = target(world, "refused");
+    let refused = |args: &[&str], words: &[&str]| {
+        let mut all = vec!["--target", &place];
+        all.extend(args);
+        let (text, exit) = recover_refused(world, &all);
+        assert_eq!(exit, 4, "{text}");
+        for word in words {
+            assert!(text.contains(word), "{word}: {text}");
+        }
+        assert!(!PathBuf::from(&place).exists(), "{text}");
+    };
+    refused(
+        &["--to", "2020-01-01"],
+        &["before the first restorable instant", "hint:"],
+    );
+    refused(
+        &["--to", "2099-01-01"],
+        &["after the last restorable instant", "--latest"],
+    );
+    refused(&["--to-xid", "4000000000"], &["not in the log from"]);
+    refused(&["--to-name", "before the"], &["not in the log from"]);
+    refused(&["--to-lsn", "FF/0"], &["after the last restorable instant"]);
+    refused(&["--latest", "--timeline", "7"], &["nothing is known of timeline 7"]);
+    // A segment in the middle is lost: everything behind it is, too, and it is named.
+    let missing = world.sql(&format!("select pg_walfile_name('{}')", entries[7].lsn));
+    let (object, aside) = (world.folder().join(&missing), world.own().join("aside"));
+    std::fs::rename(&object, &aside).unwrap();
+    refused(
+        &["--to", &entries[8].after],
+        &["segment", &missing, "is missing", "restorable is everything up to"],
+    );
+    refused(&["--to-lsn", &entries[8].lsn], &[&missing]);
+    let (known, exit) = recover(world, &["--list"]);
+    assert_eq!(
+        (exit, &known["holes"][0]["missing"]["first"]),
+        (0, &missing.as_str().into()),
+        "{known:#}"
+    );
+    std::fs::rename(&aside, &object).unwrap();
+    let other = world.own().join("other");
+    std::fs::create_dir(&other).unwrap();
+    std::fs::write(other.join("letter"), "dear").unwrap();
+    let (text, exit) = recover_refused(world, &["--latest", "--target", &other.display().to_string()]);
+    assert_eq!(exit, 4, "{text}");
+    let (text, exit) = recover_refused(world, &["--latest", "--target", &world.data().display().to_string()]);
+    assert_eq!(exit, 4, "{text}");
+    let (plan, exit) = recover(world, &["--to", &entries[4].before, "--plan"]);
+    assert_eq!((exit, &plan["exact"]), (0, &true.into()), "{plan:#}");
+}
+
+/// Somebody deletes without a condition; the table as it was comes back beside the one that is there.
+fn one_table(world: &World, entries: &[Entry]) {
+    let host = world.server.connection().host.replace('/', "%2F");
+    let live = format!("postgres://lifeboat@{host}/postgres");
+    let place = target(world, "scratch");
+    let args = [
+        "--to",
+        &entries[4].after,
+        "--target",
+        &place,
+        "--table",
+        "public.account",
+        "--into",
+        &live,
+        "--as",
+        "account_before",
+    ];
+    let (copied, exit) = recover(world, &args);
+    assert_eq!(exit, 0, "{copied:#}");
+    assert_eq!(copied["rows"], 5);
+    assert_eq!(copied["constraints"], 2);
+    assert_eq!(
+        world.sql("select sum(amount) from account_before"),
+        entries[4].sum.to_string()
+    );
+    assert!(!PathBuf::from(&place).exists() && servers_on(&place).is_empty());
+    let (text, exit) = recover_refused(world, &args);
+    assert_eq!(exit, 2, "the name is taken: {text}");
+    assert!(!PathBuf::from(&place).exists(), "{text}");
+}
+
+/// An archive that cannot be read is not the end of the log: the server stops, and is never opened too early.
+fn an_archive_that_cannot_be_read(world: &World) {
+    let segment = world
+        .folder()
+        .join(world.sql("select pg_walfile_name(pg_current_wal_lsn())"));
+    let newest = std::fs::read_dir(world.folder())
+        .unwrap()
+        .map(|entry| entry.unwrap().path());
+    let newest = newest
+        .filter(|path| path.file_name().unwrap().len() == 24 && *path < segment)
+        .max()
+        .unwrap();
+    let bytes = std::fs::read(&newest).unwrap();
+    let mut bad = bytes.clone();
+    let middle = bad.len() / 2;
+    bad[middle] ^= 1;
+    std::fs::set_permissions(&newest, std::fs::Permissions::from_mode(0o600)).unwrap();
+    std::fs::write(&newest, &bad).unwrap();
+    let place = target(world, "unread");
+    let (text, exit) = recover_refused(world, &["--latest", "--target", &place]);
+    assert_eq!(exit, 1, "{text}");
+    assert!(text.contains("the archive could not be read"), "{text}");
+    assert!(servers_on(&place).is_empty());
+    assert!(
+        PathBuf::from(&place).join("recovery.signal").exists(),
+        "it was not opened"
+    );
+    std::fs::write(&newest, &bytes).unwrap();
+    let (all, exit) = recover(world, &["--latest", "--target", &place]);
+    assert_eq!(
+        (exit, &all["written"]),
+        (0, &Value::Null),
+        "it goes on with what is there: {all:#}"
+    );
+}
