@@ -7,6 +7,7 @@ use tokio::sync::{broadcast, watch};
 
 use super::types::{Overview, Page, Query, Receipt, RetentionPlan, TreeEntryView};
 use crate::domain::alert::AlertRecord;
+use crate::domain::cluster::ClusterView;
 use crate::domain::command::{Actor, Command};
 use crate::domain::event::EventRecord;
 use crate::domain::maintenance::MaintenanceRecord;
@@ -76,6 +77,8 @@ backend! {
     fn journal(query: Query) -> Page<EventRecord>;
     /// The log of a run.
     fn run_log(run: &str) -> String;
+    /// What the clusters look like now.
+    fn clusters() -> Vec<ClusterView>;
     /// One directory of a snapshot.
     fn snapshot_tree(snapshot: &str, path: &str) -> Vec<TreeEntryView>;
     /// The first bytes of a file in a snapshot.

@@ -16,6 +16,7 @@
 //! | `GET /v1/alerts?…` | page of `AlertRecord`, resolved ones included |
 //! | `GET /v1/maintenance?…` | page of `MaintenanceRecord` |
 //! | `GET /v1/jobs/{job}/retention` | [`types::RetentionPlan`] |
+//! | `GET /v1/clusters` | list of `ClusterView`: asked of the servers, at most two seconds old |
 //! | `GET /v1/journal?…` | page of `EventRecord` |
 //! | `POST /v1/plan` (`RecoveryRequest`) | `RecoveryPlan` |
 //! | `POST /v1/commands` ([`types::CommandRequest`]) | [`types::Receipt`] |

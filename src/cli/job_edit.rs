@@ -13,7 +13,7 @@ use crate::domain::id::{JobName, RepositoryName, SourceName, is_valid_name};
 use crate::domain::job::{Hooks, Job, MissedPolicy, RetryPolicy, VerifyPolicy};
 use crate::domain::schedule::Schedule;
 use crate::domain::snapshot::EvidenceLevel;
-use crate::domain::source::{FilesSource, PostgresSource, SecretRef, Source, SourceKind};
+use crate::domain::source::{DumpSelection, FilesSource, PostgresSource, SecretRef, Source, SourceKind};
 
 /// What was changed.
 #[derive(Debug, Serialize)]
@@ -195,6 +195,7 @@ fn source(args: &JobAddArgs) -> Result<Option<Source>, CliError> {
         SourceKind::PostgresDump(PostgresSource {
             connection,
             database,
+            selection: DumpSelection::default(),
             scratch: None,
         })
     } else {

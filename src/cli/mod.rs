@@ -8,6 +8,7 @@
 //! | file | verbs | needs |
 //! | --- | --- | --- |
 //! | `repo`, `upkeep`, `labels`, `backup`, `snapshot`, `restore`, `recover`, `wal` | break-glass: on a repository directly | a repository and its password |
+//! | `database` | a restored database in the place of the live one | a server |
 //! | `cluster` | looking at replicated servers, and switching between them | a configuration |
 //! | `launch`, `agent` | finding, starting and running the agent | a configuration |
 //! | the others | views and commands | an agent |
@@ -25,6 +26,7 @@ mod cluster;
 mod config;
 mod confirm;
 mod context;
+mod database;
 mod direct;
 mod doctor;
 mod error;
@@ -143,6 +145,7 @@ async fn dispatch(verb: Option<Verb>, ctx: &Ctx, wiring: Wiring) -> Result<Exit,
         Some(Verb::Repo(args)) => repo::run(args, ctx).await,
         Some(Verb::Wal(args)) => wal::run(args, ctx).await,
         Some(Verb::Cluster(args)) => cluster::run(args, ctx).await,
+        Some(Verb::Database { command }) => database::run(command, ctx).await,
         Some(Verb::Snapshot(args)) => snapshots(args, ctx).await,
         Some(Verb::Restore(args)) if args.repository.repository.is_some() => {
             ctx.may_change("restore")?;

@@ -3,7 +3,7 @@
 //! PostgreSQL calls `push` and `fetch` itself and reads nothing but their exit code, so these say nothing when all is well.
 
 mod prune;
-mod receive;
+pub(super) mod receive;
 mod report;
 
 use std::path::Path;

@@ -23,7 +23,7 @@ use crate::domain::id::is_valid_name;
 use crate::domain::job::{Hook, Job, RepositoryDefinition, UpkeepPolicy};
 use crate::domain::objective::Service;
 use crate::domain::retention::RetentionPolicy;
-use crate::domain::source::{PostgresConnection, Source, SourceKind};
+use crate::domain::source::{DumpFormat, PostgresConnection, Source, SourceKind};
 
 /// The kinds of thing that have names in the configuration.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -114,6 +114,15 @@ pub fn write_source(config: &Config, source: &Source) -> Result<Config, ConfigEr
                 tls: connection.tls,
                 bin_dir: connection.bin_dir,
                 database: postgres.database.clone(),
+                format: Some(postgres.selection.format).filter(|format| *format != DumpFormat::default()),
+                tables: postgres.selection.tables.iter().cloned().map(anywhere).collect(),
+                exclude_tables: postgres
+                    .selection
+                    .exclude_tables
+                    .iter()
+                    .cloned()
+                    .map(anywhere)
+                    .collect(),
                 scratch: postgres.scratch.as_ref().map(raw_connection),
             };
             write(config, Kind::Source, name, &raw)

@@ -4,7 +4,7 @@ use toml::Spanned;
 
 use super::raw::{RawConnection, RawPostgresDump, RawPostgresPhysical};
 use super::section::{Place, Problems};
-use crate::domain::source::{PhysicalSource, PostgresConnection, PostgresSource, ReadFrom, TlsMode};
+use crate::domain::source::{DumpSelection, PhysicalSource, PostgresConnection, PostgresSource, ReadFrom, TlsMode};
 
 /// The database that questions about a whole server are asked in; every `initdb` makes it.
 const MAINTENANCE: &str = "postgres";
@@ -22,7 +22,20 @@ pub(super) fn dump(place: &Place<'_>, raw: RawPostgresDump, problems: &mut Probl
         bin_dir: raw.bin_dir.map(|path| path.0),
     };
     check_tls(place, "tls", &connection, problems);
+    for pattern in raw.tables.iter().chain(&raw.exclude_tables) {
+        if !pattern.get_ref().contains('.') {
+            let message = format!("\"{}\" names no table", pattern.get_ref());
+            let hint = Some("write schema.table, with * for any letters, such as public.orders or audit.*".to_owned());
+            place.problem(problems, pattern.span().start, "tables", message, hint);
+        }
+    }
+    let words = |list: Vec<Spanned<String>>| list.into_iter().map(Spanned::into_inner).collect();
     PostgresSource {
+        selection: DumpSelection {
+            format: raw.format.unwrap_or_default(),
+            tables: words(raw.tables),
+            exclude_tables: words(raw.exclude_tables),
+        },
         scratch: raw
             .scratch
             .map(|scratch| other_server(place, "scratch", scratch, &connection, problems)),

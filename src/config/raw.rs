@@ -12,7 +12,7 @@ use toml::Spanned;
 use super::section::fields;
 use crate::domain::job::{Expectation, MissedPolicy};
 use crate::domain::snapshot::EvidenceLevel;
-use crate::domain::source::{PhysicalChoice, ReadFrom, SecretRef, TlsMode};
+use crate::domain::source::{DumpFormat, PhysicalChoice, ReadFrom, SecretRef, TlsMode};
 use crate::domain::units::{Bytes, Millis, human_duration, parse_bytes};
 
 /// The sections and keys of the main file's top level.
@@ -90,6 +90,11 @@ pub(super) struct RawPostgresDump {
     pub(super) tls: Option<TlsMode>,
     pub(super) bin_dir: Option<AbsolutePath>,
     pub(super) database: String,
+    pub(super) format: Option<DumpFormat>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) tables: Vec<Spanned<String>>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) exclude_tables: Vec<Spanned<String>>,
     pub(super) scratch: Option<RawConnection>,
 }
 

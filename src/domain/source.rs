@@ -77,6 +77,9 @@ pub struct PostgresSource {
     pub connection: PostgresConnection,
     /// The database to dump.
     pub database: String,
+    /// What of it is dumped.
+    #[serde(default)]
+    pub selection: DumpSelection,
     /// What to do on a failed restore test: where scratch databases are made. The source's own server when absent.
     pub scratch: Option<PostgresConnection>,
 }
@@ -150,6 +153,62 @@ impl PhysicalChoice {
     }
 }
 
+/// What of a database is dumped; everything when nothing is said.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct DumpSelection {
+    /// Definitions, rows, or both.
+    pub format: DumpFormat,
+    /// Only these tables, as `schema.table` with `*` for any letters; all when empty.
+    pub tables: Vec<String>,
+    /// Not these tables.
+    pub exclude_tables: Vec<String>,
+}
+
+impl DumpSelection {
+    /// Whether a table is dumped; its name is written `schema.table`, each part in double quotes where SQL needs them.
+    pub fn takes(&self, table: &str) -> bool {
+        let any = |patterns: &[String]| patterns.iter().any(|pattern| matches(pattern, table));
+        (self.tables.is_empty() || any(&self.tables)) && !any(&self.exclude_tables)
+    }
+
+    /// The first pattern that names none of these tables: probably misspelt.
+    pub fn idle<'p>(&'p self, tables: &[String]) -> Option<&'p str> {
+        let named = |pattern: &&String| tables.iter().any(|table| matches(pattern, table));
+        self.tables.iter().find(|pattern| !named(pattern)).map(String::as_str)
+    }
+}
+
+/// Whether a pattern with `*` for any letters names a table.
+pub fn matches(pattern: &str, table: &str) -> bool {
+    let mut parts = pattern.split('*');
+    let Some(rest) = parts.next().and_then(|first| table.strip_prefix(first)) else {
+        return false;
+    };
+    let parts: Vec<&str> = parts.collect();
+    let Some((last, middle)) = parts.split_last() else {
+        return rest.is_empty();
+    };
+    let mut rest = rest;
+    for part in middle {
+        let Some(at) = rest.find(part) else { return false };
+        rest = &rest[at + part.len()..];
+    }
+    rest.ends_with(last)
+}
+
+/// What a dump holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum DumpFormat {
+    /// Definitions and rows, in the custom format of `pg_dump`.
+    #[default]
+    Custom,
+    /// Definitions only.
+    SchemaOnly,
+    /// Rows only: for a database that has the tables.
+    DataOnly,
+}
+
 /// How to reach a PostgreSQL server.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PostgresConnection {
@@ -187,4 +246,36 @@ pub enum TlsMode {
     Require,
     /// Encrypted, the certificate checked against the system's authorities and the host name.
     VerifyFull,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tables_are_chosen_by_name_and_pattern() {
+        let words = |list: &[&str]| list.iter().map(ToString::to_string).collect::<Vec<_>>();
+        let selection = DumpSelection {
+            format: DumpFormat::Custom,
+            tables: words(&["public.orders", "audit.*", "public.\"My *\""]),
+            exclude_tables: words(&["audit.*_old"]),
+        };
+        for (table, taken) in [
+            ("public.orders", true),
+            ("public.orders2", false),
+            ("public.\"orders\"", false),
+            ("audit.log", true),
+            ("audit.log_old", false),
+            ("public.\"My \"\"odd\"\" table\"", true),
+        ] {
+            assert_eq!(selection.takes(table), taken, "{table}");
+        }
+        assert_eq!(
+            selection.idle(&words(&["public.orders", "audit.log"])),
+            Some("public.\"My *\"")
+        );
+        assert!(DumpSelection::default().takes("anything"));
+        assert!(!matches("a*b*a", "aba_"), "the end has to fit");
+        assert!(!matches("ab*ba", "aba"), "no letter counts twice");
+    }
 }

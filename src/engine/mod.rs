@@ -11,6 +11,7 @@
 //! **Never.** It never acts directly on something from outside, never lets an effect change the state, and never waits
 //! for a console: pictures and events are handed out, and who is slow sees fewer of them.
 
+mod clusters;
 mod core;
 pub mod error;
 mod failure;
@@ -34,6 +35,7 @@ use hands::{Hands, Practice};
 use crate::clock::Clock;
 use crate::domain::Bytes;
 use crate::domain::alert::AlertRecord;
+use crate::domain::cluster::ClusterView;
 use crate::domain::command::{Actor, Command, Observation, Refusal};
 use crate::domain::decide::LookedUp;
 use crate::domain::event::EventRecord;
@@ -90,6 +92,7 @@ pub struct Engine {
     practice: Option<Arc<dyn Practice>>,
     clients: Arc<AtomicU64>,
     logs: PathBuf,
+    clusters: Arc<clusters::Clusters>,
 }
 
 impl std::fmt::Debug for Engine {
@@ -120,6 +123,7 @@ impl Engine {
             config_path: options.config_path.as_ref().map(|path| path.display().to_string()),
             clients: 0,
         };
+        let looks = clusters::Clusters::new(options.state_dir.clone(), clock.clone());
         let beside = overview::Beside::new(agent, snapshots);
         let definitions = Arc::new(options.definitions);
         let picture = overview::draw(&state, &definitions, &beside, clock.now());
@@ -166,6 +170,7 @@ impl Engine {
             practice: options.practice,
             clients,
             logs: log::directory(&options.state_dir),
+            clusters: Arc::new(looks),
         })
     }
 
@@ -277,6 +282,12 @@ impl Engine {
     /// When there is no such run, or its log has been removed.
     pub async fn run_log(&self, run: &str) -> Answer<String> {
         log::read(&self.logs, run).await.map_err(EngineError::Refused)
+    }
+
+    /// What the clusters look like now.
+    pub async fn clusters(&self) -> Answer<Vec<ClusterView>> {
+        let definitions = self.definitions.borrow().clone();
+        Ok(self.clusters.look(&definitions).await)
     }
 
     /// One directory of a snapshot.

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::SourceError;
 use crate::domain::id::{JobName, RunId, SnapshotId, SourceName};
 use crate::domain::snapshot::{ClusterFacts, DatabaseFacts};
+use crate::domain::source::DumpSelection;
 use crate::domain::units::{Bytes, Timestamp};
 use crate::domain::wal::{Lsn, SegmentSize, SystemId, TimelineId};
 use crate::repo::{RepoError, Repository};
@@ -76,6 +77,12 @@ pub struct DatabaseManifest {
     pub facts: DatabaseFacts,
     /// The name of the dump among the artifacts.
     pub dump: String,
+    /// What of it was dumped.
+    #[serde(default)]
+    pub selection: DumpSelection,
+    /// The schemas of the tables that were chosen: a dump of tables does not bring those.
+    #[serde(default)]
+    pub schemas: Vec<String>,
     /// Its size on the server.
     pub size: Bytes,
     /// Whether it was dumped from a standby.

@@ -229,6 +229,7 @@ fn json(app: &App) -> Option<(String, String)> {
         },
         Place::Alerts => pretty(app.alerts.selected()?),
         Place::Audit => pretty(app.audit.selected()?),
+        Place::Topology => pretty(app.topology.selected()?),
     };
     Some((title, text?))
 }

@@ -14,6 +14,7 @@ use super::overlays::pager::Pager;
 use super::place::{Pane, Place};
 use super::screens::recoveries::RecoveryRow;
 use super::screens::restore::PlanState;
+use super::screens::topology::MemberRow;
 use super::screens::tree::{Preview, TreeRow};
 use super::table::{Item, Table};
 
@@ -46,6 +47,10 @@ fn good(app: &mut App, question: Question, answer: Answer) -> Vec<Effect> {
             place(&mut app.recoveries, &query, Page { items, next: page.next }, now);
         }
         (Question::Alerts(query), Answer::Alerts(page)) => place(&mut app.alerts, &query, page, now),
+        (Question::Clusters, Answer::Clusters(views)) => {
+            app.topology.loading = false;
+            app.topology.set(MemberRow::of(&views), now);
+        }
         (Question::Journal(query), Answer::Journal(page)) => place(&mut app.audit, &query, page, now),
         (Question::Tree(snapshot, path), Answer::Tree(entries)) => {
             if app
@@ -179,6 +184,7 @@ fn bad(app: &mut App, question: &Question, trouble: Trouble) {
         Question::Retention(_) => app.retention.loading = false,
         Question::Recoveries(_) => app.recoveries.loading = false,
         Question::Alerts(_) => app.alerts.loading = false,
+        Question::Clusters => app.topology.loading = false,
         Question::Journal(_) => app.audit.loading = false,
         Question::Tree(..) => app.tree.loading = false,
         _ => {}
@@ -193,6 +199,7 @@ fn words(question: &Question) -> String {
         Question::Snapshots(_) => "snapshots".to_owned(),
         Question::Recoveries(_) => "recoveries".to_owned(),
         Question::Alerts(_) => "alerts".to_owned(),
+        Question::Clusters => "clusters".to_owned(),
         Question::Journal(_) => "journal".to_owned(),
         Question::Tree(_, path) | Question::Content(_, path, _) => path.clone(),
         Question::Retention(job) => format!("retention of {job}"),

@@ -18,6 +18,7 @@ use super::keymap::{Key, Keymap};
 use super::overlays::Overlay;
 use super::place::{Pane, Place};
 use super::screens::recoveries::RecoveryRow;
+use super::screens::topology::MemberRow;
 use super::screens::tree::{Preview, TreeRow};
 use super::subject::Subject;
 use super::table::{Rows, Table};
@@ -157,6 +158,10 @@ pub struct App {
     pub alerts: Table<AlertRecord>,
     /// The journal.
     pub audit: Table<EventRecord>,
+    /// The members of the clusters.
+    pub topology: Table<MemberRow>,
+    /// When they were last asked for.
+    pub(super) topology_asked: Option<Millis>,
 }
 
 impl App {
@@ -201,6 +206,8 @@ impl App {
             plans: BTreeMap::new(),
             alerts: Table::default(),
             audit: Table::default(),
+            topology: Table::default(),
+            topology_asked: None,
         }
     }
 
@@ -273,6 +280,7 @@ impl App {
             Place::Recoveries => &self.recoveries,
             Place::Alerts => &self.alerts,
             Place::Audit => &self.audit,
+            Place::Topology => &self.topology,
         })
     }
 
@@ -289,6 +297,7 @@ impl App {
             Place::Recoveries => &mut self.recoveries,
             Place::Alerts => &mut self.alerts,
             Place::Audit => &mut self.audit,
+            Place::Topology => &mut self.topology,
         })
     }
 

@@ -33,6 +33,7 @@ impl Link for Client {
             }
             Question::Log(run) => Answer::Text(self.run_log(&run).await?),
             Question::Retention(job) => Answer::Retention(Box::new(self.retention(&job).await?)),
+            Question::Clusters => Answer::Clusters(self.clusters().await?),
             Question::Plan(request) => Answer::Plan(Box::new(self.plan(&request).await?)),
             Question::Command(command) => Answer::Receipt(self.command(command).await?),
             Question::Practice(incident) => Answer::Text(self.practice(&incident).await?),

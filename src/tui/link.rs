@@ -9,6 +9,7 @@ use futures_util::Stream;
 use thiserror::Error;
 
 use crate::domain::alert::AlertRecord;
+use crate::domain::cluster::ClusterView;
 use crate::domain::command::Command;
 use crate::domain::event::EventRecord;
 use crate::domain::recovery::{RecoveryPlan, RecoveryRecord, RecoveryRequest};
@@ -37,6 +38,8 @@ pub enum Question {
     Log(String),
     /// What the retention of a job keeps.
     Retention(String),
+    /// What the clusters look like now.
+    Clusters,
     /// What a recovery would do.
     Plan(Box<RecoveryRequest>),
     /// Do something.
@@ -66,6 +69,8 @@ pub enum Answer {
     Text(String),
     /// To [`Question::Retention`].
     Retention(Box<RetentionPlan>),
+    /// To [`Question::Clusters`].
+    Clusters(Vec<ClusterView>),
     /// To [`Question::Plan`].
     Plan(Box<RecoveryPlan>),
     /// To [`Question::Command`].

@@ -1,5 +1,6 @@
 //! Which questions a place needs answered, and when the next page is worth asking for.
 
+use crate::domain::Millis;
 use crate::domain::id::SnapshotId;
 use crate::domain::view::Query;
 
@@ -13,6 +14,8 @@ use super::table::Rows;
 
 /// Rows of the first page: a few screens.
 const FIRST: u32 = 200;
+/// How often the servers are asked how they are, while that is on the screen.
+const TOPOLOGY_EVERY: Millis = Millis::from_secs(5);
 /// Rows of the pages after.
 const NEXT: u32 = 500;
 
@@ -61,6 +64,7 @@ pub fn ask_place(app: &mut App) -> Vec<Effect> {
             app.tree_of = Some((snapshot.clone(), path.clone()));
             ask(Question::Tree(snapshot.0, path))
         }
+        Place::Topology => ask_topology(app),
         place => {
             let (loaded, loading) = flags(app, &place);
             if *loaded || *loading {
@@ -69,6 +73,28 @@ pub fn ask_place(app: &mut App) -> Vec<Effect> {
             *loading = true;
             ask(page(&place, first()))
         }
+    }
+}
+
+/// Asks what the clusters look like now, unless an answer is on its way.
+fn ask_topology(app: &mut App) -> Vec<Effect> {
+    if app.topology.loading {
+        return Vec::new();
+    }
+    app.topology.loading = true;
+    app.topology_asked = Some(app.uptime);
+    ask(Question::Clusters)
+}
+
+/// Asks again for what changes by itself and is on the screen.
+pub fn poll(app: &mut App) -> Vec<Effect> {
+    let due = app
+        .topology_asked
+        .is_none_or(|at| app.uptime.0 >= at.0 + TOPOLOGY_EVERY.0);
+    if app.place == Place::Topology && due && app.held.is_none() {
+        ask_topology(app)
+    } else {
+        Vec::new()
     }
 }
 
@@ -118,6 +144,9 @@ pub fn refresh(app: &mut App) -> Vec<Effect> {
             job: Some(job.0),
             ..first()
         })));
+    }
+    if app.place == Place::Topology {
+        effects.extend(ask_topology(app));
     }
     if let Place::Retention(job) = &app.place {
         effects.push(Effect::Ask(Question::Retention(job.0.clone())));
@@ -223,7 +252,7 @@ impl App {
             Place::Recoveries => self.recoveries.next.is_some(),
             Place::Alerts => self.alerts.next.is_some(),
             Place::Audit => self.audit.next.is_some(),
-            Place::Overview | Place::Jobs | Place::Retention(_) | Place::Tree(..) => false,
+            Place::Overview | Place::Jobs | Place::Retention(_) | Place::Tree(..) | Place::Topology => false,
         }
     }
 }

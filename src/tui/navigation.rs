@@ -137,7 +137,7 @@ pub fn open(app: &mut App) -> Vec<Effect> {
                 }
             }
         }
-        Place::Job(_) | Place::Trash | Place::Recoveries | Place::Alerts | Place::Audit => {
+        Place::Job(_) | Place::Trash | Place::Recoveries | Place::Alerts | Place::Audit | Place::Topology => {
             if app.rows().is_some_and(|rows| rows.shown() > 0) {
                 app.pane = Pane::Detail;
                 app.scroll = 0;
@@ -192,6 +192,11 @@ pub fn reveal(app: &mut App, subject: &Subject) -> Vec<Effect> {
         Subject::Event(seq) => {
             let effects = go(app, Place::Audit);
             app.audit.select_key(&seq.to_string());
+            effects
+        }
+        Subject::Member(cluster, member) => {
+            let effects = go(app, Place::Topology);
+            app.topology.select_key(&format!("{cluster}/{member}"));
             effects
         }
         Subject::Maintenance(id) => {

@@ -19,17 +19,20 @@ pub enum Screen {
     Alerts,
     /// Who did what, when.
     Audit,
+    /// Which server is what, and how far behind.
+    Topology,
 }
 
 impl Screen {
     /// The screens in the order of their numbers.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::Overview,
         Self::Jobs,
         Self::Snapshots,
         Self::Recoveries,
         Self::Alerts,
         Self::Audit,
+        Self::Topology,
     ];
 
     /// The screen's name.
@@ -41,6 +44,7 @@ impl Screen {
             Self::Recoveries => "Recoveries",
             Self::Alerts => "Alerts",
             Self::Audit => "Audit",
+            Self::Topology => "Topology",
         }
     }
 
@@ -53,6 +57,7 @@ impl Screen {
             Self::Recoveries => Action::Recoveries,
             Self::Alerts => Action::Alerts,
             Self::Audit => Action::Audit,
+            Self::Topology => Action::Topology,
         }
     }
 
@@ -65,6 +70,7 @@ impl Screen {
             Self::Recoveries => Place::Recoveries,
             Self::Alerts => Place::Alerts,
             Self::Audit => Place::Audit,
+            Self::Topology => Place::Topology,
         }
     }
 }
@@ -92,6 +98,8 @@ pub enum Place {
     Alerts,
     /// The journal.
     Audit,
+    /// All members of all clusters.
+    Topology,
 }
 
 impl Place {
@@ -104,6 +112,7 @@ impl Place {
             Self::Recoveries => Screen::Recoveries,
             Self::Alerts => Screen::Alerts,
             Self::Audit => Screen::Audit,
+            Self::Topology => Screen::Topology,
         }
     }
 

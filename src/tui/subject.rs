@@ -4,7 +4,10 @@
 //! reason when it cannot be done now, and it is carried out only through a [`Choice`] that somebody made.
 
 use crate::domain::command::Command;
-use crate::domain::id::{AlertKey, JobName, MaintenanceId, RecoveryId, RepositoryName, RunId, ServiceName, SnapshotId};
+use crate::domain::id::{
+    AlertKey, ClusterName, JobName, MaintenanceId, MemberName, RecoveryId, RepositoryName, RunId, ServiceName,
+    SnapshotId,
+};
 use crate::domain::snapshot::EvidenceLevel;
 
 use super::app::App;
@@ -32,6 +35,8 @@ pub enum Subject {
     Maintenance(MaintenanceId),
     /// A repository.
     Repository(RepositoryName),
+    /// A server of a cluster.
+    Member(ClusterName, MemberName),
     /// An event, by its number.
     Event(u64),
 }
@@ -49,6 +54,7 @@ impl Subject {
             Self::Alert(key) => key.0.clone(),
             Self::Maintenance(id) => id.0.clone(),
             Self::Repository(name) => name.0.clone(),
+            Self::Member(_, member) => member.0.clone(),
             Self::Event(seq) => seq.to_string(),
         }
     }
@@ -65,6 +71,7 @@ impl Subject {
             Self::Alert(key) => format!("alert {key}"),
             Self::Maintenance(id) => id.0.clone(),
             Self::Repository(name) => format!("repository {name}"),
+            Self::Member(cluster, member) => format!("{member} of cluster {cluster}"),
             Self::Event(seq) => format!("event {seq}"),
         }
     }
@@ -118,6 +125,12 @@ impl App {
                 .chosen()
                 .iter()
                 .map(|row| Subject::Alert(row.alert.key.clone()))
+                .collect(),
+            Place::Topology => self
+                .topology
+                .chosen()
+                .iter()
+                .map(|row| Subject::Member(row.cluster.clone(), row.line.name.clone()))
                 .collect(),
             Place::Audit => self.audit.chosen().iter().map(|row| Subject::Event(row.seq)).collect(),
         }

@@ -28,7 +28,7 @@ pub fn update(app: &mut App, message: Message, moment: Moment) -> Vec<Effect> {
             }
             Vec::new()
         }
-        Message::Second => Vec::new(),
+        Message::Second => super::loading::poll(app),
         Message::Attached => stream::attached(app),
         Message::Stream(item) => {
             let effects = stream::came(app, item);

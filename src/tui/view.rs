@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!  PROD eu-west  RW   1 critical  2 warnings                     live  10:41 UTC    status
-//!  1 Overview  2 Jobs  3 Snapshots  4 Recoveries  5 Alerts  6 Audit                 tabs, from 14 rows on
+//!  1 Overview  2 Jobs  3 Snapshots  4 Recoveries  5 Alerts  6 Audit  7 Topology    tabs, from 14 rows on
 //!  ...                                                                              body, with what lies over it
 //!  j down  enter open  a act  / filter  : palette  ? help                           footer
 //! ```

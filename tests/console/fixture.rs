@@ -410,3 +410,50 @@ pub fn alerts() -> Vec<AlertRecord> {
         },
     ]
 }
+
+/// A cluster of three: a fenced primary, a standby that has everything, and one that does not answer.
+pub fn clusters() -> Vec<lifeboat::domain::cluster::ClusterView> {
+    use lifeboat::domain::cluster::{Answer, Cluster, ClusterView, Member, MemberSeen, Record, Seen};
+    let names = ["db1", "db2", "db3-madrid"];
+    let server = |text: &str| Answer::Answers(Box::new(serde_json::from_str(text).unwrap()));
+    let member = |name: &&str| Member {
+        name: (*name).into(),
+        connection: lifeboat::domain::source::PostgresConnection {
+            host: format!("{name}.example.org"),
+            port: 5432,
+            user: "lifeboat".to_owned(),
+            password: None,
+            tls: lifeboat::domain::source::TlsMode::Prefer,
+            bin_dir: None,
+        },
+        database: "postgres".to_owned(),
+        data_directory: None,
+        config_file: None,
+        slot: None,
+        service: None,
+    };
+    let cluster = Cluster {
+        name: "orders".into(),
+        members: names.iter().map(member).collect(),
+        fence: None,
+        max_loss: lifeboat::domain::Bytes(0),
+        max_lag: lifeboat::domain::Millis(60_000),
+    };
+    let answers = [
+        server(include_str!("cluster-primary.json")),
+        server(include_str!("cluster-standby.json")),
+        Answer::Silent {
+            why: "cannot connect to PostgreSQL at lifeboat@db3.example.org:5432: connection refused".to_owned(),
+        },
+    ];
+    let seen = |(name, answer): (&&str, Answer)| MemberSeen {
+        name: (*name).into(),
+        answer,
+        local: None,
+    };
+    let seen = Seen {
+        at: now(),
+        members: names.iter().zip(answers).map(seen).collect(),
+    };
+    vec![ClusterView::new(&cluster, seen, &Record::default(), None)]
+}

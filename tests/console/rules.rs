@@ -35,7 +35,7 @@ fn event(runner: &mut Runner, event: Event) {
 #[test]
 fn no_key_outside_the_menu_and_the_palette_changes_anything() {
     let mut console = console();
-    for screen in ["1", "2", "3", "4", "5", "6"] {
+    for screen in ["1", "2", "3", "4", "5", "6", "7"] {
         console.press(screen);
         for key in "hjklGnNsSfRdLvyzqgg*- []".chars() {
             console.press(&key.to_string());

@@ -10,7 +10,7 @@ use crate::runner::{Eye, Runner};
 const SIZES: [(u16, u16); 3] = [(60, 16), (80, 24), (160, 50)];
 
 /// The screens, with the keys that lead there.
-const SCREENS: [(&str, &str); 22] = [
+const SCREENS: [(&str, &str); 24] = [
     ("overview", "1 j"),
     ("jobs", "2 j j"),
     ("job-runs", "2 j j enter"),
@@ -27,6 +27,8 @@ const SCREENS: [(&str, &str); 22] = [
     ("recovery-detail", "4 enter"),
     ("alerts", "5"),
     ("audit", "6"),
+    ("topology", "7 j"),
+    ("topology-detail", "7 j enter"),
     ("help", "?"),
     ("palette", ": or"),
     ("menu", "2 j j j a"),

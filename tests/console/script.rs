@@ -122,6 +122,7 @@ impl Link for Script {
             }
             Question::Recoveries(_) => Answer::Recoveries(all(fixture::recoveries())),
             Question::Alerts(_) => Answer::Alerts(all(fixture::alerts())),
+            Question::Clusters => Answer::Clusters(fixture::clusters()),
             Question::Journal(_) => Answer::Journal(all(fixture::journal())),
             Question::Tree(_, path) => Answer::Tree(fixture::tree(&path)),
             Question::Content(_, path, _) => Answer::Content(fixture::content(&path)),

@@ -1,5 +1,6 @@
 //! The PostgreSQL source against a real server: dump, restore, proof, and what happens when things go wrong.
 
+mod choose;
 mod exported;
 mod faults;
 mod round_trip;

@@ -120,6 +120,7 @@ impl World {
             kind: SourceKind::PostgresDump(PostgresSource {
                 connection: self.server.connection(),
                 database: self.database.clone(),
+                selection: lifeboat::domain::source::DumpSelection::default(),
                 scratch: None,
             }),
         }

@@ -22,6 +22,7 @@ use super::types::{CommandRequest, Overview, Page, Query, Receipt, RetentionPlan
 use super::{PracticeAnswer, PracticeRequest, StopRequest};
 use crate::clock::Clock;
 use crate::domain::alert::AlertRecord;
+use crate::domain::cluster::ClusterView;
 use crate::domain::command::{Actor, Command};
 use crate::domain::event::EventRecord;
 use crate::domain::maintenance::MaintenanceRecord;
@@ -148,6 +149,11 @@ impl Client {
     /// Asks what the retention of a job keeps, rule by rule; changes nothing.
     pub async fn retention(&self, job: &str) -> Answer<RetentionPlan> {
         self.get(&format!("/v1/jobs/{}/retention", encode(job)), PATIENCE).await
+    }
+
+    /// Fetches what the clusters look like now.
+    pub async fn clusters(&self) -> Answer<Vec<ClusterView>> {
+        self.get("/v1/clusters", LONG_PATIENCE).await
     }
 
     /// Fetches a page of the journal.

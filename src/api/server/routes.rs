@@ -18,6 +18,7 @@ use crate::api::backend::Backend;
 use crate::api::types::{CommandRequest, Overview, Page, Query, Receipt, RetentionPlan, TreeEntryView};
 use crate::api::{PracticeAnswer, PracticeRequest, READ_ONLY_HEADER, StopRequest, VERSION, VERSION_HEADER};
 use crate::domain::alert::AlertRecord;
+use crate::domain::cluster::ClusterView;
 use crate::domain::event::EventRecord;
 use crate::domain::maintenance::MaintenanceRecord;
 use crate::domain::recovery::{RecoveryPlan, RecoveryRecord, RecoveryRequest};
@@ -48,6 +49,7 @@ pub(super) fn router<B: Backend>(shared: Shared<B>) -> Router {
         .route("/v1/alerts", get(alerts))
         .route("/v1/maintenance", get(maintenance))
         .route("/v1/jobs/{job}/retention", get(retention))
+        .route("/v1/clusters", get(clusters))
         .route("/v1/journal", get(journal))
         .route("/v1/plan", post(plan))
         .route("/v1/commands", post(command))
@@ -120,6 +122,10 @@ async fn maintenance<B: Backend>(State(shared): State<Shared<B>>, query: RawQuer
 
 async fn retention<B: Backend>(State(shared): State<Shared<B>>, job: Id) -> Answer<RetentionPlan> {
     Ok(Json(shared.backend.retention(&job?).await?))
+}
+
+async fn clusters<B: Backend>(State(shared): State<Shared<B>>) -> Answer<Vec<ClusterView>> {
+    Ok(Json(shared.backend.clusters().await?))
 }
 
 async fn journal<B: Backend>(State(shared): State<Shared<B>>, query: RawQuery) -> Answer<Page<EventRecord>> {

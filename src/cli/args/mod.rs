@@ -4,6 +4,7 @@
 
 mod cluster;
 mod data;
+mod database;
 mod keep;
 mod recover;
 mod upkeep;
@@ -16,6 +17,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
 
 pub use cluster::*;
 pub use data::*;
+pub use database::*;
 pub use keep::*;
 pub use recover::*;
 pub(in crate::cli) use upkeep::bytes;
@@ -145,6 +147,12 @@ pub enum Verb {
     },
     /// Archive and bring back the log of a PostgreSQL cluster; works with no configuration and no agent
     Wal(WalArgs),
+    /// Put a restored database in the place of the live one, and back; works with no agent
+    Database {
+        /// What to do.
+        #[command(subcommand)]
+        command: DatabaseCommand,
+    },
     /// Look at a primary and its standbys, and switch between them; works with no agent
     Cluster(ClusterArgs),
     /// List, acknowledge and resolve alerts

@@ -1,5 +1,7 @@
 //! `lifeboat wal receive`: runs until it is asked to stop, and tells on the error stream what happens.
 
+use std::path::Path;
+
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::of_wal;
@@ -16,7 +18,12 @@ use crate::source::postgres::Login;
 use crate::source::postgres::wal::receive::{self, Note, ReceiveOptions};
 
 pub(super) async fn run(args: &ReceiveArgs, definition: &RepositoryDefinition, ctx: &Ctx) -> Result<Exit, CliError> {
-    let (connection, database) = server(args, ctx)?;
+    let (connection, database) = server_of(
+        args.server.as_deref(),
+        args.source.as_deref(),
+        args.server_password_file.as_deref(),
+        ctx,
+    )?;
     let password = match &connection.password {
         Some(reference) => Some(secret::resolve(reference).await.map_err(|error| {
             CliError::usage("the password on the server cannot be read")
@@ -57,11 +64,16 @@ pub(super) async fn run(args: &ReceiveArgs, definition: &RepositoryDefinition, c
 }
 
 /// The server and a database on it to ask questions in.
-fn server(args: &ReceiveArgs, ctx: &Ctx) -> Result<(PostgresConnection, String), CliError> {
-    let (mut connection, database) = match (&args.server, &args.source) {
+pub(in crate::cli) fn server_of(
+    server: Option<&str>,
+    source: Option<&str>,
+    password_file: Option<&Path>,
+    ctx: &Ctx,
+) -> Result<(PostgresConnection, String), CliError> {
+    let (mut connection, database) = match (server, source) {
         (Some(url), _) => parse_postgres(url)?,
         (None, name) => {
-            let name = SourceName(name.clone().unwrap_or_default());
+            let name = SourceName(name.unwrap_or_default().to_owned());
             let config = ctx.config()?;
             match config.definitions.sources.get(&name).map(|source| &source.kind) {
                 Some(SourceKind::PostgresDump(source)) => (source.connection.clone(), source.database.clone()),
@@ -71,9 +83,9 @@ fn server(args: &ReceiveArgs, ctx: &Ctx) -> Result<(PostgresConnection, String),
             }
         }
     };
-    if let Some(file) = &args.server_password_file {
-        connection.password = Some(SecretRef::File(file.clone()));
-    } else if args.server.is_some() && std::env::var_os("PGPASSWORD").is_some() {
+    if let Some(file) = password_file {
+        connection.password = Some(SecretRef::File(file.to_owned()));
+    } else if server.is_some() && std::env::var_os("PGPASSWORD").is_some() {
         connection.password = Some(SecretRef::Env("PGPASSWORD".to_owned()));
     }
     Ok((connection, database))

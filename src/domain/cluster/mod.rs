@@ -40,7 +40,7 @@ use super::units::{Bytes, Millis, Timestamp};
 use super::wal::{Lsn, SystemId, TimelineId};
 
 pub use decide::{FencePlan, Refusal, UnfencePlan};
-pub use picture::{Fenced, Picture, Severity, Sign};
+pub use picture::{ClusterView, Fenced, Picture, Severity, Sign};
 pub use promote::{Allowance, PromotePlan};
 pub use rebuild::RebuildPlan;
 pub use record::{FenceMark, Record};

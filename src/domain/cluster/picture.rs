@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::record::{Means, Record};
 use super::{Answer, Cluster, LocalState, MemberSeen, Role, Seen, ServerSeen};
-use crate::domain::id::MemberName;
+use crate::domain::id::{ClusterName, MemberName};
 use crate::domain::units::{Bytes, Millis};
 use crate::domain::wal::{Lsn, SystemId, TimelineId};
 
@@ -96,6 +96,31 @@ impl Picture {
     /// How bad the worst sign is; none when all is well.
     pub fn worst(&self) -> Option<Severity> {
         self.signs.iter().map(|sign| sign.severity).max()
+    }
+}
+
+/// A cluster as it was seen, for screens.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ClusterView {
+    /// Which.
+    pub cluster: ClusterName,
+    /// What it is.
+    pub picture: Picture,
+    /// What every member said.
+    pub seen: Seen,
+    /// Why the notes on it cannot be read; then what was begun is not known.
+    pub trouble: Option<String>,
+}
+
+impl ClusterView {
+    /// Adds up what was seen.
+    pub fn new(cluster: &Cluster, seen: Seen, record: &Record, trouble: Option<String>) -> Self {
+        Self {
+            cluster: cluster.name.clone(),
+            picture: draw(cluster, &seen, record),
+            seen,
+            trouble,
+        }
     }
 }
 

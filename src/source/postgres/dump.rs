@@ -11,7 +11,7 @@ use super::connect::{Login, ServerFacts, Session};
 use super::probe::{self, TableContent};
 use super::tools::Tools;
 use crate::domain::snapshot::DatabaseFacts;
-use crate::domain::source::{PostgresSource, Source};
+use crate::domain::source::{DumpFormat, PostgresSource, Source};
 use crate::repo::{Phase, StreamOptions, StreamSnapshot};
 use crate::source::backup::Finished;
 use crate::source::manifest::{Artifact, MANIFEST_NAME, Manifest, labels};
@@ -21,6 +21,8 @@ use crate::source::{BackupJob, SourceError, Work};
 const FINGERPRINT_BUDGET: u64 = 256 << 20;
 /// Roles and tablespaces of the largest servers known take a few megabytes.
 const GLOBALS_LIMIT: u64 = 64 << 20;
+/// What an argument vector has room for: two megabytes, at most 135 bytes a name, and some air.
+const MOST_NAMED: usize = 10_000;
 /// The name of the roles and tablespaces in the snapshot.
 const GLOBALS_NAME: &str = "globals.sql";
 
@@ -56,6 +58,8 @@ struct Opened {
     exported: String,
     taken_at: crate::domain::Timestamp,
     described: DatabaseManifest,
+    /// Which tables are dumped; all when nothing was chosen.
+    selected: Option<probe::Selected>,
 }
 
 async fn open(login: &Login, database: &PostgresSource, work: &Work<'_>) -> Result<Opened, SourceError> {
@@ -80,6 +84,19 @@ async fn open(login: &Login, database: &PostgresSource, work: &Work<'_>) -> Resu
         .await?;
     let exported = rows.first().map(|row| row.get::<_, String>(0)).unwrap_or_default();
     let described = probe::describe(&session, facts.major, &database.database).await?;
+    let chosen = &database.selection;
+    let selected = if chosen.tables.is_empty() && chosen.exclude_tables.is_empty() {
+        None
+    } else {
+        let selected = probe::selected(&session, chosen).await?;
+        if selected.taken.len().min(selected.left.len()) > MOST_NAMED {
+            return Err(SourceError::Invalid {
+                what: format!("the choice of tables would take more than {MOST_NAMED} arguments"),
+                hint: Some("choose fewer, or exclude fewer".to_owned()),
+            });
+        }
+        Some(selected)
+    };
     Ok(Opened {
         session,
         facts,
@@ -87,6 +104,7 @@ async fn open(login: &Login, database: &PostgresSource, work: &Work<'_>) -> Resu
         exported,
         taken_at,
         described,
+        selected,
     })
 }
 
@@ -136,6 +154,8 @@ async fn write(
         facts: facts.clone(),
         dump: dump_name,
         standby: opened.facts.standby,
+        selection: database.selection.clone(),
+        schemas: schemas(database, opened),
         fingerprints: contents
             .into_iter()
             .filter_map(|(table, content)| Some((table, content.fingerprint?)))
@@ -166,11 +186,15 @@ async fn stream(
     work: &Work<'_>,
 ) -> Result<(Artifact, BTreeMap<String, TableContent>), SourceError> {
     let subject = format!("database {:?} on {}", database.database, login.connection.display());
-    let mut dump = Program::new("pg_dump", &opened.tools.program("pg_dump"), subject)
+    let format = database.selection.format;
+    let dump = Program::new("pg_dump", &opened.tools.program("pg_dump"), subject)
         .arg("--format=custom")
         .arg("--compress=0")
         .arg("--lock-wait-timeout=60s")
         .arg(format!("--snapshot={}", opened.exported))
+        .arg_if(format == DumpFormat::SchemaOnly, "--schema-only")
+        .arg_if(format == DumpFormat::DataOnly, "--data-only");
+    let mut dump = choose(dump, database, opened)
         .connect(login, Some(&database.database))
         .start(Some(login))?;
     drop(dump.take_stdin());
@@ -178,7 +202,23 @@ async fn stream(
         return Err(SourceError::Cancelled);
     };
     let counting = async {
-        let tables = probe::tables(&opened.session).await?;
+        let mut tables = probe::tables(&opened.session).await?;
+        if let Some(selected) = &opened.selected {
+            tables.retain(|table| selected.taken.contains_key(&table.key()));
+        }
+        if format == DumpFormat::SchemaOnly {
+            // The dump has the tables and none of their rows, and that is what a copy of it is held against.
+            let empty = |table: &probe::Table| {
+                (
+                    table.key(),
+                    TableContent {
+                        rows: 0,
+                        fingerprint: None,
+                    },
+                )
+            };
+            return Ok(tables.iter().map(empty).collect());
+        }
         let total = &work.progress.files_total;
         total.fetch_add(tables.len() as u64, Ordering::Relaxed);
         let affordable = probe::affordable(&tables, FINGERPRINT_BUDGET);
@@ -200,6 +240,29 @@ async fn stream(
             dump.kill().await;
             Err(error)
         }
+    }
+}
+
+/// Names the tables, one by one and in quotes: whichever list is the right one.
+fn choose(program: Program, database: &PostgresSource, opened: &Opened) -> Program {
+    let Some(selected) = &opened.selected else {
+        return program;
+    };
+    let (option, names) = if database.selection.tables.is_empty() {
+        ("--exclude-table", &selected.left)
+    } else {
+        ("--table", &selected.taken)
+    };
+    names
+        .values()
+        .fold(program, |program, name| program.arg(format!("{option}={name}")))
+}
+
+/// The schemas that a restore has to make itself: `pg_dump` leaves them out when it is told tables.
+fn schemas(database: &PostgresSource, opened: &Opened) -> Vec<String> {
+    match &opened.selected {
+        Some(selected) if !database.selection.tables.is_empty() => selected.schemas.iter().cloned().collect(),
+        _ => Vec::new(),
     }
 }
 

@@ -25,6 +25,7 @@
 //! | `scratch` | databases that are renamed or dropped, whatever happens; the reaper |
 //! | `probe` | tables, row counts, fingerprints, questions with an expected answer |
 //! | [`wal`] | the archive of the log: push, fetch, receive, verify |
+//! | [`switch`] | a restored database in the place of the live one, and back |
 //! | [`cluster`] | a primary and its standbys: looked at, fenced, promoted, rebuilt |
 
 mod child;
@@ -40,6 +41,7 @@ pub mod recovery;
 mod restore;
 mod scratch;
 pub mod server;
+pub mod switch;
 mod tls;
 mod tools;
 mod verify;

@@ -4,6 +4,7 @@ use super::DatabaseManifest;
 use super::connect::{Login, ServerFacts, Session, literal};
 use super::restore::Dump;
 use crate::domain::Bytes;
+use crate::domain::source::DumpFormat;
 use crate::source::recovery::PlanParts;
 use crate::source::{SourceError, Subject, Work};
 
@@ -29,6 +30,20 @@ pub(in crate::source) async fn plan(
         ),
         ..PlanParts::default()
     };
+    if let Some(why) = dump.needs_tables() {
+        parts
+            .blockers
+            .push(format!("{why}: restore it by hand with pg_restore"));
+    }
+    let chosen = &recorded.selection;
+    if !chosen.tables.is_empty() || !chosen.exclude_tables.is_empty() {
+        parts
+            .warnings
+            .push("the dump holds some tables of its database, not all".to_owned());
+    }
+    if chosen.format == DumpFormat::SchemaOnly {
+        parts.warnings.push("the dump holds definitions and no rows".to_owned());
+    }
     if name.is_empty() || name.len() > 63 {
         parts
             .blockers

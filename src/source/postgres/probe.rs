@@ -3,7 +3,7 @@
 //! A fingerprint is the sum of a 64-bit hash of every row's text. It does not depend on the order of rows, needs no memory
 //! on the server and one pass; it tells an accident, not an adversary, which is what a restore test is for.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use tokio_postgres::SimpleQueryMessage;
@@ -13,6 +13,7 @@ use super::connect::{Session, literal, quoted, within};
 use crate::clock::Clock;
 use crate::domain::job::SqlProbe;
 use crate::domain::recovery::Finding;
+use crate::domain::source::{DumpSelection, matches};
 use crate::repo::Progress;
 use crate::source::SourceError;
 
@@ -48,6 +49,11 @@ pub struct TableContent {
 }
 
 impl Table {
+    /// How SQL names it, and `pg_dump` without taking any of it for a pattern.
+    fn sql(&self) -> String {
+        format!("{}.{}", quoted(&self.schema), quoted(&self.name))
+    }
+
     /// How manifests, findings and history name it: `schema.table`, each quoted where it must be.
     pub(super) fn key(&self) -> String {
         format!("{}.{}", plain_or_quoted(&self.schema), plain_or_quoted(&self.name))
@@ -84,6 +90,66 @@ pub(super) async fn tables(session: &Session) -> Result<Vec<Table>, SourceError>
         bytes: u64::try_from(row.get::<_, i64>(2)).unwrap_or(0),
     };
     Ok(rows.iter().map(table).collect())
+}
+
+/// The tables of the user's that a dump can be told to take or leave, each with the name SQL writes for it. What a
+/// partitioned table is made of goes with it.
+pub(super) async fn selected(session: &Session, selection: &DumpSelection) -> Result<Selected, SourceError> {
+    let rows = session
+        .rows(
+            "list the tables",
+            "select n.nspname::text, c.relname::text, coalesce(a.top, c.oid)::bigint, c.oid::bigint
+               from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace
+               left join lateral (select max(relid::oid::bigint) as top from pg_catalog.pg_partition_ancestors(c.oid) p
+                                   where not exists (select 1 from pg_catalog.pg_inherits i where i.inhrelid = p.relid)) a
+                 on c.relispartition
+              where c.relkind in ('r', 'p', 'f') and c.relpersistence <> 't'
+                and n.nspname <> 'information_schema' and n.nspname !~ '^pg_'
+              order by 1, 2",
+            &[],
+        )
+        .await?;
+    let all: Vec<(Table, i64, i64)> = rows
+        .iter()
+        .map(|row| {
+            let (schema, name) = (row.get(0), row.get(1));
+            (Table { schema, name, bytes: 0 }, row.get(2), row.get(3))
+        })
+        .collect();
+    let keys: Vec<String> = all.iter().map(|(table, ..)| table.key()).collect();
+    if let Some(pattern) = selection.idle(&keys) {
+        return Err(SourceError::Invalid {
+            what: format!("there is no table {pattern} in the database"),
+            hint: Some("check tables of the source: schema.table, in double quotes what SQL needs them for".to_owned()),
+        });
+    }
+    // A partition is named by itself, or by the table it is part of.
+    let roots: BTreeMap<i64, &String> = all.iter().zip(&keys).map(|((_, _, oid), key)| (*oid, key)).collect();
+    let excluded = |key: &str| selection.exclude_tables.iter().any(|pattern| matches(pattern, key));
+    let included =
+        |key: &str| selection.tables.is_empty() || selection.tables.iter().any(|pattern| matches(pattern, key));
+    let mut found = Selected::default();
+    for ((table, root, _), key) in all.iter().zip(&keys) {
+        let whole = roots.get(root).map_or(key.as_str(), |root| root.as_str());
+        if (included(key) || included(whole)) && !excluded(key) && !excluded(whole) {
+            found.schemas.insert(table.schema.clone());
+            found.taken.insert(key.clone(), table.sql());
+        } else {
+            found.left.insert(key.clone(), table.sql());
+        }
+    }
+    Ok(found)
+}
+
+/// Tables by their keys, with the names SQL writes for them.
+#[derive(Debug, Default)]
+pub(super) struct Selected {
+    /// Those that are dumped.
+    pub(super) taken: BTreeMap<String, String>,
+    /// The schemas of those.
+    pub(super) schemas: BTreeSet<String>,
+    /// Those that are not.
+    pub(super) left: BTreeMap<String, String>,
 }
 
 /// Chooses the tables whose rows are fingerprinted: the smallest first, as long as they fit in `budget` bytes together.

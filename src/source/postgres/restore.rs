@@ -8,7 +8,7 @@ use std::num::NonZero;
 use std::sync::atomic::Ordering;
 
 use super::child::Program;
-use super::connect::Login;
+use super::connect::{Login, quoted};
 use super::feed::{Head, feed, finish};
 use super::plan::{missing_roles, ownership_note, plan};
 use super::probe;
@@ -18,6 +18,7 @@ use super::{DatabaseManifest, Progress};
 use crate::domain::Bytes;
 use crate::domain::id::SnapshotId;
 use crate::domain::recovery::{Finding, RecoveryPhase};
+use crate::domain::source::DumpFormat;
 use crate::repo::Phase;
 use crate::source::manifest::{Artifact, Manifest};
 use crate::source::recovery::{Restored, Stopwatch};
@@ -53,6 +54,12 @@ impl Dump {
             artifact: artifact.clone(),
             snapshot,
         })
+    }
+
+    /// Why it cannot become a database by itself, when it cannot.
+    pub(super) fn needs_tables(&self) -> Option<&'static str> {
+        let rows_only = self.database.selection.format == DumpFormat::DataOnly;
+        rows_only.then_some("it holds rows only, for a database that has the tables")
     }
 
     /// The first number of the version of the tool that wrote it.
@@ -127,6 +134,17 @@ pub(super) async fn into_scratch(
     host: &str,
     work: &Work<'_>,
 ) -> Result<(ScratchDatabase, Vec<Finding>), SourceError> {
+    if let Some(why) = dump.needs_tables() {
+        return Err(SourceError::Invalid {
+            what: format!(
+                "the dump in snapshot {} cannot become a new database: {why}",
+                dump.snapshot.short()
+            ),
+            hint: Some(
+                "decoded is the level such a dump can be proved to; restore it by hand with pg_restore".to_owned(),
+            ),
+        });
+    }
     work.progress.set_phase(Phase::Preparing);
     work.progress
         .bytes_total
@@ -175,6 +193,7 @@ async fn fill(
             .fold(program, |program, section| program.arg(format!("--section={section}")))
             .connect(login, Some(database))
     };
+    make_schemas(dump, login, database, work).await?;
     let head = Head::read(dump, tools, work).await?;
     work.progress.set_phase(Phase::Copying);
     work.progress.set_current("tables and rows");
@@ -198,6 +217,19 @@ async fn fill(
         session.interrupt(work.clock).await;
     }
     analyse
+}
+
+/// Makes the schemas of a dump of some tables, which does not bring them.
+async fn make_schemas(dump: &Dump, login: &Login, database: &str, work: &Work<'_>) -> Result<(), SourceError> {
+    if dump.database.schemas.is_empty() {
+        return Ok(());
+    }
+    let session = login.open(database, work.clock).await?;
+    for schema in &dump.database.schemas {
+        let sql = format!("create schema if not exists {}", quoted(schema));
+        session.execute("make a schema", &sql).await?;
+    }
+    Ok(())
 }
 
 /// Holds a restored database against what was recorded when it was dumped: which tables, how many rows, which content.

@@ -77,6 +77,7 @@ actions! {
     Recoveries "recoveries" "4" Go "recoveries" "The Recoveries: restores and verifications, live and past.";
     Alerts "alerts" "5" Go "alerts" "The Alerts: what is wrong and what to do next.";
     Audit "audit" "6" Go "audit" "The Audit: who did what, when.";
+    Topology "topology" "7" Go "topology" "The Topology: which server is primary or standby, and how far behind.";
     LastView "last-view" "-" Go "last view" "To the view before, and again back.";
     HistoryBack "history-back" "[" Go "earlier" "Earlier in the history of views.";
     HistoryForward "history-forward" "]" Go "later" "Later in the history of views.";

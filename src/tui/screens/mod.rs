@@ -20,6 +20,7 @@ pub mod restore;
 pub mod retention;
 pub mod runs;
 pub mod snapshots;
+pub mod topology;
 pub mod tree;
 
 use ratatui::layout::Rect;
@@ -107,6 +108,7 @@ fn list(canvas: &mut Canvas<'_>, area: Rect, app: &App, focused: bool) {
         Place::Recoveries => recoveries::list(canvas, area, app, focused),
         Place::Alerts => alerts::list(canvas, area, app, focused),
         Place::Audit => audit::list(canvas, area, app, focused),
+        Place::Topology => topology::list(canvas, area, app, focused),
     }
     if let Some(rows) = app.rows().filter(|rows| rows.shown() == 0) {
         let words = match (rows.total(), rows.filter_text()) {
@@ -129,6 +131,7 @@ fn empty_words(app: &App) -> String {
         Place::Recoveries => app.recoveries.loaded,
         Place::Alerts => app.alerts.loaded,
         Place::Audit => app.audit.loaded,
+        Place::Topology => app.topology.loaded,
     };
     let none = match &app.place {
         Place::Overview | Place::Jobs => "no jobs are configured; lifeboat init writes the first",
@@ -140,6 +143,7 @@ fn empty_words(app: &App) -> String {
         Place::Recoveries => "nothing has been restored or verified yet; begin at a snapshot, screen 3",
         Place::Alerts => "no alerts, now or before",
         Place::Audit => "the journal is empty",
+        Place::Topology => "no clusters are configured; config.example.toml shows how, under [cluster.orders]",
     };
     if loaded {
         none.to_owned()
@@ -178,6 +182,7 @@ pub fn detail_lines(app: &App, look: Look<'_>, width: usize) -> Vec<Line<'static
             .map(|row| recoveries::detail(app, row, look, width)),
         Place::Alerts => app.alerts.selected().map(|record| alerts::detail(record, look, width)),
         Place::Audit => app.audit.selected().map(|record| audit::detail(record, look, width)),
+        Place::Topology => app.topology.selected().map(|row| topology::detail(row, look, width)),
     };
     lines.unwrap_or_default()
 }
@@ -192,6 +197,7 @@ fn summary(canvas: &mut Canvas<'_>, area: Rect, app: &App, rows: &dyn Rows) {
         Place::Recoveries => "recovery",
         Place::Alerts => "alert",
         Place::Audit => "event",
+        Place::Topology => "member",
     };
     let look = canvas.look;
     let total = rows.total() as u64;
@@ -204,6 +210,11 @@ fn summary(canvas: &mut Canvas<'_>, area: Rect, app: &App, rows: &dyn Rows) {
     }
     if let (Place::Retention(_), Some(words)) = (&app.place, retention::summary(app)) {
         spans.push(look.span(words, Role::Dim));
+    }
+    if app.place == Place::Topology
+        && let Some((words, role)) = topology::banner(app)
+    {
+        spans.push(look.span(format!("   {words}"), role));
     }
     if rows.marked() > 0 {
         spans.push(look.span(

@@ -198,3 +198,47 @@ async fn a_dead_primary_is_replaced_only_when_it_is_surely_gone() {
         .await;
     assert_eq!(pair.status().1, 0, "{:#}", pair.status().0);
 }
+
+#[tokio::test]
+async fn a_crashed_primary_that_wrote_what_nobody_got_is_rewound() {
+    let pair = Pair::new().await;
+    pair.sql("db2", "alter system set primary_conninfo = 'host=/nowhere'");
+    pair.sql("db2", "select pg_reload_conf()");
+    pair.until("it has lost its primary", || {
+        pair.sql("db1", "select count(*) from pg_stat_replication") == "0"
+    })
+    .await;
+    pair.sql("db1", "insert into ledger values (1)");
+    pair.crash("db1");
+    // It was not shut down in good order, so nobody knows what is lost.
+    let promote = [
+        "cluster",
+        "promote",
+        "orders",
+        "db2",
+        "--yes",
+        "db2",
+        "--patience",
+        "0s",
+    ];
+    let why = pair.refused(&promote);
+    assert!(why.contains("nobody knows how much db2 lacks"), "{why}");
+    let promoted = pair.done(&[
+        "cluster",
+        "promote",
+        "orders",
+        "db2",
+        "--yes",
+        "db2",
+        "--allow-loss",
+        "any",
+    ]);
+    assert!(promoted.contains("NOT KNOWN"), "{promoted}");
+    pair.sql("db2", "insert into ledger values (2)");
+    let rewound = pair.done(&["cluster", "rewind", "orders", "db1", "--yes", "db1"]);
+    assert!(rewound.contains("streams"), "{rewound}");
+    pair.until("it has what the new primary has", || {
+        pair.sql("db1", "select n from ledger") == "2"
+    })
+    .await;
+}

@@ -154,6 +154,18 @@ impl Pair {
         self.run_pg_ctl(member, "stop");
     }
 
+    /// Ends a server as a crash would.
+    pub fn crash(&self, member: &str) {
+        let stopped = as_server(&self.bin.join("pg_ctl"))
+            .arg("-D")
+            .arg(self.data(member))
+            .args(["-m", "immediate", "-w", "stop"])
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .status();
+        assert!(stopped.unwrap().success(), "{}", self.log(member));
+    }
+
     pub fn log(&self, member: &str) -> String {
         let text = fs::read_to_string(self.at("own").join(format!("{member}.log"))).unwrap_or_default();
         let lines: Vec<&str> = text.lines().collect();

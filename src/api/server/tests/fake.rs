@@ -181,6 +181,10 @@ impl Backend for Arc<Fake> {
     async fn run_log(&self, run: &str) -> Answer<String> {
         Ok(format!("log of {run}\n"))
     }
+    async fn clusters(&self) -> Answer<Vec<crate::domain::cluster::ClusterView>> {
+        Ok(Vec::new())
+    }
+
     async fn snapshot_tree(&self, snapshot: &str, path: &str) -> Answer<Vec<TreeEntryView>> {
         Ok(vec![TreeEntryView {
             name: format!("{snapshot}:{path}"),

@@ -81,8 +81,14 @@ impl ClusterHandle {
         self.ensure_slot(self.member(member)?, &plan.primary).await?;
         let kept = match kind {
             RebuildKind::Rewind => {
-                // Whatever fails before the first byte is written leaves the directory as it was: a try-out finds that.
-                self.rewind(&plan, &major, true, tell).await?;
+                // Until then the primary's control file names the timeline of before its promotion, and the two look alike.
+                let session = self.session(&plan.primary).await?;
+                session.execute("write a checkpoint", "checkpoint").await?;
+                // Whatever fails before the first byte is written leaves the directory as it was: a try-out finds that. It
+                // cannot be had after a crash, because the server has to recover first, and that is writing.
+                if plan.clean {
+                    self.rewind(&plan, &major, true, tell).await?;
+                }
                 self.ledger.note(&lock, |record| record.rebuild = Some(note))?;
                 self.rewind(&plan, &major, false, tell).await?;
                 None
@@ -172,11 +178,6 @@ impl ClusterHandle {
         let primary = self.login(&plan.primary)?;
         let directory = &plan.directory;
         let owner = local::owner(directory)?;
-        if only_try {
-            // Until then its control file names the timeline of before the promotion, and the two look alike.
-            let session = self.session(&plan.primary).await?;
-            session.execute("write a checkpoint", "checkpoint").await?;
-        }
         let own = OwnSettings::read(directory)?;
         let database = &self.member(&plan.primary)?.database;
         let mut program = Program::new(
