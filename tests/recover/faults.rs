@@ -297,12 +297,14 @@ pub fn mapped(path: &Path, old: &str, new: &Path) -> RecoveryTarget {
             include,
             subpath,
             delta,
+            quick,
             ..
         } => RecoveryTarget::Directory {
             path,
             include,
             subpath,
             delta,
+            quick,
             tablespaces: vec![(old.to_owned(), new.to_owned())],
         },
         other => other,

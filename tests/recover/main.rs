@@ -2,4 +2,5 @@
 
 mod copy;
 mod faults;
+mod program;
 mod world;

@@ -1,7 +1,7 @@
 //! A cluster with checksums under load, a repository, and everything a source is called with.
 
 use std::fs;
-use std::os::unix::fs::{PermissionsExt, chown};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -251,6 +251,23 @@ impl World {
         self.progress = Progress::new();
     }
 
+    /// Gives a file to the user of the servers.
+    pub fn give(&self, path: &Path) {
+        let owner = fs::metadata(self.data()).unwrap();
+        chown(path, Some(owner.uid()), Some(owner.gid())).unwrap();
+    }
+
+    /// Waits until the server answers something.
+    pub async fn until(&self, what: &str, sql: &str, answer: &str) {
+        for _ in 0..1200 {
+            if self.ask(sql).await == answer {
+                return;
+            }
+            self.clock.sleep(Duration::from_millis(25)).await;
+        }
+        panic!("waited in vain: {what}");
+    }
+
     /// How many snapshots there are.
     pub async fn snapshots(&self) -> usize {
         self.repo.snapshots().await.unwrap().len()
@@ -272,6 +289,7 @@ pub fn whole(path: &Path, delta: bool) -> RecoveryTarget {
         include: Vec::new(),
         subpath: None,
         delta,
+        quick: false,
         tablespaces: Vec::new(),
     }
 }
