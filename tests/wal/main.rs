@@ -4,6 +4,7 @@ mod archive;
 mod cluster;
 mod kill;
 mod physical;
+mod prune;
 mod receive;
 mod recover;
 mod refuse;

@@ -11,10 +11,10 @@ use serde_json::Value;
 use crate::world::{Killed, World, as_server, code, psql, said};
 
 /// One transaction of the ledger: what it added up to, and between which moments it was committed.
-struct Entry {
+pub struct Entry {
     before: String,
     after: String,
-    sum: i64,
+    pub sum: i64,
     xid: String,
     lsn: String,
 }
@@ -22,7 +22,7 @@ struct Entry {
 const CLOCK: &str = "to_char(clock_timestamp() at time zone 'UTC', 'YYYY-MM-DD HH24:MI:SS.US') || '+00'";
 
 /// Adds to the account, one transaction an entry, and notes what was committed when.
-fn spend(world: &World, entries: &mut Vec<Entry>, count: usize) {
+pub fn spend(world: &World, entries: &mut Vec<Entry>, count: usize) {
     for _ in 0..count {
         let amount = i64::from(getrandom::u32().unwrap() % 1000) + 1;
         let sql = format!(
@@ -51,14 +51,14 @@ fn spend(world: &World, entries: &mut Vec<Entry>, count: usize) {
     }
 }
 
-const SUM: &str = "select coalesce(sum(amount), 0) from account";
+pub const SUM: &str = "select coalesce(sum(amount), 0) from account";
 
 /// A recovered copy's server, by what the program printed.
-fn ask(world: &World, outcome: &Value, sql: &str) -> String {
+pub fn ask(world: &World, outcome: &Value, sql: &str) -> String {
     psql(&world.server.bin_dir, outcome["socket"].as_str().unwrap(), sql)
 }
 
-fn recover(world: &World, args: &[&str]) -> (Value, i32) {
+pub fn recover(world: &World, args: &[&str]) -> (Value, i32) {
     let mut all = vec!["--json", "recover"];
     all.extend(args);
     let output = world.lifeboat(&world.own(), &all);
@@ -66,12 +66,12 @@ fn recover(world: &World, args: &[&str]) -> (Value, i32) {
     (value, code(&output))
 }
 
-fn target(world: &World, name: &str) -> String {
+pub fn target(world: &World, name: &str) -> String {
     world.own().join(name).display().to_string()
 }
 
 /// Servers and programs of ours on a directory.
-fn servers_on(directory: &str) -> Vec<i32> {
+pub fn servers_on(directory: &str) -> Vec<i32> {
     let entries = std::fs::read_dir("/proc").unwrap().filter_map(Result::ok);
     entries
         .filter_map(|entry| entry.file_name().to_string_lossy().parse::<i32>().ok())
@@ -298,68 +298,6 @@ async fn pauses_moves_on_and_opens() {
     refusals(&world, &entries);
     one_table(&world, &entries);
     an_archive_that_cannot_be_read(&world);
-}
-
-/// Nothing goes before the oldest base backup, nor at the first call; what may go does, and all that is left restores.
-#[tokio::test]
-async fn log_goes_that_no_base_needs() {
-    let world = World::new(true).await;
-    world.sql("create table account (id bigint generated always as identity primary key, amount bigint not null)");
-    let mut entries = Vec::new();
-    let prune = |more: &[&str]| {
-        let mut all = vec!["wal", "prune"];
-        all.extend(more);
-        world.json(&all)
-    };
-    for _ in 0..2 {
-        spend(&world, &mut entries, 2);
-        let last = world.switch();
-        world.archived(&last).await;
-    }
-    let refused = world.lifeboat(&world.own(), &["wal", "prune"]);
-    assert_eq!(code(&refused), 4, "there is no base backup: {}", said(&refused));
-    world.snapshot("only").await;
-    spend(&world, &mut entries, 2);
-    let last = world.switch();
-    world.archived(&last).await;
-    let (noted, exit) = prune(&["--grace", "1ms"]);
-    assert_eq!((exit, noted["goes"].as_array().unwrap().len()), (0, 0), "{noted:#}");
-    let waits = noted["waits"].as_u64().unwrap();
-    assert!(waits >= 2, "{noted:#}");
-    let unsure = world.lifeboat(&world.own(), &["wal", "prune", "--grace", "1ms"]);
-    assert_eq!(code(&unsure), 4, "nobody confirmed it: {}", said(&unsure));
-    let system = world.sql("select system_identifier from pg_control_system()");
-    let (early, _) = prune(&["--grace", "1h", "--yes", &system]);
-    assert_eq!(early["goes"].as_array().unwrap().len(), 0, "{early:#}");
-    let (pruned, exit) = prune(&["--grace", "1ms", "--yes", &system]);
-    assert_eq!(
-        (exit, pruned["goes"].as_array().unwrap().len() as u64),
-        (0, waits),
-        "{pruned:#}"
-    );
-    let (report, exit) = world.json(&["wal", "verify"]);
-    assert_eq!(exit, 0, "{report:#}");
-    assert_eq!(report[0]["restorable"].as_array().unwrap().len(), 1, "{report:#}");
-    assert!(report[0]["restorable"][0]["to_at"].is_string(), "{report:#}");
-    let (rows, _) = world.json(&["wal", "list"]);
-    assert_eq!(rows[0]["restorable"][0]["to"], report[0]["restorable"][0]["to"]);
-    let place = target(&world, "after");
-    let (all, exit) = recover(&world, &["--latest", "--target", &place, "--pause"]);
-    assert_eq!(exit, 0, "{all:#}");
-    assert_eq!(ask(&world, &all, SUM), entries.last().unwrap().sum.to_string());
-    let (gone, exit) = recover(&world, &["--discard", &place, "--yes", "after"]);
-    assert_eq!(exit, 0, "{gone:#}");
-    // By root, perhaps: the server runs as somebody else, and the copy is that user's.
-    let output = world.as_ourselves(&["--json", "recover", "--latest", "--target", &place, "--start"]);
-    assert_eq!(code(&output), 0, "{}", said(&output));
-    let all: Value = serde_json::from_slice(&output.stdout).unwrap();
-    assert_eq!(ask(&world, &all, SUM), entries.last().unwrap().sum.to_string());
-    for pid in servers_on(&place) {
-        let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
-        let uid = status.lines().find(|line| line.starts_with("Uid:")).unwrap();
-        assert!(!uid.split_whitespace().any(|word| word == "0"), "{uid}");
-        kill(Pid::from_raw(pid), Signal::SIGQUIT).unwrap();
-    }
 }
 
 /// What it said, on the error stream, and its exit code.

@@ -18,7 +18,7 @@
 //! | [`scout`] | where in the log a time, a transaction, a name is |
 //! | [`door`] | how the server gets its log |
 //! | [`roles`] | who to log in as |
-//! | [`run`] | the server, started, watched, opened |
+//! | [`run`], `settings`, `look` | the server: what it is told, started, watched, opened |
 //! | [`note`] | what is remembered of a recovery beside its copy |
 //! | [`table`] | one table of a recovered copy into a live database |
 //! | [`error`] | the server's reasons in our words |
@@ -28,10 +28,12 @@
 pub mod catalogue;
 pub mod door;
 pub mod error;
+mod look;
 pub mod note;
 pub mod roles;
 pub mod run;
 pub mod scout;
+mod settings;
 pub mod table;
 
 pub use catalogue::{Bases, bases, log};

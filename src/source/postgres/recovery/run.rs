@@ -11,6 +11,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::door::{Asked, Door};
 use super::error::{RecoveryError, explain};
+use super::look::{FilterOpen, Looked, look, look_in, timeline};
+use super::settings::{configure, follows};
 use crate::clock::Clock;
 use crate::domain::Timestamp;
 use crate::domain::pitr::{Plan, Target};
@@ -18,9 +20,7 @@ use crate::domain::units::{Bytes, Millis};
 use crate::domain::wal::{Lsn, TimelineId};
 use crate::source::SourceError;
 use crate::source::postgres::connect::Session;
-use crate::source::postgres::server::{
-    Launch, PrivateServer, Programs, RunAs, ServerError, clean_command, log_path, sockets,
-};
+use crate::source::postgres::server::{Launch, PrivateServer, Programs, RunAs, ServerError, log_path, sockets};
 use crate::source::postgres::wal::WalArchive;
 
 /// How often the server is looked at.
@@ -203,60 +203,6 @@ impl From<RecoveryError> for Stop {
     fn from(error: RecoveryError) -> Self {
         Self::Failed(error)
     }
-}
-
-/// One look at a server.
-#[derive(Debug)]
-struct Looked {
-    recovering: bool,
-    paused: bool,
-    lsn: Option<Lsn>,
-    last_commit: Option<Timestamp>,
-}
-
-trait FilterOpen {
-    fn filter_open(self) -> Result<Looked, ()>;
-}
-
-impl FilterOpen for Result<Looked, SourceError> {
-    fn filter_open(self) -> Result<Looked, ()> {
-        self.map_err(drop)
-            .and_then(|looked| if looked.recovering { Err(()) } else { Ok(looked) })
-    }
-}
-
-async fn look(server: &PrivateServer, clock: &Clock) -> Result<Looked, SourceError> {
-    let session = server.login().open_maintenance(None, clock).await?;
-    look_in(&session, server.major()).await
-}
-
-async fn look_in(session: &Session, major: u32) -> Result<Looked, SourceError> {
-    let paused = if major >= 14 {
-        "pg_catalog.pg_get_wal_replay_pause_state() = 'paused'"
-    } else {
-        "pg_catalog.pg_is_wal_replay_paused()"
-    };
-    let sql = format!(
-        "select r, case when r then {paused} else false end, pg_catalog.pg_last_wal_replay_lsn()::text,
-                pg_catalog.to_char(pg_catalog.pg_last_xact_replay_timestamp() at time zone 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"')
-           from (select pg_catalog.pg_is_in_recovery() as r) as s"
-    );
-    let rows = session.rows("look at the recovery", &sql, &[]).await?;
-    let row = rows.first().ok_or(SourceError::Cancelled)?;
-    let text = |index: usize| row.get::<_, Option<String>>(index);
-    Ok(Looked {
-        recovering: row.get(0),
-        paused: row.get(1),
-        lsn: text(2).and_then(|text| text.parse().ok()),
-        last_commit: text(3).and_then(|text| text.parse().ok()),
-    })
-}
-
-async fn timeline(server: &PrivateServer, clock: &Clock) -> Option<TimelineId> {
-    let sql = "select pg_catalog.pg_walfile_name(pg_catalog.pg_current_wal_lsn())";
-    let session = server.login().open_maintenance(None, clock).await.ok()?;
-    let rows = session.rows("read the timeline", sql, &[]).await.ok()?;
-    TimelineId::from_hex(rows.first()?.get::<_, String>(0).get(..8)?)
 }
 
 /// Watches one server.
@@ -451,75 +397,4 @@ impl Watch {
     async fn timeline(&self, otherwise: TimelineId) -> TimelineId {
         timeline(&self.server, &self.clock).await.unwrap_or(otherwise)
     }
-}
-
-/// Whether the server is to wait at the end of the log instead of opening there.
-fn follows(replay: &Replay) -> bool {
-    replay.then == Then::Pause && replay.plan.target == Target::Latest
-}
-
-/// Puts everything that recovery needs on the command line, and the signal into the copy.
-fn configure(mut launch: Launch, replay: &Replay, programs: &Programs, door: &Path) -> Result<Launch, RecoveryError> {
-    let (wanted, other) = if follows(replay) {
-        ("standby.signal", "recovery.signal")
-    } else {
-        ("recovery.signal", "standby.signal")
-    };
-    let [wanted, other] = [wanted, other].map(|name| replay.data.join(name));
-    fs::write(&wanted, "").map_err(|error| RecoveryError::local("write", &wanted, &error))?;
-    if let Some(user) = launch.run_as() {
-        user.give(&wanted)?;
-    }
-    match fs::remove_file(&other) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-            return Err(RecoveryError::local("remove", &other, &error));
-        }
-        _ => {}
-    }
-    for (name, floor, label) in LIMITS {
-        let needed = limits(&replay.data, programs, &launch, label)?;
-        launch = launch.set(format!("{name}={}", needed.unwrap_or(0).max(floor)));
-    }
-    let action = match replay.then {
-        Then::Pause => "pause",
-        Then::Open => "promote",
-    };
-    let word = |path: &Path| path.display().to_string().replace('\'', r"'\''").replace('%', "%%");
-    launch = launch
-        .set("hot_standby=on")
-        .set("wal_retrieve_retry_interval=500ms")
-        .set("max_wal_size=8GB")
-        .set("checkpoint_timeout=30min")
-        .set(format!("recovery_target_action={action}"))
-        .set(format!(
-            "restore_command='{}' wal fetch --door '{}' %f %p",
-            word(&replay.program),
-            word(door)
-        ));
-    for (name, value) in replay.plan.settings() {
-        launch = launch.set(format!("{name}={value}"));
-    }
-    for setting in &replay.settings {
-        launch = launch.set(setting.clone());
-    }
-    Ok(launch)
-}
-
-/// Limits a server that follows another's log must not go below, what they are at least, and their words in the control file.
-const LIMITS: [(&str, u64, &str); 5] = [
-    ("max_connections", 100, "max_connections setting:"),
-    ("max_worker_processes", 8, "max_worker_processes setting:"),
-    ("max_wal_senders", 10, "max_wal_senders setting:"),
-    ("max_prepared_transactions", 0, "max_prepared_xacts setting:"),
-    ("max_locks_per_transaction", 64, "max_locks_per_xact setting:"),
-];
-
-/// What the control file of a copy says of a limit.
-fn limits(data: &Path, programs: &Programs, launch: &Launch, label: &str) -> Result<Option<u64>, RecoveryError> {
-    let program = programs.bin_dir.join("pg_controldata");
-    let output = clean_command(&program, launch.run_as()).arg("-D").arg(data).output();
-    let output = output.map_err(|error| RecoveryError::local("run", &program, &error))?;
-    let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    let line = text.lines().find_map(|line| line.strip_prefix(label));
-    Ok(line.and_then(|value| value.trim().parse().ok()))
 }

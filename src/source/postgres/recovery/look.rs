@@ -1,0 +1,62 @@
+//! One look at a recovering server: whether it recovers still, whether it is paused, how far it is.
+
+use crate::clock::Clock;
+use crate::domain::Timestamp;
+use crate::domain::wal::{Lsn, TimelineId};
+use crate::source::SourceError;
+use crate::source::postgres::connect::Session;
+use crate::source::postgres::server::PrivateServer;
+
+/// One look at a server.
+#[derive(Debug)]
+pub(super) struct Looked {
+    pub(super) recovering: bool,
+    pub(super) paused: bool,
+    pub(super) lsn: Option<Lsn>,
+    pub(super) last_commit: Option<Timestamp>,
+}
+
+pub(super) trait FilterOpen {
+    fn filter_open(self) -> Result<Looked, ()>;
+}
+
+impl FilterOpen for Result<Looked, SourceError> {
+    fn filter_open(self) -> Result<Looked, ()> {
+        self.map_err(drop)
+            .and_then(|looked| if looked.recovering { Err(()) } else { Ok(looked) })
+    }
+}
+
+pub(super) async fn look(server: &PrivateServer, clock: &Clock) -> Result<Looked, SourceError> {
+    let session = server.login().open_maintenance(None, clock).await?;
+    look_in(&session, server.major()).await
+}
+
+pub(super) async fn look_in(session: &Session, major: u32) -> Result<Looked, SourceError> {
+    let paused = if major >= 14 {
+        "pg_catalog.pg_get_wal_replay_pause_state() = 'paused'"
+    } else {
+        "pg_catalog.pg_is_wal_replay_paused()"
+    };
+    let sql = format!(
+        "select r, case when r then {paused} else false end, pg_catalog.pg_last_wal_replay_lsn()::text,
+                pg_catalog.to_char(pg_catalog.pg_last_xact_replay_timestamp() at time zone 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"')
+           from (select pg_catalog.pg_is_in_recovery() as r) as s"
+    );
+    let rows = session.rows("look at the recovery", &sql, &[]).await?;
+    let row = rows.first().ok_or(SourceError::Cancelled)?;
+    let text = |index: usize| row.get::<_, Option<String>>(index);
+    Ok(Looked {
+        recovering: row.get(0),
+        paused: row.get(1),
+        lsn: text(2).and_then(|text| text.parse().ok()),
+        last_commit: text(3).and_then(|text| text.parse().ok()),
+    })
+}
+
+pub(super) async fn timeline(server: &PrivateServer, clock: &Clock) -> Option<TimelineId> {
+    let sql = "select pg_catalog.pg_walfile_name(pg_catalog.pg_current_wal_lsn())";
+    let session = server.login().open_maintenance(None, clock).await.ok()?;
+    let rows = session.rows("read the timeline", sql, &[]).await.ok()?;
+    TimelineId::from_hex(rows.first()?.get::<_, String>(0).get(..8)?)
+}
