@@ -170,7 +170,16 @@ pub async fn reap_leftovers(
     host: &str,
     clock: &Clock,
 ) -> Vec<Result<String, SourceError>> {
-    let mut found = scratch_dir::reap(scratch_dir, host, clock);
+    // Clusters are proved, and spooled, where their source says; else where the user of servers can reach.
+    let chosen = sources.iter().filter_map(|(source, _)| match &source.kind {
+        SourceKind::PostgresPhysical(cluster) => Some(cluster.scratch_dir.clone().unwrap_or_else(std::env::temp_dir)),
+        _ => None,
+    });
+    let places: std::collections::BTreeSet<_> = chosen.chain([scratch_dir.to_owned()]).collect();
+    let mut found: Vec<_> = places
+        .iter()
+        .flat_map(|place| scratch_dir::reap(place, host, clock))
+        .collect();
     for (source, secrets) in sources {
         let SourceKind::PostgresDump(database) = &source.kind else {
             continue;
