@@ -11,6 +11,9 @@ use crate::domain::job::RepositoryDefinition;
 use crate::domain::{Bytes, Millis};
 use crate::repo::{RestoreOptions, RestorePlan, RestoreResult};
 
+/// The label of snapshots that hold a whole cluster.
+const CLUSTER: &str = "kind=postgres-physical";
+
 /// Restores a snapshot of a repository.
 pub async fn run(args: RestoreArgs, repository: &RepositoryDefinition, ctx: &Ctx) -> Result<Exit, CliError> {
     let target = match args.target.as_deref().map(parse_target).transpose()? {
@@ -28,6 +31,12 @@ pub async fn run(args: RestoreArgs, repository: &RepositoryDefinition, ctx: &Ctx
         None => (args.id.as_str(), None),
     };
     let snapshot = resolve(&repo, id).await?;
+    if subpath.is_none() && args.subpath.is_none() && snapshot.snapshot.tags.iter().any(|tag| tag == CLUSTER) {
+        ctx.out.remark(
+            "this snapshot holds a PostgreSQL cluster and is restored as plain files; ready to be started: lifeboat recover \
+             --immediate --target DIR",
+        );
+    }
     let chosen = !args.include.is_empty();
     let options = RestoreOptions {
         subpath: args.subpath.or(subpath),

@@ -97,7 +97,7 @@ impl Drill<'_> {
     /// Waits until the log up to now is in the repository.
     async fn log_arrives(&self, login: &Login) -> Result<(), SandboxError> {
         let clock = self.world.clock();
-        let now = ask(login, shop::DATABASE, "select pg_current_wal_flush_lsn()", clock).await?;
+        let now = ask(login, shop::DATABASE, "select pg_current_wal_insert_lsn()", clock).await?;
         let now: Lsn = now
             .and_then(|text| text.parse().ok())
             .ok_or_else(|| unexpected("the server does not say where its log is"))?;
