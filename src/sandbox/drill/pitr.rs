@@ -19,6 +19,8 @@ use crate::sandbox::{SandboxError, shop};
 use crate::source::postgres::{Login, ask, contents, execute};
 use crate::source::quote;
 
+/// What somebody types. The commit waits for its log, so that where the log ends afterwards is behind it.
+const WRONG: &str = "begin; set local synchronous_commit = on; delete from payments; commit";
 /// How long the log may take to arrive in the repository.
 const PATIENCE: Duration = Duration::from_mins(1);
 
@@ -48,7 +50,7 @@ impl Drill<'_> {
         let before = contents(login, shop::DATABASE, &clock).await?;
         clock.sleep(Duration::from_millis(1_500)).await;
         let (deleted_at, since) = (clock.now(), clock.monotonic());
-        execute(login, shop::DATABASE, "delete from payments", &clock).await?;
+        execute(login, shop::DATABASE, WRONG, &clock).await?;
         let payments = before.get("public.payments").map_or(0, |table| table.rows);
         self.log.line(&format!(
             "INCIDENT    DELETE FROM payments, without WHERE: {payments} rows are gone"
@@ -97,7 +99,7 @@ impl Drill<'_> {
     /// Waits until the log up to now is in the repository.
     async fn log_arrives(&self, login: &Login) -> Result<(), SandboxError> {
         let clock = self.world.clock();
-        let now = ask(login, shop::DATABASE, "select pg_current_wal_insert_lsn()", clock).await?;
+        let now = ask(login, shop::DATABASE, "select pg_current_wal_flush_lsn()", clock).await?;
         let now: Lsn = now
             .and_then(|text| text.parse().ok())
             .ok_or_else(|| unexpected("the server does not say where its log is"))?;
