@@ -64,10 +64,12 @@ fn database(login: &Login) -> String {
     let probes: Vec<String> = shop::PROBES.iter().map(probe).collect();
     let bin_dir = quoted(connection.bin_dir.clone().unwrap_or_default());
     let cluster = format!(
-        "[source.cluster]\nkind = \"postgres-physical\"\nhost = {}\nport = {}\nuser = {}\ntls = \"disable\"\n\
+        "[source.cluster]\nkind = \"postgres-physical\"\nhost = {0}\nport = {1}\nuser = {2}\ntls = \"disable\"\n\
          bin_dir = {bin_dir}\n\n\
          [job.cluster]\nsource = \"cluster\"\nrepository = \"sandbox\"\nschedule = \"0 */10 * * * *\"\n\
-         retry = {{ attempts = 1, backoff = \"5s\" }}\nverify = {{ level = \"restored\" }}\n{RETENTION}\n",
+         retry = {{ attempts = 1, backoff = \"5s\" }}\nverify = {{ level = \"restored\" }}\n{RETENTION}\n\
+         [cluster.shop]\n\n[[cluster.shop.members]]\nname = \"db1\"\nhost = {0}\nport = {1}\nuser = {2}\n\
+         tls = \"disable\"\nbin_dir = {bin_dir}\n\n",
         text(&connection.host),
         connection.port,
         text(&connection.user),
