@@ -175,7 +175,6 @@ fn write_synced(temp: &Path, parent: &Path, data: &[u8]) -> io::Result<()> {
         other => other?,
     };
     direct::write_all(&file, data)?;
-    direct::write_all(&file, data)?;
     file.sync_all()?;
     // Objects never change: restic makes them read-only too, and a stray editor cannot damage one.
     file.set_permissions(fs::Permissions::from_mode(0o400))
