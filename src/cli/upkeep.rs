@@ -103,7 +103,6 @@ pub(super) async fn prune(definition: &RepositoryDefinition, args: PruneArgs, ct
 impl Render for CopyReport {
     fn text(&self, out: &mut Text) {
         for one in &self.copied {
-            let short = |id: &str| short(id).to_owned();
             out.line(format!("{} is now {}", short(&one.source), short(&one.copy)));
         }
         out.field("copied", format!("{} snapshots", self.copied.len()));

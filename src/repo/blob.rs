@@ -32,7 +32,7 @@ struct Cache {
 
 impl TreePacks {
     /// The whole pack, or whether it is worth fetching.
-    fn look(&self, pack: &Id, all: bool) -> (Option<Bytes>, bool) {
+    fn look(&self, pack: &Id, at_once: bool) -> (Option<Bytes>, bool) {
         let mut cache = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(at) = cache.whole.iter().position(|(id, _)| id == pack) {
             let entry = cache.whole.remove(at);
@@ -45,7 +45,7 @@ impl TreePacks {
         }
         let reads = cache.reads.entry(*pack).or_insert(0);
         *reads += 1;
-        (None, all || *reads > READS_BEFORE_WHOLE)
+        (None, at_once || *reads > READS_BEFORE_WHOLE)
     }
 
     fn keep(&self, pack: Id, data: Bytes) {
@@ -83,26 +83,22 @@ impl Repository {
 
     /// Reads one directory.
     pub(crate) async fn load_tree(&self, index: &Index, id: &Id) -> Result<Vec<Node>, RepoError> {
-        self.load_tree_and(index, id, false).await
+        self.load_tree_of(index, id, false).await
     }
 
-    /// Reads one directory of many that will be read: over a network, its pack is fetched at once.
-    pub(crate) async fn load_tree_of_all(&self, index: &Index, id: &Id) -> Result<Vec<Node>, RepoError> {
-        let remote = self.store().capabilities().remote;
-        self.load_tree_and(index, id, remote).await
-    }
-
-    async fn load_tree_and(&self, index: &Index, id: &Id, all: bool) -> Result<Vec<Node>, RepoError> {
-        let plain = self.load_tree_bytes(index, id, all).await?;
+    /// Reads one directory; when `all` of the snapshot's will be read, its pack is fetched at once over a network.
+    pub(crate) async fn load_tree_of(&self, index: &Index, id: &Id, all: bool) -> Result<Vec<Node>, RepoError> {
+        let at_once = all && self.store().capabilities().remote;
+        let plain = self.load_tree_bytes(index, id, at_once).await?;
         tree::decode(&plain).map_err(|why| RepoError::damaged(format!("tree {}", id.short()), why))
     }
 
-    async fn load_tree_bytes(&self, index: &Index, id: &Id, all: bool) -> Result<Vec<u8>, RepoError> {
+    async fn load_tree_bytes(&self, index: &Index, id: &Id, at_once: bool) -> Result<Vec<u8>, RepoError> {
         let at = index
             .find(BlobKind::Tree, id)
             .ok_or_else(|| RepoError::MissingBlob { blob: id.short() })?;
         let pack = index.pack(&at);
-        let whole = match self.0.trees.look(&pack, all) {
+        let whole = match self.0.trees.look(&pack, at_once) {
             (Some(data), _) => Some(data),
             (None, true) => {
                 let key = pack_key(&pack);

@@ -166,8 +166,16 @@ impl Repository {
 
     /// Every readable lock with its name.
     pub async fn locks(&self) -> Result<Vec<(String, LockFile)>, RepoError> {
+        self.locks_but(None).await
+    }
+
+    /// The same without one's own.
+    async fn locks_but(&self, own: Option<&str>) -> Result<Vec<(String, LockFile)>, RepoError> {
         let mut locks = Vec::new();
         for (name, _) in self.list_files(FileKind::Lock).await? {
+            if Some(name.as_str()) == own {
+                continue;
+            }
             match self.load_json(FileKind::Lock, &name).await {
                 Ok(lock) => locks.push((name, lock)),
                 // Released or refreshed between the listing and now.
@@ -200,16 +208,7 @@ impl Repository {
     /// Refuses when a lock of somebody else is in the way; whether stale ones were found and removed.
     async fn refuse_conflict(&self, exclusive: bool, own: Option<&str>) -> Result<bool, RepoError> {
         let mut left = false;
-        for (name, _) in self.list_files(FileKind::Lock).await? {
-            if Some(name.as_str()) == own {
-                continue;
-            }
-            let lock: LockFile = match self.load_json(FileKind::Lock, &name).await {
-                Ok(lock) => lock,
-                // Released or refreshed between the listing and now.
-                Err(error) if error.is_not_found() => continue,
-                Err(error) => return Err(error),
-            };
+        for (name, lock) in self.locks_but(own).await? {
             if self.is_stale(&lock) {
                 // A killed process left it. We may pass, but restic's own check would not: so it goes. Where that fails
                 // it is as harmless to us as before.

@@ -101,10 +101,10 @@ impl Repository {
         let finding = self.find_parent(&options.parent, &host, &paths);
         let (session, parent) = Session::begin_with(self, sizes, progress, cancel, finding).await?;
         let labels = Labels {
-            paths: paths.clone(),
+            paths,
             tags: options.tags.clone(),
             excludes: options.excludes.clone(),
-            hostname: Some(host.clone()),
+            hostname: Some(host),
             comment: options.comment.clone(),
             parent: parent.as_ref().and_then(|info| Id::parse(&info.id)),
         };

@@ -7,7 +7,7 @@ use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-use rustix::fs::{AtFlags, FileType, Gid, Mode, Stat, Timespec, Timestamps, Uid};
+use rustix::fs::{AtFlags, Gid, Mode, Stat, Timespec, Timestamps, Uid};
 use xattr::FileExt;
 
 use super::target::Dir;
@@ -65,17 +65,9 @@ pub(super) fn apply(file: &File, node: &Node, fresh: bool) -> Result<(), String>
     said("the times", rustix::fs::futimens(file, &times(node)))
 }
 
-/// Whether a file has the length, time, owner, mode and number of names of a node; its content and its attributes are not
-/// looked at.
+/// Whether a regular file has the length, time, owner and mode of a node; its content and its attributes are not looked at.
 pub(super) fn seems_same(stat: &Stat, node: &Node) -> bool {
-    let regular = FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile;
-    let sized = u64::try_from(stat.st_size) == Ok(node.size);
-    regular && sized && same_names(stat, node) && same_metadata(stat, node)
-}
-
-/// Whether a file has no other names than those in the snapshot; else a change would be seen under all of them.
-pub(super) fn same_names(stat: &Stat, node: &Node) -> bool {
-    stat.st_nlink == 1 || stat.st_nlink == node.links
+    u64::try_from(stat.st_size) == Ok(node.size) && same_metadata(stat, node)
 }
 
 fn same_metadata(stat: &Stat, node: &Node) -> bool {

@@ -195,7 +195,8 @@ impl Repository {
         let stop = Stop::new(cancel);
         let thaw = Thaw::new(Arc::clone(&progress));
         let selecting = Box::pin(self.select(&options, Some(&thaw), &stop));
-        let (lock, selection) = self.lock_and_read(selecting).await?;
+        let locked = self.lock_and_read(selecting).await;
+        let (lock, selection) = locked.inspect_err(|_| progress.set_phase(Phase::Done))?;
         let (repo, runtime, counters) = (self.clone(), Handle::current(), Arc::clone(&progress));
         let work = move || Run::begin(repo, selection, options, (counters, stop), (thaw, runtime))?.run();
         let ended = tokio::task::spawn_blocking(work).await;

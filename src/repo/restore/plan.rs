@@ -230,12 +230,14 @@ impl<'a> Planner<'a> {
         let newer = (stat.st_mtime, i64::try_from(stat.st_mtime_nsec).unwrap_or(0))
             >= (item.node.mtime.secs, i64::from(item.node.mtime.nanos));
         let regular = FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile;
+        // A file with names beyond the snapshot's would change under all of them.
+        let own = stat.st_nlink == 1 || stat.st_nlink == item.node.links;
+        let stays = self.options.delta && regular && own;
         match self.options.overwrite {
             Overwrite::Never => Action::Keep,
             Overwrite::IfNewer if newer => Action::Keep,
-            _ if self.options.delta && self.options.quick && meta::seems_same(stat, &item.node) => Action::Same,
-            // A file with names beyond the snapshot's would change under all of them.
-            _ if self.options.delta && regular && meta::same_names(stat, &item.node) => Action::Patch,
+            _ if stays && self.options.quick && meta::seems_same(stat, &item.node) => Action::Same,
+            _ if stays => Action::Patch,
             _ => Action::Create,
         }
     }

@@ -261,14 +261,8 @@ impl<'a> Walk<'a> {
 
     fn load(&self, tree: &Id) -> Result<Vec<Node>, RepoError> {
         let load = || {
-            let index = &self.selection.index;
-            let load = async {
-                if self.selection.whole {
-                    self.repo.load_tree_of_all(index, tree).await
-                } else {
-                    self.repo.load_tree(index, tree).await
-                }
-            };
+            let selection = self.selection;
+            let load = self.repo.load_tree_of(&selection.index, tree, selection.whole);
             let loaded = self.runtime.block_on(self.stop.token().run_until_cancelled(load));
             loaded.unwrap_or(Err(RepoError::Cancelled))
         };
