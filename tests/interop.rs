@@ -356,10 +356,14 @@ async fn our_trees_are_restics_trees_byte_for_byte() {
         &["backup", "--force", "--json", world.source().to_str().unwrap()],
     );
     let summary: serde_json::Value = serde_json::from_str(text.lines().last().unwrap()).unwrap();
-    assert_eq!(
-        (&summary["tree_blobs"], &summary["data_blobs"]),
-        (&0.into(), &0.into()),
-        "{summary}"
+    assert_eq!(summary["data_blobs"], 0, "{summary}");
+    // Programs beside us write into the directory of temporary files at any time, which moves its times and with them
+    // the trees above ours. One of ours that differs would renew all of those and itself.
+    let above = std::env::temp_dir().components().count() - 1;
+    let trees = summary["tree_blobs"].as_u64().unwrap();
+    assert!(
+        trees <= above as u64,
+        "{trees} new trees, {above} above ours: {summary}"
     );
 }
 
