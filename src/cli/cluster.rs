@@ -10,7 +10,8 @@ use super::confirm::confirm_as;
 use super::context::Ctx;
 use super::error::{CliError, Exit};
 use super::output::Render;
-use crate::config::{Config, secret};
+use super::server;
+use crate::config::Config;
 use crate::domain::cluster::record::RebuildKind;
 use crate::domain::cluster::{Allowance, Cluster, Severity};
 use crate::domain::id::{ClusterName, MemberName};
@@ -74,15 +75,9 @@ async fn handle(config: &Config, name: &str, ctx: &Ctx) -> Result<ClusterHandle,
 async fn logins(cluster: &Cluster) -> Result<BTreeMap<MemberName, Login>, CliError> {
     let mut logins = BTreeMap::new();
     for member in &cluster.members {
-        let password = match &member.connection.password {
-            Some(reference) => Some(secret::resolve(reference).await.map_err(|error| {
-                CliError::usage(format!("the password of {} cannot be read", member.name))
-                    .why(&error)
-                    .maybe_hint(error.hint())
-            })?),
-            None => None,
-        };
-        logins.insert(member.name.clone(), Login::new(member.connection.clone(), password));
+        let what = format!("the password of {}", member.name);
+        let login = server::login(member.connection.clone(), &what).await?;
+        logins.insert(member.name.clone(), login);
     }
     Ok(logins)
 }

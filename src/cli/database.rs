@@ -7,9 +7,7 @@ use super::confirm::confirm_as;
 use super::context::Ctx;
 use super::error::{CliError, Exit};
 use super::output::{Paint, Render, Text};
-use super::wal::receive::server_of;
-use crate::config::secret;
-use crate::source::postgres::Login;
+use super::server::login_of;
 use crate::source::postgres::switch::{self, SwitchPlan};
 use crate::source::{SourceError, quote};
 
@@ -21,17 +19,7 @@ pub async fn run(command: DatabaseCommand, ctx: &Ctx) -> Result<Exit, CliError> 
 }
 
 async fn switch(args: &SwitchArgs, ctx: &Ctx) -> Result<Exit, CliError> {
-    let (server, source) = (args.server.as_deref(), args.source.as_deref());
-    let (connection, _) = server_of(server, source, args.server_password_file.as_deref(), ctx)?;
-    let password = match &connection.password {
-        Some(reference) => Some(secret::resolve(reference).await.map_err(|error| {
-            CliError::usage("the password on the server cannot be read")
-                .why(&error)
-                .maybe_hint(error.hint())
-        })?),
-        None => None,
-    };
-    let login = Login::new(connection, password);
+    let (login, _) = login_of(&args.server, ctx).await?;
     let failed = |error: SourceError| {
         CliError::failed("the databases are not switched; nothing was changed")
             .why(&error)
@@ -58,9 +46,9 @@ async fn switch(args: &SwitchArgs, ctx: &Ctx) -> Result<Exit, CliError> {
     confirm_as(ctx, "the switch", &what, &plan.live, args.yes.as_deref())?;
     switch::switch(&login, &plan, &ctx.clock).await.map_err(failed)?;
     let [live, new, kept] = [&plan.live, &plan.new, &plan.kept_as].map(|name| quote(name));
-    let place = match (source, server) {
+    let place = match (&args.server.source, &args.server.server) {
         (Some(source), _) => format!("--source {}", quote(source)),
-        (None, server) => format!("--server {}", quote(server.unwrap_or_default())),
+        (None, server) => format!("--server {}", quote(server.as_deref().unwrap_or_default())),
     };
     ctx.print(&Switched {
         undo: format!("lifeboat database switch {live} {kept} --keep-as {new} {place}"),

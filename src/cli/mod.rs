@@ -50,6 +50,7 @@ mod reload;
 mod repo;
 mod restore;
 mod retention;
+mod server;
 mod snapshot;
 mod stats;
 mod target;

@@ -1,8 +1,8 @@
 //! Options of `lifeboat database`.
 
-use std::path::PathBuf;
+use clap::{Args, Subcommand};
 
-use clap::{Args, Subcommand, ValueHint};
+use super::ServerArgs;
 
 /// The verbs of `lifeboat database`.
 #[derive(Debug, Clone, Subcommand)]
@@ -25,20 +25,9 @@ pub struct SwitchArgs {
     /// What the live one is called afterwards; else LIVE_before_TIME
     #[arg(long, value_name = "NAME")]
     pub keep_as: Option<String>,
-    /// postgres://USER@HOST:PORT/DATABASE
-    #[arg(
-        long,
-        value_name = "URL",
-        required_unless_present = "source",
-        conflicts_with = "source"
-    )]
-    pub server: Option<String>,
-    /// The server of a source in the configuration
-    #[arg(long, value_name = "NAME")]
-    pub source: Option<String>,
-    /// The file whose first line is the password on the server; else $PGPASSWORD
-    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
-    pub server_password_file: Option<PathBuf>,
+    /// On which server.
+    #[command(flatten)]
+    pub server: ServerArgs,
     /// Only show what would be done
     #[arg(long)]
     pub plan: bool,

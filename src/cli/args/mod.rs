@@ -180,6 +180,25 @@ pub enum Verb {
     },
 }
 
+/// A server of PostgreSQL.
+#[derive(Debug, Clone, Args)]
+pub struct ServerArgs {
+    /// postgres://USER@HOST:PORT/DATABASE
+    #[arg(
+        long,
+        value_name = "URL",
+        required_unless_present = "source",
+        conflicts_with = "source"
+    )]
+    pub server: Option<String>,
+    /// The server of a source in the configuration
+    #[arg(long, value_name = "NAME")]
+    pub source: Option<String>,
+    /// The file whose first line is the password on the server; else $PGPASSWORD
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub server_password_file: Option<PathBuf>,
+}
+
 /// `lifeboat demo`.
 #[derive(Debug, Clone, Args)]
 pub struct DemoArgs {

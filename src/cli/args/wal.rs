@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueHint};
 
-use super::RepositoryArgs;
+use super::{RepositoryArgs, ServerArgs};
 use crate::domain::units::{parse_bytes, parse_duration};
 use crate::domain::wal::SystemId;
 use crate::domain::{Bytes, Millis};
@@ -107,20 +107,9 @@ pub struct FetchArgs {
                   archived: a slot that is not needed any more has to be dropped."
 )]
 pub struct ReceiveArgs {
-    /// postgres://USER@HOST:PORT/DATABASE
-    #[arg(
-        long,
-        value_name = "URL",
-        required_unless_present = "source",
-        conflicts_with = "source"
-    )]
-    pub server: Option<String>,
-    /// The server of a source in the configuration
-    #[arg(long, value_name = "NAME")]
-    pub source: Option<String>,
-    /// The file whose first line is the password on the server; else $PGPASSWORD
-    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
-    pub server_password_file: Option<PathBuf>,
+    /// On which server.
+    #[command(flatten)]
+    pub server: ServerArgs,
     /// The replication slot; made when there is none
     #[arg(long, value_name = "NAME", default_value = "lifeboat")]
     pub slot: String,

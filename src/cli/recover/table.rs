@@ -10,11 +10,8 @@ use crate::cli::args::RecoverArgs;
 use crate::cli::context::Ctx;
 use crate::cli::error::{CliError, Exit};
 use crate::cli::output::{Paint, Render, Text};
-use crate::cli::target::parse_postgres;
-use crate::config::secret;
+use crate::cli::server::login_at;
 use crate::domain::pitr::Plan;
-use crate::domain::source::SecretRef;
-use crate::source::postgres::Login;
 use crate::source::postgres::recovery::Then;
 use crate::source::postgres::recovery::table::{Copied, TableCopy, parse_name};
 
@@ -30,20 +27,11 @@ pub(super) async fn run(
     let what = format!("table {text} cannot be recovered");
     let (schema, table) =
         parse_name(&text).ok_or_else(|| CliError::usage(what.as_str()).why("its name is not SCHEMA.TABLE"))?;
-    let (mut connection, database) = parse_postgres(args.into.as_deref().unwrap_or_default())?;
-    connection.password = match &args.into_password_file {
-        Some(file) => Some(SecretRef::File(file.clone())),
-        None => std::env::var_os("PGPASSWORD").map(|_| SecretRef::Env("PGPASSWORD".to_owned())),
-    };
-    let password = match &connection.password {
-        Some(reference) => Some(secret::resolve(reference).await.map_err(|error| {
-            CliError::usage("the password of the live database cannot be read")
-                .why(&error)
-                .maybe_hint(error.hint())
-        })?),
-        None => None,
-    };
-    let live = Login::new(connection, password);
+    let (url, file) = (
+        args.into.as_deref().unwrap_or_default(),
+        args.into_password_file.as_deref(),
+    );
+    let (live, database) = login_at(url, file, "the password of the live database").await?;
     let now = ctx.clock.now();
     let copy = TableCopy {
         new_name: args
