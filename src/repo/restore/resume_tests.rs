@@ -218,7 +218,13 @@ async fn a_killed_restore_goes_on_where_it_was() {
     };
     let result = restore(&repo, again).await.unwrap();
     assert_eq!((result.errors.len(), result.unchanged, result.verified), (0, done, 20));
-    assert_eq!(result.bytes, (20 - done) * 700_000, "only what is missing is fetched");
+    // A file that was cut short may have whole blobs in it, which stay.
+    let missing = (20 - done) * 700_000;
+    assert!(
+        result.bytes > 0 && result.bytes <= missing,
+        "only what is missing is fetched: {} of {missing}",
+        result.bytes
+    );
     assert_eq!(contents(&below(&target, &source)), whole);
 }
 
