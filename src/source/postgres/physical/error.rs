@@ -130,6 +130,8 @@ pub enum PhysicalError {
         count: usize,
         /// The first, and why.
         first: String,
+        /// Whether the repository lacks something they need, so that it is not the place that is to blame.
+        missing: bool,
     },
     /// A tablespace was to be mapped that the snapshot does not have, or to an impossible place.
     #[error("tablespace {which}: {why}")]
