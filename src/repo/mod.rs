@@ -87,7 +87,7 @@ use tokio::sync::Mutex;
 use crate::clock::Clock;
 use crate::store::{ObjectInfo, Store};
 
-pub use archive::assemble::{Aside, Assembler, Assembly, AssemblyOptions, Content, plain_node};
+pub use archive::assemble::{Aside, Assembler, Assembly, AssemblyOptions, Content, bare_node};
 pub use archive::stream::{StreamOptions, StreamSnapshot, StreamStats};
 pub use archive::{BackupOptions, BackupResult, BackupStats, Compression, FixedBlocks, ItemError, Parent};
 pub use beside::Note;
@@ -424,7 +424,7 @@ async fn open_keys(
 }
 
 /// Computes where it blocks nobody; how many at once is bounded by the callers.
-async fn off_runtime<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, RepoError> {
+pub(crate) async fn off_runtime<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, RepoError> {
     tokio::task::spawn_blocking(work)
         .await
         .map_err(|error| RepoError::internal(format!("a worker ended: {error}")))

@@ -191,16 +191,6 @@ pub enum PhysicalMethod {
     Remote,
 }
 
-impl PhysicalMethod {
-    /// The word used on screens.
-    pub const fn word(self) -> &'static str {
-        match self {
-            Self::Local => "local",
-            Self::Remote => "remote",
-        }
-    }
-}
-
 /// A tablespace that lies outside of the data directory.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Tablespace {

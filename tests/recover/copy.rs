@@ -1,6 +1,7 @@
 //! Clusters copied while they work, laid down, started.
 
 use lifeboat::domain::job::{Expectation, SqlProbe};
+use lifeboat::domain::recovery::RecoveryTarget;
 use lifeboat::domain::snapshot::EvidenceLevel;
 use lifeboat::domain::source::Source;
 use lifeboat::repo::pack::BlobKind;
@@ -116,6 +117,18 @@ async fn tablespaces_come_back_where_they_are_wanted() {
         let copy = world.start(&target, name).await;
         let sql = "select count(*) || pg_tablespace_location(oid) from far, pg_tablespace where spcname = 'fast' group by oid";
         let expected = format!("5000{}", new.display());
+        assert_eq!(crate::world::question(&copy, sql, &world.clock).await, expected);
+        drop(copy);
+        // A tablespace it was given since is none of the snapshot's: its link goes, and it stays as it is.
+        let foreign = target.join("pg_tblspc/99999");
+        std::os::unix::fs::symlink(&space, &foreign).unwrap();
+        let mut again = mapped(&target, "fast", &new);
+        if let RecoveryTarget::Directory { delta, .. } = &mut again {
+            *delta = true;
+        }
+        world.restore(&done.snapshot, &again).await.unwrap();
+        assert!(!foreign.is_symlink() && space.exists());
+        let copy = world.start(&target, &format!("{name}-again")).await;
         assert_eq!(crate::world::question(&copy, sql, &world.clock).await, expected);
     }
     let left = std::fs::read_dir(world.path("spool")).unwrap().count();

@@ -4,10 +4,8 @@ use std::path::PathBuf;
 
 use super::PhysicalError;
 use super::cluster::Cluster;
-use super::lay_down::blocking;
-use crate::domain::id::SnapshotId;
 use crate::domain::source::{PhysicalSource, ReadFrom, Source};
-use crate::repo::SnapshotInfo;
+use crate::repo::{SnapshotInfo, off_runtime};
 use crate::source::manifest::{ClusterManifest, Manifest, label};
 use crate::source::postgres::connect::Login;
 use crate::source::postgres::wal;
@@ -55,7 +53,7 @@ pub(super) async fn previous(
     };
     for info in known.into_iter().rev().filter(ours) {
         // One that cannot be read must not keep the next from being made.
-        let Ok(Some(manifest)) = Manifest::read(work.repo, &SnapshotId(info.id.clone())).await else {
+        let Ok(Some(manifest)) = Manifest::read_of(work.repo, &info).await else {
             continue;
         };
         let Some(found) = manifest.cluster else { continue };
@@ -83,7 +81,7 @@ pub(super) async fn is_local(settings: &PhysicalSource, cluster: &Cluster) -> Re
         why: "the role may not ask where they are (grant pg_read_all_settings, or write data_directory)".to_owned(),
     })?;
     let looked = place.clone();
-    let found = blocking(move || {
+    let found = off_runtime(move || {
         let not_local = |why: String| SourceError::from(PhysicalError::NotLocal { why });
         // Whoever may list the databases may read them: PostgreSQL gives all its files the same rights.
         let listed = std::fs::read_dir(looked.join("base"));
@@ -94,7 +92,7 @@ pub(super) async fn is_local(settings: &PhysicalSource, cluster: &Cluster) -> Re
             Err(error) => Err(not_local(error.to_string())),
         }
     })
-    .await?;
+    .await??;
     if found != cluster.system {
         return Err(PhysicalError::OtherDirectory {
             directory: place,
