@@ -101,7 +101,7 @@ pub use id::{Id, short};
 pub use pins::Pin;
 pub use progress::{Phase, Progress, ProgressSample};
 pub use prune::{PruneOptions, PruneRefusal, PruneReport};
-pub use restore::{Overwrite, RestoreOptions, RestorePlan, RestoreResult};
+pub use restore::{Overwrite, RestoreOptions, RestorePlan, RestoreResult, WriteBack};
 pub use snapshot::{SnapshotFile, SnapshotInfo, Summary};
 pub use tag::{Retagged, TagChange};
 pub use trash::{Forgotten, Trashed};

@@ -27,7 +27,7 @@ use super::places::{Places, clear};
 use super::{PhysicalError, label};
 use crate::domain::id::SnapshotId;
 use crate::domain::units::{Bytes, Millis};
-use crate::repo::{RestoreOptions, SnapshotInfo, off_runtime};
+use crate::repo::{RestoreOptions, SnapshotInfo, WriteBack, off_runtime};
 use crate::source::manifest::{ClusterManifest, Manifest};
 use crate::source::{SourceError, Work};
 
@@ -106,6 +106,7 @@ pub async fn lay_down(
     let part = |from: String, to: &Path| RestoreOptions {
         subpath: Some(from),
         delta,
+        write_back: WriteBack::Early,
         ..RestoreOptions::new(snapshot.0.clone(), to)
     };
     let mut data = part("/data".to_owned(), &places.target);

@@ -81,8 +81,9 @@ pub(in crate::source) async fn plan(
             ..RestoreOptions::new(subject.snapshot.id.0.clone(), to)
         };
         let to = plan.target.clone();
-        let plan = work.repo.plan_restore(&plan).await?;
-        rooms.add(&to, plan.bytes_to_write);
+        // Comparing contents takes as long as the restore itself, which does it anyway.
+        let plan = work.repo.estimate_restore(&plan).await?;
+        rooms.add(&to, plan.bytes_to_write - plan.bytes_in_place);
         parts.items += plan.files + plan.unchanged;
         parts.fetch.0 += plan.bytes_to_fetch;
         parts.write.0 += plan.bytes_to_write;
@@ -94,6 +95,11 @@ pub(in crate::source) async fn plan(
         parts
             .warnings
             .push("an old copy is there: files the snapshot does not hold are removed, its log included".to_owned());
+        parts.warnings.push(
+            "sizes are estimates: what is in files of another time or size is compared only when it is laid down, and only \
+             what differs is fetched and written"
+                .to_owned(),
+        );
         // The old copy may be the same but for what is removed; that is a change too.
         parts.overwrites = parts.overwrites.max(1);
     }
