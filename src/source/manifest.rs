@@ -164,6 +164,7 @@ impl ClusterManifest {
             stop_lsn: self.stop_lsn,
             stopped_at: self.stopped_at,
             major: self.major,
+            damaged_pages: self.damaged_total,
         }
     }
 }
