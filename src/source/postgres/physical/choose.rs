@@ -4,9 +4,10 @@ use std::path::PathBuf;
 
 use super::PhysicalError;
 use super::cluster::Cluster;
+use crate::clock::Clock;
 use crate::domain::source::{PhysicalSource, ReadFrom, Source};
 use crate::repo::{SnapshotInfo, off_runtime};
-use crate::source::manifest::{ClusterManifest, Manifest, label};
+use crate::source::manifest::{ClusterManifest, Manifest, PhysicalMethod, label};
 use crate::source::postgres::connect::Login;
 use crate::source::postgres::wal;
 use crate::source::{BackupJob, Secrets, SourceError, Work};
@@ -69,6 +70,26 @@ pub(super) async fn previous(
         return Ok(Some((info, found)));
     }
     Ok(None)
+}
+
+/// Says how a cluster can be copied by this role from this machine; changes nothing.
+///
+/// # Errors
+/// The server cannot be reached, or its files can neither be read here nor be sent to this role.
+pub async fn way(settings: &PhysicalSource, secrets: &Secrets, clock: &Clock) -> Result<PhysicalMethod, SourceError> {
+    let login = Login::new(settings.connection.clone(), secrets.source.clone()).named("lifeboat".to_owned());
+    let cluster = Cluster::open(&login, &settings.database, clock).await?;
+    let (may_begin, may_replicate) = cluster.rights().await?;
+    let local = is_local(settings, &cluster).await;
+    match local {
+        Ok(_) if may_begin => Ok(PhysicalMethod::Local),
+        _ if may_replicate => Ok(PhysicalMethod::Remote),
+        Ok(_) => Err(SourceError::Denied {
+            server: cluster.session.server.clone(),
+            why: "the role may neither begin a backup nor replicate (grant REPLICATION)".to_owned(),
+        }),
+        Err(error) => Err(error),
+    }
 }
 
 /// Where the cluster's files can be read on this machine.
