@@ -31,7 +31,7 @@ use crate::source::postgres::physical::{LaidDown, LayDownOptions, PhysicalError,
 use crate::source::postgres::recovery::{
     Note, Phase, RecoveryError, Replay, Replayed, Seen, Standing, Then, home_of, replay, stop,
 };
-use crate::source::postgres::server::{self, ServerError};
+use crate::source::postgres::server;
 use crate::source::postgres::wal::WalError;
 use crate::source::{SourceError, Work};
 
@@ -104,15 +104,12 @@ pub(in crate::cli) fn of_recovery(what: impl Into<String>, error: &RecoveryError
     if let Some(SourceError::Repo(error)) = source {
         return of_repo(what, error);
     }
-    let in_the_way = matches!(
-        source,
-        Some(
-            SourceError::Physical(
-                PhysicalError::NotEmpty { .. } | PhysicalError::Running { .. } | PhysicalError::NotACopy { .. }
-            ) | SourceError::DatabaseExists { .. }
-                | SourceError::Server(ServerError::InUse { .. })
-        )
-    );
+    let in_the_way = match source {
+        Some(SourceError::Physical(error)) => error.is_refusal(),
+        Some(SourceError::Server(error)) => error.is_refusal(),
+        Some(SourceError::DatabaseExists { .. }) => true,
+        _ => false,
+    };
     let exit = match error {
         error if error.is_cancelled() => Exit::Cancelled,
         error if error.is_refusal() || in_the_way => Exit::Refused,
@@ -223,10 +220,7 @@ impl Recovery<'_> {
 
     /// Refuses what is not ours before anything of ours is written beside it.
     fn in_the_way(&self) -> Result<(), RecoveryError> {
-        if let Some(pid) = server::is_in_use(&self.target) {
-            let path = self.target.clone();
-            return Err(ServerError::InUse { path, pid }.into());
-        }
+        server::refuse_in_use(&self.target)?;
         match self.target.read_dir().map(|mut entries| entries.next().is_some()) {
             Ok(true) if !self.args.delta => {
                 let directory = self.target.clone();
