@@ -85,7 +85,7 @@ async fn open(login: &Login, database: &PostgresSource, work: &Work<'_>) -> Resu
     let exported = rows.first().map(|row| row.get::<_, String>(0)).unwrap_or_default();
     let described = probe::describe(&session, facts.major, &database.database).await?;
     let chosen = &database.selection;
-    let selected = if chosen.tables.is_empty() && chosen.exclude_tables.is_empty() {
+    let selected = if chosen.is_all() {
         None
     } else {
         let selected = probe::selected(&session, chosen).await?;
@@ -369,7 +369,11 @@ mod tests {
 
     #[test]
     fn the_list_that_is_checked_is_the_one_that_is_said() {
-        let names = |list: &[&str]| list.iter().map(|name| ((*name).to_owned(), (*name).to_owned())).collect();
+        let names = |list: &[&str]| {
+            list.iter()
+                .map(|name| ((*name).to_owned(), (*name).to_owned()))
+                .collect()
+        };
         let selected = |taken: &[&str], left: &[&str]| probe::Selected {
             taken: names(taken),
             left: names(left),
@@ -386,7 +390,10 @@ mod tests {
         let (some, none) = (selected(&["a"], &["b", "c"]), selected(&[], &["a", "b", "c"]));
         assert_eq!(said(&chosen(&["public.a"]), &some).unwrap(), ("--table", 1));
         assert_eq!(said(&chosen(&[]), &some).unwrap(), ("--exclude-table", 2));
-        assert!(matches!(said(&chosen(&["public.b"]), &none), Err(SourceError::Invalid { .. })));
+        assert!(matches!(
+            said(&chosen(&["public.b"]), &none),
+            Err(SourceError::Invalid { .. })
+        ));
     }
 
     #[test]
