@@ -78,7 +78,7 @@ impl Known {
     pub async fn intervals(&self, archive: &WalArchive) -> Result<Vec<Interval>, RecoveryError> {
         let mut intervals = pitr::intervals(&self.bases, &self.log);
         for interval in &mut intervals {
-            interval.to_at = match scout::newest_commit(archive, &self.log, interval).await {
+            interval.to_at = match scout::newest_commit(archive, (&self.bases, &self.log), interval).await {
                 Err(error) if error.retryable() => return Err(error.into()),
                 read => read.unwrap_or(None),
             };

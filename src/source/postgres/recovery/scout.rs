@@ -10,7 +10,7 @@
 use futures_util::StreamExt;
 
 use crate::domain::Timestamp;
-use crate::domain::pitr::{Interval, Log, Place, Search, Target};
+use crate::domain::pitr::{Base, Interval, Log, Place, Search, Target};
 use crate::domain::wal::{Lsn, SegmentName, WalName};
 use crate::source::postgres::wal::record::{Dated, Event, Reader};
 use crate::source::postgres::wal::{WalArchive, WalError, workers};
@@ -187,10 +187,10 @@ async fn through(
 /// When the newest transaction of a stretch was committed; none when the end of it says nothing about time.
 pub async fn newest_commit(
     archive: &WalArchive,
-    log: &Log,
+    (bases, log): (&[Base], &Log),
     interval: &Interval,
 ) -> Result<Option<Timestamp>, WalError> {
-    let Some(way) = log.way_to(interval.timeline) else {
+    let Some(way) = log.way_from(bases, interval.timeline) else {
         return Ok(None);
     };
     let search = Search {
