@@ -151,7 +151,7 @@ impl LogWatch {
         };
         let counts = counts.clone();
         sight.gap = counts.gap;
-        let is_there = |written: &Written| reaches(log, &counts, written);
+        let is_there = |written: &Written| reaches(&bases, log, &counts, written);
         let commit = looked.newest_commit.map(|at| Written {
             at,
             timeline: counts.timeline,
@@ -203,8 +203,8 @@ fn newest<'a>(stretches: &'a [Interval], bases: &[Base]) -> Option<&'a Interval>
 }
 
 /// Whether a stretch holds the log up to a place that the server had written.
-fn reaches(log: &Log, stretch: &Interval, written: &Written) -> bool {
-    let on_the_way = log.way_to(stretch.timeline).is_some_and(|legs| {
+fn reaches(bases: &[Base], log: &Log, stretch: &Interval, written: &Written) -> bool {
+    let on_the_way = log.way_from(bases, stretch.timeline).is_some_and(|legs| {
         let own = legs.iter().find(|leg| leg.timeline == written.timeline);
         own.is_some_and(|leg| leg.until.is_none_or(|until| written.lsn <= until))
     });
