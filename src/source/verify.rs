@@ -10,7 +10,7 @@ use crate::clock::Clock;
 use crate::domain::job::SqlProbe;
 use crate::domain::recovery::{Finding, PhaseTime, RecoveryPhase};
 use crate::domain::snapshot::{EvidenceFailure, EvidenceLevel};
-use crate::domain::units::Bytes;
+use crate::domain::units::{Bytes, Millis};
 use crate::repo::{CheckOptions, Phase, ReadData, RepoError};
 use crate::store::ErrorKind;
 
@@ -52,6 +52,8 @@ pub struct Verified {
     pub written: Bytes,
     /// Files or tables restored there.
     pub items: u64,
+    /// Bytes of log replayed there.
+    pub replayed: Bytes,
 }
 
 impl Verified {
@@ -114,6 +116,13 @@ impl Proof {
             (Self::Files(proof), EvidenceLevel::Decoded) => proof.decode(work).await,
             (Self::Files(proof), EvidenceLevel::Restored) => proof.restore(subject, job, work).await,
             (Self::Files(proof), EvidenceLevel::Probed) => proof.probe(work).await,
+        }
+    }
+
+    fn replayed(&self) -> Option<(Millis, Bytes)> {
+        match self {
+            Self::Cluster(proof) => proof.replayed(),
+            Self::Database(_) | Self::Files(_) => None,
         }
     }
 
@@ -182,6 +191,11 @@ async fn climb(
         };
         if level == EvidenceLevel::Restored && outcome.is_ok() {
             (verified.written, verified.items) = proof.as_ref().map_or((Bytes(0), 0), Proof::size);
+            // Replaying came after laying down within this level, and is a phase of its own.
+            if let Some((took, bytes)) = proof.as_ref().and_then(Proof::replayed) {
+                watch.split(RecoveryPhase::Replay, took);
+                verified.replayed = bytes;
+            }
         }
         let step = judge(level, outcome, work.clock)?;
         match &step.result {

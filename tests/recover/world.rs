@@ -193,6 +193,7 @@ impl World {
 
     pub fn subject(&self, snapshot: &SnapshotRecord) -> Subject {
         Subject {
+            instant: None,
             snapshot: snapshot.clone(),
             source: Some(self.source.clone()),
             secrets: Secrets::default(),

@@ -8,7 +8,6 @@ use crate::domain::alert::{AlertKind, AlertSubject};
 use crate::domain::decide::Context;
 use crate::domain::id::SourceName;
 use crate::domain::pitr::LogSight;
-use crate::domain::source::SourceKind;
 use crate::domain::units::Millis;
 
 /// Log that a server has written for so long without it being in the archive is late.
@@ -17,12 +16,8 @@ pub const LATE_AFTER: Millis = Millis::from_secs(300);
 const IN_TIME: Millis = Millis::from_secs(60);
 
 /// Whether a source has a log that nobody has looked at yet.
-pub(super) fn is_unseen(context: &Context<'_>, source: &SourceName) -> bool {
-    let is_cluster = |kind: &SourceKind| matches!(kind, SourceKind::PostgresPhysical(_));
-    let kind = context.definitions.sources.get(source).map(|source| &source.kind);
-    kind.is_some_and(is_cluster)
-        && context.definitions.jobs_of(source).next().is_some()
-        && context.seen.logs_of(source).next().is_none()
+pub(in crate::domain) fn is_unseen(context: &Context<'_>, source: &SourceName) -> bool {
+    context.definitions.has_log(source) && context.seen.logs_of(source).next().is_none()
 }
 
 pub(super) fn conditions(context: &Context<'_>) -> Vec<Condition> {
