@@ -381,7 +381,7 @@ fn draw_form(canvas: &mut Canvas<'_>, area: Rect, restore: &Restore) {
     let note = match &restore.complaint {
         Some(complaint) => canvas.look.line(complaint.clone(), Role::Crit),
         None => canvas.look.line(
-            "Enter asks for the plan. Nothing is changed before it was shown and confirmed.",
+            "Enter shows the plan; nothing is changed before it is confirmed.",
             Role::Dim,
         ),
     };
@@ -398,13 +398,13 @@ fn switch_words(restore: &Restore, field: FormField) -> &'static str {
     let goal = restore.goal.as_ref();
     match field {
         FormField::GoOn if goal.is_some_and(|goal| goal.on) => {
-            return "[an instant of the log]   the snapshot alone      (space changes)";
+            return "[an instant of the log]   the snapshot alone  (space changes)";
         }
-        FormField::GoOn => return " an instant of the log   [the snapshot alone]     (space changes)",
+        FormField::GoOn => return " an instant of the log   [the snapshot alone]  (space changes)",
         FormField::Then if goal.is_some_and(|goal| goal.open) => {
-            return " paused, to look first   [open for writing]       (space changes)";
+            return " paused, to look first   [open for writing]  (space changes)";
         }
-        FormField::Then => return "[paused, to look first]   open for writing        (space changes)",
+        FormField::Then => return "[paused, to look first]   open for writing  (space changes)",
         _ => {}
     }
     match (field, restore.database, restore.can_choose(), restore.delta) {

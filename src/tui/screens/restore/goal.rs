@@ -108,7 +108,16 @@ impl Goal {
     /// The first and the last instant that can be restored.
     fn bounds(&self) -> Option<(Timestamp, Timestamp)> {
         let sight = self.sight.as_ref()?;
-        Some((sight.stretches.first()?.from_at, sight.recoverable_to?))
+        // Whole seconds, because that is how they are written here; the first is rounded up into what can be restored.
+        let (first, last) = (sight.stretches.first()?.from_at, sight.recoverable_to?);
+        let part = first.timestamp_subsec_nanos();
+        let up = if part == 0 { 0 } else { 1_000_000_000 - i64::from(part) };
+        let down = i64::from(last.timestamp_subsec_nanos());
+        let (first, last) = (
+            first + chrono::Duration::nanoseconds(up),
+            last - chrono::Duration::nanoseconds(down),
+        );
+        Some((first, last.max(first)))
     }
 
     /// The line of what can be restored, with a mark where the instant is.
@@ -118,12 +127,12 @@ impl Goal {
         };
         let at = self.moment(self.text.text().trim()).unwrap_or(last);
         let bar = width.saturating_sub(14).clamp(8, 60);
-        let whole = Millis::between(first, self.now).0.max(1);
+        let whole = Millis::between(first, last).0.max(1);
         let column = Millis::between(first, at).0.saturating_mul(bar as u64) / whole;
         let column = usize::try_from(column).unwrap_or(0).min(bar - 1);
         let mut spans = Vec::new();
         let mut place = 0;
-        for span in instants::bar(sight, first, self.now, bar, look) {
+        for span in instants::bar(sight, first, last, bar, look) {
             for letter in span.content.chars() {
                 let mark = if place == column {
                     "^".to_owned()
@@ -148,7 +157,7 @@ impl Goal {
     pub fn note(&self) -> String {
         match self.bounds() {
             Some((first, last)) => format!(
-                "from {} to {} UTC; left and right move a minute, H and L an hour",
+                "{} to {} UTC; left, right: a minute; H, L: an hour",
                 first.format(FORM),
                 last.format(FORM)
             ),
