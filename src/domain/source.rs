@@ -168,9 +168,20 @@ pub struct DumpSelection {
 }
 
 impl DumpSelection {
-    /// Whether a table is dumped; its name is written `schema.table`, each part in double quotes where SQL needs them.
-    pub fn takes(&self, table: &str) -> bool {
-        let any = |patterns: &[String]| patterns.iter().any(|pattern| matches(pattern, table));
+    /// Whether every table is dumped.
+    pub fn is_all(&self) -> bool {
+        self.tables.is_empty() && self.exclude_tables.is_empty()
+    }
+
+    /// Whether a table is dumped that is known by any of these names: its own, and that of the table it is a partition of.
+    /// A name is written `schema.table`, each part in double quotes where SQL needs them.
+    pub fn takes(&self, names: &[&str]) -> bool {
+        let any = |patterns: &[String]| {
+            let mut pairs = patterns
+                .iter()
+                .flat_map(|pattern| names.iter().map(move |name| (pattern, name)));
+            pairs.any(|(pattern, name)| matches(pattern, name))
+        };
         (self.tables.is_empty() || any(&self.tables)) && !any(&self.exclude_tables)
     }
 
@@ -182,7 +193,7 @@ impl DumpSelection {
 }
 
 /// Whether a pattern with `*` for any letters names a table.
-pub fn matches(pattern: &str, table: &str) -> bool {
+fn matches(pattern: &str, table: &str) -> bool {
     let mut parts = pattern.split('*');
     let Some(rest) = parts.next().and_then(|first| table.strip_prefix(first)) else {
         return false;
@@ -271,13 +282,13 @@ mod tests {
             ("audit.log_old", false),
             ("public.\"My \"\"odd\"\" table\"", true),
         ] {
-            assert_eq!(selection.takes(table), taken, "{table}");
+            assert_eq!(selection.takes(&[table]), taken, "{table}");
         }
         assert_eq!(
             selection.idle(&words(&["public.orders", "audit.log"])),
             Some("public.\"My *\"")
         );
-        assert!(DumpSelection::default().takes("anything"));
+        assert!(DumpSelection::default().takes(&["anything"]));
         assert!(!matches("a*b*a", "aba_"), "the end has to fit");
         assert!(!matches("ab*ba", "aba"), "no letter counts twice");
     }

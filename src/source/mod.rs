@@ -27,6 +27,7 @@
 mod backup;
 mod error;
 mod files;
+mod hook;
 mod manifest;
 pub mod postgres;
 mod recovery;
@@ -41,6 +42,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use backup::{BackedUp, BackupJob, back_up};
 pub use error::SourceError;
+pub(crate) use hook::{hook_command, kill_group};
 pub use manifest::{
     Artifact, ClusterManifest, DamagedPage, DatabaseManifest, MANIFEST_NAME, Manifest, PhysicalMethod, Tablespace,
     label, labels,

@@ -165,12 +165,7 @@ impl Recovery<'_> {
         }
         note.reached(Phase::Replaying, &home).map_err(failed)?;
         let replayed = self.replay(&home, &stop, ctx).await.map_err(failed)?;
-        let phase = if replayed.seen.standing == Standing::Open {
-            Phase::Opened
-        } else {
-            Phase::Paused
-        };
-        note.reached(phase, &home).map_err(failed)?;
+        note.reached(Phase::of(replayed.seen.standing), &home).map_err(failed)?;
         Ok((replayed, laid))
     }
 
@@ -201,11 +196,7 @@ impl Recovery<'_> {
             self.in_the_way().map_err(failed)?;
             return self.confirmed(asked, ctx);
         };
-        let (data, own, clock) = (self.target.clone(), home.to_owned(), ctx.clock.clone());
-        let ended = tokio::task::spawn_blocking(move || server::end_on(&data, &own, &clock)).await;
-        ended
-            .map_err(|error| CliError::failed("the server of an earlier call cannot be ended").why(error))?
-            .map_err(|error| failed(error.into()))?;
+        end_server(&self.target, home, ctx).await?;
         let same = note.base == self.plan.base
             && note.timeline == self.plan.timeline
             && note.target == self.plan.target
@@ -282,6 +273,16 @@ impl Recovery<'_> {
         };
         watched(&order, &self.subject.archive, stop, ctx).await
     }
+}
+
+/// Ends the server that an earlier call has left on a copy.
+async fn end_server(data: &Path, home: &Path, ctx: &Ctx) -> Result<(), CliError> {
+    let what = || format!("the server on {} cannot be ended", data.display());
+    let (data, home, clock) = (data.to_owned(), home.to_owned(), ctx.clock.clone());
+    let ended = tokio::task::spawn_blocking(move || server::end_on(&data, &home, &clock)).await;
+    ended
+        .map_err(|error| CliError::failed(what()).why(error))?
+        .map_err(|error| of_recovery(what(), &error.into()))
 }
 
 /// Replays, and tells how far it is.

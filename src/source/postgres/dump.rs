@@ -11,7 +11,7 @@ use super::connect::{Login, ServerFacts, Session};
 use super::probe::{self, TableContent};
 use super::tools::Tools;
 use crate::domain::snapshot::DatabaseFacts;
-use crate::domain::source::{DumpFormat, PostgresSource, Source};
+use crate::domain::source::{DumpFormat, DumpSelection, PostgresSource, Source};
 use crate::repo::{Phase, StreamOptions, StreamSnapshot};
 use crate::source::backup::Finished;
 use crate::source::manifest::{Artifact, MANIFEST_NAME, Manifest, labels};
@@ -85,11 +85,12 @@ async fn open(login: &Login, database: &PostgresSource, work: &Work<'_>) -> Resu
     let exported = rows.first().map(|row| row.get::<_, String>(0)).unwrap_or_default();
     let described = probe::describe(&session, facts.major, &database.database).await?;
     let chosen = &database.selection;
-    let selected = if chosen.tables.is_empty() && chosen.exclude_tables.is_empty() {
+    let selected = if chosen.is_all() {
         None
     } else {
         let selected = probe::selected(&session, chosen).await?;
-        if selected.taken.len().min(selected.left.len()) > MOST_NAMED {
+        let (_, names) = named(chosen, &selected)?;
+        if names.len() > MOST_NAMED {
             return Err(SourceError::Invalid {
                 what: format!("the choice of tables would take more than {MOST_NAMED} arguments"),
                 hint: Some("choose fewer, or exclude fewer".to_owned()),
@@ -194,7 +195,7 @@ async fn stream(
         .arg(format!("--snapshot={}", opened.exported))
         .arg_if(format == DumpFormat::SchemaOnly, "--schema-only")
         .arg_if(format == DumpFormat::DataOnly, "--data-only");
-    let mut dump = choose(dump, database, opened)
+    let mut dump = choose(dump, database, opened)?
         .connect(login, Some(&database.database))
         .start(Some(login))?;
     drop(dump.take_stdin());
@@ -243,19 +244,34 @@ async fn stream(
     }
 }
 
-/// Names the tables, one by one and in quotes: whichever list is the right one.
-fn choose(program: Program, database: &PostgresSource, opened: &Opened) -> Program {
+/// Names the tables, one by one and in quotes.
+fn choose(program: Program, database: &PostgresSource, opened: &Opened) -> Result<Program, SourceError> {
     let Some(selected) = &opened.selected else {
-        return program;
+        return Ok(program);
     };
-    let (option, names) = if database.selection.tables.is_empty() {
-        ("--exclude-table", &selected.left)
-    } else {
-        ("--table", &selected.taken)
-    };
-    names
-        .values()
-        .fold(program, |program, name| program.arg(format!("{option}={name}")))
+    let (option, names) = named(&database.selection, selected)?;
+    let with = |program: Program, name: &String| program.arg(format!("{option}={name}"));
+    Ok(names.values().fold(program, with))
+}
+
+/// The option that says which tables, and their names: those to take where some were chosen, else those to leave.
+///
+/// # Errors
+/// When some were chosen and none of them is left: `pg_dump` without a name takes every table there is.
+fn named<'s>(
+    chosen: &DumpSelection,
+    selected: &'s probe::Selected,
+) -> Result<(&'static str, &'s BTreeMap<String, String>), SourceError> {
+    if chosen.tables.is_empty() {
+        return Ok(("--exclude-table", &selected.left));
+    }
+    if selected.taken.is_empty() {
+        return Err(SourceError::Invalid {
+            what: "every table that was chosen is excluded too: nothing would be dumped".to_owned(),
+            hint: Some("check tables and exclude_tables of the source".to_owned()),
+        });
+    }
+    Ok(("--table", &selected.taken))
 }
 
 /// The schemas that a restore has to make itself: `pg_dump` leaves them out when it is told tables.
@@ -350,6 +366,35 @@ pub(super) fn dump_name(database: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_list_that_is_checked_is_the_one_that_is_said() {
+        let names = |list: &[&str]| {
+            list.iter()
+                .map(|name| ((*name).to_owned(), (*name).to_owned()))
+                .collect()
+        };
+        let selected = |taken: &[&str], left: &[&str]| probe::Selected {
+            taken: names(taken),
+            left: names(left),
+            ..probe::Selected::default()
+        };
+        let chosen = |tables: &[&str]| DumpSelection {
+            tables: tables.iter().map(ToString::to_string).collect(),
+            exclude_tables: vec!["public.b".to_owned()],
+            ..DumpSelection::default()
+        };
+        let said = |chosen: &DumpSelection, selected: &probe::Selected| {
+            named(chosen, selected).map(|(option, names)| (option, names.len()))
+        };
+        let (some, none) = (selected(&["a"], &["b", "c"]), selected(&[], &["a", "b", "c"]));
+        assert_eq!(said(&chosen(&["public.a"]), &some).unwrap(), ("--table", 1));
+        assert_eq!(said(&chosen(&[]), &some).unwrap(), ("--exclude-table", 2));
+        assert!(matches!(
+            said(&chosen(&["public.b"]), &none),
+            Err(SourceError::Invalid { .. })
+        ));
+    }
 
     #[test]
     fn any_database_name_makes_a_file_name() {

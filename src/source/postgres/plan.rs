@@ -36,7 +36,7 @@ pub(in crate::source) async fn plan(
             .push(format!("{why}: restore it by hand with pg_restore"));
     }
     let chosen = &recorded.selection;
-    if !chosen.tables.is_empty() || !chosen.exclude_tables.is_empty() {
+    if !chosen.is_all() {
         parts
             .warnings
             .push("the dump holds some tables of its database, not all".to_owned());

@@ -13,7 +13,7 @@ use super::connect::{Session, literal, quoted, within};
 use crate::clock::Clock;
 use crate::domain::job::SqlProbe;
 use crate::domain::recovery::Finding;
-use crate::domain::source::{DumpSelection, matches};
+use crate::domain::source::DumpSelection;
 use crate::repo::Progress;
 use crate::source::{SourceError, Work};
 
@@ -125,13 +125,10 @@ pub(super) async fn selected(session: &Session, selection: &DumpSelection) -> Re
     }
     // A partition is named by itself, or by the table it is part of.
     let roots: BTreeMap<i64, &String> = all.iter().zip(&keys).map(|((_, _, oid), key)| (*oid, key)).collect();
-    let excluded = |key: &str| selection.exclude_tables.iter().any(|pattern| matches(pattern, key));
-    let included =
-        |key: &str| selection.tables.is_empty() || selection.tables.iter().any(|pattern| matches(pattern, key));
     let mut found = Selected::default();
     for ((table, root, _), key) in all.iter().zip(&keys) {
         let whole = roots.get(root).map_or(key.as_str(), |root| root.as_str());
-        if (included(key) || included(whole)) && !excluded(key) && !excluded(whole) {
+        if selection.takes(&[key, whole]) {
             found.schemas.insert(table.schema.clone());
             found.taken.insert(key.clone(), table.sql());
         } else {

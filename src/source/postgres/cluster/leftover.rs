@@ -2,6 +2,7 @@
 //!
 //! Nobody may work on a directory on which `pg_rewind` or `pg_basebackup` is still at work for somebody who is gone.
 
+use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
 use std::path::Path;
 use std::time::Duration;
@@ -29,6 +30,7 @@ pub(super) fn argument(option: &str, directory: &Path) -> OsString {
 /// Ends every process that has this word among its arguments.
 pub(super) async fn end(argument: &OsStr, clock: &Clock, tell: Tell<'_>) -> Result<(), ClusterError> {
     let begun = clock.monotonic();
+    let mut told = BTreeSet::new();
     loop {
         let left = pids_with_argument(argument);
         if left.is_empty() {
@@ -36,7 +38,9 @@ pub(super) async fn end(argument: &OsStr, clock: &Clock, tell: Tell<'_>) -> Resu
         }
         let late = clock.elapsed(begun) > PATIENCE;
         for pid in left {
-            tell(&format!("ending process {pid}, which was left at work on it"));
+            if told.insert(pid) {
+                tell(&format!("ending process {pid}, which was left at work on it"));
+            }
             let signal = if late { Signal::SIGKILL } else { Signal::SIGTERM };
             let Ok(number) = i32::try_from(pid) else { continue };
             if kill(Pid::from_raw(number), signal) == Err(Errno::EPERM) {
