@@ -18,7 +18,7 @@ use crate::domain::drill::Drill;
 use crate::domain::id::{ClusterName, DrillName, RepositoryName, ServiceName, SourceName, is_valid_name};
 use crate::domain::job::{Definitions, Job, Limits, RepositoryDefinition};
 use crate::domain::objective::{Objective, Service};
-use crate::domain::source::{FilesSource, Source, SourceKind};
+use crate::domain::source::{FilesSource, POSTGRES_PHYSICAL, Source, SourceKind};
 use crate::domain::units::{Bytes, Millis};
 
 /// The recovery point objective of a service that names none: the strictest of the usual classes.
@@ -298,7 +298,7 @@ fn read_sources(sections: Sections<'_>, built: &mut Built, problems: &mut Proble
             }
             Some((_, Some("postgres-dump"))) => read::<RawPostgresDump>(&place, value, problems)
                 .map(|raw| SourceKind::PostgresDump(postgres::dump(&place, raw, problems))),
-            Some((_, Some("postgres-physical"))) => read::<RawPostgresPhysical>(&place, value, problems)
+            Some((_, Some(POSTGRES_PHYSICAL))) => read::<RawPostgresPhysical>(&place, value, problems)
                 .map(|raw| SourceKind::PostgresPhysical(postgres::physical(&place, raw, problems))),
             other => {
                 let (offset, message) = match other {

@@ -6,6 +6,9 @@ use serde::{Deserialize, Serialize};
 
 use super::id::SourceName;
 
+/// The word for a cluster of PostgreSQL that is copied whole, in configurations, labels and histories.
+pub const POSTGRES_PHYSICAL: &str = "postgres-physical";
+
 /// Where a secret is read from; never the secret itself, so it may appear in definitions, on screens and in the journal.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
@@ -45,7 +48,7 @@ impl SourceKind {
         match self {
             Self::Files(_) => "files",
             Self::PostgresDump(_) => "postgres-dump",
-            Self::PostgresPhysical(_) => "postgres-physical",
+            Self::PostgresPhysical(_) => POSTGRES_PHYSICAL,
         }
     }
 

@@ -10,6 +10,7 @@ use crate::clock::Clock;
 use crate::domain::job::SqlProbe;
 use crate::domain::recovery::{Finding, PhaseTime, RecoveryPhase};
 use crate::domain::snapshot::{EvidenceFailure, EvidenceLevel};
+use crate::domain::source::POSTGRES_PHYSICAL;
 use crate::domain::units::{Bytes, Millis};
 use crate::repo::{CheckOptions, Phase, ReadData, RepoError};
 use crate::store::ErrorKind;
@@ -92,7 +93,7 @@ impl Proof {
                 DatabaseProof::begin(subject, login, work).await?,
             )));
         }
-        if subject.snapshot.kind == "postgres-physical" {
+        if subject.snapshot.kind == POSTGRES_PHYSICAL {
             return Ok(Self::Cluster(Box::new(ClusterProof::begin(subject, work).await?)));
         }
         Ok(Self::Files(files::Proof::new(subject, job)))
@@ -110,7 +111,7 @@ impl Proof {
             (Self::Database(proof), EvidenceLevel::Decoded) => proof.decode(work).await,
             (Self::Database(proof), EvidenceLevel::Restored) => proof.restore(&job.id, &subject.host, work).await,
             (Self::Database(proof), EvidenceLevel::Probed) => proof.probe(&job.probes, work).await,
-            (Self::Cluster(proof), EvidenceLevel::Decoded) => proof.decode(subject, work).await,
+            (Self::Cluster(proof), EvidenceLevel::Decoded) => proof.decode(work).await,
             (Self::Cluster(proof), EvidenceLevel::Restored) => Box::pin(proof.restore(subject, job, work)).await,
             (Self::Cluster(proof), EvidenceLevel::Probed) => proof.probe(subject, &job.probes, work).await,
             (Self::Files(proof), EvidenceLevel::Decoded) => proof.decode(work).await,

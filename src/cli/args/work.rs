@@ -25,6 +25,12 @@ pub struct InitArgs {
     /// A PostgreSQL database to protect: postgres://USER@HOST:PORT/NAME, without a password
     #[arg(long, value_name = "URL")]
     pub postgres: Vec<String>,
+    /// A PostgreSQL server whose whole cluster is protected: postgres://USER@HOST:PORT, without a password
+    #[arg(long, value_name = "URL")]
+    pub physical: Vec<String>,
+    /// Protect every PostgreSQL server found on this machine whose whole cluster can be copied
+    #[arg(long)]
+    pub local_servers: bool,
     /// When the jobs run
     #[arg(long, value_name = "CRON", default_value = "0 2 * * *")]
     pub schedule: String,

@@ -264,6 +264,7 @@ mod tests {
                 stop_lsn: Lsn(stop),
                 stopped_at: at(second),
                 major: 15,
+                damaged_pages: 0,
             },
             size: Bytes(1),
         }
