@@ -197,7 +197,8 @@ impl Recovery<'_> {
         let ours = note.filter(|note| note.phase != Phase::Opened && note.system == self.subject.archive.system());
         let Some(note) = ours else {
             self.in_the_way().map_err(failed)?;
-            return self.confirmed(asked, ctx);
+            self.confirm(ctx)?;
+            return Ok(asked);
         };
         end_server(&self.target, home, ctx).await?;
         let same = note.base == self.plan.base
@@ -231,14 +232,14 @@ impl Recovery<'_> {
     }
 
     /// Asks before an old copy becomes a new one.
-    fn confirmed(&self, earlier: Earlier, ctx: &Ctx) -> Result<Earlier, CliError> {
+    fn confirm(&self, ctx: &Ctx) -> Result<(), CliError> {
         let occupied = self.target.read_dir().is_ok_and(|mut entries| entries.next().is_some());
         if self.args.delta && occupied {
             let name = directory_name(&self.target);
             let question = format!("what is in {} is replaced", self.target.display());
             confirm_as(ctx, "the recovery", &question, &name, self.args.yes.as_deref())?;
         }
-        Ok(earlier)
+        Ok(())
     }
 
     async fn lay(&self, delta: bool, stop: &CancellationToken, ctx: &Ctx) -> Result<LaidDown, SourceError> {
