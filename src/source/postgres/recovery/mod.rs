@@ -52,7 +52,7 @@ pub use run::{Replay, Replayed, Seen, Standing, Then, promote, replay, stop};
 
 use super::server::log_end;
 use super::wal::WalArchive;
-use crate::domain::pitr::{self, Base, Interval, Log, Place, Plan, Wish};
+use crate::domain::pitr::{self, Base, Interval, Log, Plan, Wish};
 
 /// What can be recovered of one cluster.
 #[derive(Debug, Clone)]
@@ -75,11 +75,6 @@ impl Known {
         let stretches = pitr::search(&self.bases, &self.log, wish)?;
         let place = scout::find(archive, &self.log, &stretches, &wish.target, wish.inclusive).await?;
         Ok(pitr::plan(&self.bases, &self.log, wish, place)?)
-    }
-
-    /// Plans without reading any log; the place of a time, a transaction or a name is then not known.
-    pub fn plan_unseen(&self, wish: &Wish) -> Result<Plan, RecoveryError> {
-        Ok(pitr::plan(&self.bases, &self.log, wish, Place::Unknown)?)
     }
 
     /// What can be restored, with the newest commit of each stretch; none of one whose end cannot be read any more.
