@@ -11,6 +11,7 @@ use super::observe::{ended, ended_recovery};
 use super::recovery::{Recovery, RecoveryPhase, RecoveryPlan, RecoveryRequest, RecoveryState, RecoveryTarget};
 use super::retention::SnapshotFacts;
 use super::run::{Failure, Outcome, Run, RunState, Trigger};
+use super::seen::Seen;
 use super::snapshot::{EvidenceLevel, SnapshotRecord};
 use super::state::State;
 use super::units::Timestamp;
@@ -20,6 +21,8 @@ use super::units::Timestamp;
 pub struct Context<'a> {
     /// What is live.
     pub state: &'a State,
+    /// What was seen a moment ago.
+    pub seen: &'a Seen,
     /// What is configured.
     pub definitions: &'a Definitions,
     /// The time.

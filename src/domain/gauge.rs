@@ -1,11 +1,13 @@
 //! How a service stands against what was promised, from facts alone.
 //!
 //! The recovery point is the newest instant that is provably restorable: of a complete snapshot, in the store, that no
-//! verification has refuted. An exit code never counts.
+//! verification has refuted; and of a cluster whose log is archived, of the log behind such a snapshot. An exit code never
+//! counts.
 
 use super::id::{ServiceName, SourceName};
 use super::job::Definitions;
 use super::objective::{GaugeLevel, RpoGauge, RtoGauge, Service};
+use super::seen::Seen;
 use super::snapshot::SnapshotRecord;
 use super::state::{Measurement, SourceFacts, State};
 use super::units::{Bytes, Millis, Timestamp};
@@ -24,10 +26,19 @@ pub fn newest_restorable<'a>(state: &'a State, source: &SourceName) -> Option<&'
         .find(|point| point.is_restorable())
 }
 
+/// The newest instant of a source that may be promised: of its newest snapshot, or of the log behind it.
+fn newest_instant(seen: &Seen, source: &SourceName, point: &SnapshotRecord) -> (Timestamp, bool) {
+    let by_log = seen.logs_of(source).filter_map(|sight| sight.recoverable_to).max();
+    match by_log.filter(|instant| *instant > point.taken_at) {
+        Some(instant) => (instant, true),
+        None => (point.taken_at, false),
+    }
+}
+
 /// What would be lost if the service failed now.
-pub fn rpo(state: &State, definitions: &Definitions, service: &Service, now: Timestamp) -> RpoGauge {
+pub fn rpo(state: &State, seen: &Seen, definitions: &Definitions, service: &Service, now: Timestamp) -> RpoGauge {
     let objective = service.objective.rpo;
-    let mut worst: Option<(&SourceName, &SnapshotRecord)> = None;
+    let mut worst: Option<(&SourceName, &SnapshotRecord, Timestamp, bool)> = None;
     for source in &service.sources {
         let Some(point) = newest_restorable(state, source) else {
             return RpoGauge {
@@ -37,6 +48,7 @@ pub fn rpo(state: &State, definitions: &Definitions, service: &Service, now: Tim
                 worst_source: Some(source.clone()),
                 snapshot: None,
                 evidence: None,
+                by_log: false,
                 breach_in: first_backup_due_in(state, definitions, source, objective, now),
                 level: match first_backup_due_in(state, definitions, source, objective, now) {
                     Some(_) => GaugeLevel::Unknown,
@@ -44,18 +56,20 @@ pub fn rpo(state: &State, definitions: &Definitions, service: &Service, now: Tim
                 },
             };
         };
-        if worst.is_none_or(|(_, seen)| point.taken_at < seen.taken_at) {
-            worst = Some((source, point));
+        let (instant, by_log) = newest_instant(seen, source, point);
+        if worst.is_none_or(|(_, _, worst, _)| instant < worst) {
+            worst = Some((source, point, instant, by_log));
         }
     }
-    let loss = worst.map(|(_, point)| Millis::between(point.taken_at, now));
+    let loss = worst.map(|(_, _, instant, _)| Millis::between(instant, now));
     RpoGauge {
         objective,
         loss,
-        recoverable_to: worst.map(|(_, point)| point.taken_at),
-        worst_source: worst.map(|(source, _)| source.clone()),
-        snapshot: worst.map(|(_, point)| point.id.clone()),
-        evidence: worst.map(|(_, point)| point.evidence.clone()),
+        recoverable_to: worst.map(|(_, _, instant, _)| instant),
+        worst_source: worst.map(|(source, ..)| source.clone()),
+        snapshot: worst.map(|(_, point, ..)| point.id.clone()),
+        evidence: worst.map(|(_, point, ..)| point.evidence.clone()),
+        by_log: worst.is_some_and(|(.., by_log)| by_log),
         breach_in: loss.map(|loss| Millis(objective.0.saturating_sub(loss.0))),
         level: loss.map_or(GaugeLevel::Unknown, |loss| level_of(loss, objective)),
     }

@@ -27,6 +27,7 @@ pub mod retention;
 pub mod rules;
 pub mod run;
 pub mod schedule;
+pub mod seen;
 pub mod snapshot;
 pub mod source;
 pub mod state;

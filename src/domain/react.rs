@@ -104,7 +104,7 @@ pub fn settle(context: &Context<'_>) -> Vec<Event> {
         events = keep::due_maintenance(context);
     }
     if events.is_empty() {
-        events = rules::alert_events(context.state, context.definitions, context.now);
+        events = rules::alert_events(context);
     }
     events
 }

@@ -8,6 +8,7 @@ use super::event::EventRecord;
 use super::id::{JobName, MaintenanceId, RecoveryId, RepositoryName, RunId, ServiceName, SourceName};
 use super::maintenance::Maintenance;
 use super::objective::{RpoGauge, RtoGauge};
+use super::pitr::LogSight;
 use super::recovery::Recovery;
 use super::retention::{Decision, TooMany};
 use super::run::{Failure, Outcome, Run};
@@ -46,6 +47,9 @@ pub struct Overview {
     pub maintenance: Vec<MaintenanceView>,
     /// Repositories, by name.
     pub repositories: Vec<RepositoryView>,
+    /// How the archived logs of clusters stand, one a source and repository.
+    #[serde(default)]
+    pub logs: Vec<LogSight>,
     /// Why the configuration on disk could not be loaded; the engine goes on with the one before.
     pub config_error: Option<String>,
     /// Words of an operator of the sandbox; only there.

@@ -9,6 +9,7 @@ use crate::domain::job::{Definitions, Job, RepositoryDefinition};
 use crate::domain::objective::Service;
 use crate::domain::retention::RetentionPolicy;
 use crate::domain::schedule::Schedule;
+use crate::domain::seen::Seen;
 use crate::domain::source::{Source, SourceKind};
 use crate::domain::state::{JobFacts, State};
 use crate::domain::units::Timestamp;
@@ -28,6 +29,8 @@ pub struct Beside {
     pub trouble: Option<String>,
     /// What the sandbox says.
     pub practice: Option<String>,
+    /// What was measured a moment ago.
+    pub seen: Seen,
     /// Snapshots per repository.
     pub snapshots: BTreeMap<RepositoryName, u64>,
     /// What is used of the file systems repositories are on.
@@ -47,6 +50,7 @@ impl Beside {
             agent,
             trouble: None,
             practice: None,
+            seen: Seen::default(),
             snapshots,
             used_percent: BTreeMap::new(),
             runs: BTreeMap::new(),
@@ -61,7 +65,7 @@ pub fn draw(state: &State, definitions: &Definitions, beside: &Beside, now: Time
     let mut services: Vec<ServiceView> = definitions
         .services
         .values()
-        .map(|service| service_view(state, definitions, service, now))
+        .map(|service| service_view(state, &beside.seen, definitions, service, now))
         .collect();
     services.sort_by_key(|service| {
         let worst = std::cmp::Reverse(service.rpo.level.max(service.rto.level));
@@ -110,16 +114,23 @@ pub fn draw(state: &State, definitions: &Definitions, beside: &Beside, now: Time
         recoveries: recoveries.collect(),
         maintenance: maintenance.collect(),
         repositories: repository_views(state, definitions, beside, now),
+        logs: beside.seen.logs.clone(),
         config_error: beside.trouble.clone(),
         practice: beside.practice.clone(),
     })
 }
 
-fn service_view(state: &State, definitions: &Definitions, service: &Service, now: Timestamp) -> ServiceView {
+fn service_view(
+    state: &State,
+    seen: &Seen,
+    definitions: &Definitions,
+    service: &Service,
+    now: Timestamp,
+) -> ServiceView {
     ServiceView {
         name: service.name.clone(),
         sources: service.sources.clone(),
-        rpo: gauge::rpo(state, definitions, service, now),
+        rpo: gauge::rpo(state, seen, definitions, service, now),
         rto: gauge::rto(state, service),
     }
 }

@@ -141,6 +141,16 @@ impl Hands for Puppet {
         })
     }
 
+    fn look_at_log(
+        &self,
+        _: Source,
+        _: RepositoryDefinition,
+        _: Vec<crate::domain::pitr::Base>,
+        _: bool,
+    ) -> Doing<'_, Result<crate::domain::pitr::Looked, Failure>> {
+        Box::pin(async { Err(Failure::permanent("there is no log", "")) })
+    }
+
     fn maintain(&self, work: Work, maintenance: Maintenance) -> Doing<'_, MaintenanceResult> {
         Box::pin(keeping::maintain(self, work, maintenance))
     }

@@ -240,7 +240,7 @@ fn judge(
 fn refutes(error: &SourceError) -> bool {
     match error {
         SourceError::Snapshot { .. }
-        | SourceError::Physical(PhysicalError::Malformed { .. })
+        | SourceError::Physical(PhysicalError::Malformed { .. } | PhysicalError::Incomplete { missing: true, .. })
         | SourceError::Repo(RepoError::Damaged { .. } | RepoError::MissingBlob { .. } | RepoError::NoSuchPath { .. }) => {
             true
         }

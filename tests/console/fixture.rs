@@ -7,6 +7,7 @@ use crate::kept::{maintenance_live, upkeep};
 use lifeboat::domain::alert::{Acknowledgement, Alert, AlertKind, AlertRecord, AlertSubject};
 use lifeboat::domain::id::SnapshotId;
 use lifeboat::domain::objective::{GaugeLevel, RpoGauge, RtoGauge};
+use lifeboat::domain::pitr::{Interval, LogSight, Missing};
 use lifeboat::domain::recovery::{Recovery, RecoveryPhase, RecoveryRequest, RecoveryState, RecoveryTarget};
 use lifeboat::domain::run::{Failure, Outcome, Run, RunState, Trigger};
 use lifeboat::domain::snapshot::{Evidence, EvidenceLevel};
@@ -14,6 +15,7 @@ use lifeboat::domain::state::RetentionFacts;
 use lifeboat::domain::view::{
     AgentView, JobView, Overview, ProgressView, RecoveryView, RepositoryView, RunView, ServiceView,
 };
+use lifeboat::domain::wal::{Lsn, SystemId, TimelineId};
 use lifeboat::domain::{Bytes, Millis, Timestamp};
 
 /// The moment everything is seen from.
@@ -71,6 +73,7 @@ pub fn overview() -> Overview {
             repository("offsite-b", "/mnt/offsite/lifeboat", Some(false), 388, None),
             repository("vault-a", "/srv/backup/vault-a", Some(true), 412, Some(61)),
         ],
+        logs: vec![log_sight()],
         config_error: None,
         practice: None,
     }
@@ -94,6 +97,37 @@ fn repository(name: &str, url: &str, reachable: Option<bool>, snapshots: u64, us
     }
 }
 
+/// The log of the orders: two stretches with a gap between them, the newer one up to four seconds ago.
+fn log_sight() -> LogSight {
+    let stretch = |from: i64, to: i64, number, gap| Interval {
+        timeline: TimelineId(7),
+        from: Lsn(0x16_0000_0000),
+        from_at: ago(from),
+        to: Lsn(0x16_b374_d848),
+        to_at: Some(ago(to)),
+        bases: vec![snapshot_id(number)],
+        gap,
+    };
+    let gap = Missing {
+        first: "000000070000001600000061".parse().unwrap(),
+        resumes: "000000070000001600000063".parse().ok(),
+    };
+    LogSight {
+        source: "orders-db".into(),
+        repository: "vault-a".into(),
+        system: Some(SystemId(7_301_884_412)),
+        looked_at: now(),
+        recoverable_to: Some(now() - chrono::Duration::seconds(4)),
+        stretches: vec![stretch(60 * 26, 60 * 9, 9, Some(gap)), stretch(60 * 7, 1, 1, None)],
+        gap: None,
+        live: Some(Lsn(0x16_b375_0000)),
+        behind: Some(Bytes(1976)),
+        waiting_since: Some(now() - chrono::Duration::seconds(2)),
+        silent: None,
+        failure: None,
+    }
+}
+
 fn services() -> Vec<ServiceView> {
     let gauge = |loss_minutes: i64, objective: u64, level, evidence, source: &str, number| RpoGauge {
         objective: Millis::from_secs(objective),
@@ -106,6 +140,7 @@ fn services() -> Vec<ServiceView> {
             at: ago(loss_minutes),
             failure: None,
         }),
+        by_log: source == "orders-db",
         breach_in: Some(Millis::from_secs(
             objective.saturating_sub(u64::try_from(loss_minutes).unwrap() * MINUTE),
         )),

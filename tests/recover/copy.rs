@@ -3,7 +3,8 @@
 use lifeboat::domain::job::{Expectation, SqlProbe};
 use lifeboat::domain::snapshot::EvidenceLevel;
 use lifeboat::domain::source::Source;
-use lifeboat::source::PhysicalMethod;
+use lifeboat::repo::pack::BlobKind;
+use lifeboat::source::{Milestone, PhysicalMethod};
 
 use crate::faults::mapped;
 use crate::world::{World, ledger, whole};
@@ -164,4 +165,33 @@ async fn a_snapshot_is_proved_level_by_level() {
     )];
     let refuted = world.verify(&done.snapshot, EvidenceLevel::Probed, bad).await.unwrap();
     assert_eq!(refuted.level(), Some(EvidenceLevel::Restored));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_snapshot_that_lost_a_blob_while_it_was_proved_is_refuted() {
+    let world = World::new().await;
+    let done = world.back_up(&world.source).await.unwrap();
+    let (id, mut blob) = (done.snapshot.id.as_str(), None);
+    let seen = |_, node: &lifeboat::repo::tree::Node| blob = blob.or(node.content.first().copied());
+    world.repo.visit(id, "/data/base", seen).await.unwrap();
+    let index = world.repo.load_index().await.unwrap();
+    let at = index.find(BlobKind::Data, &blob.unwrap()).unwrap();
+    let pack = index.pack(&at).to_string();
+    let rot = |milestone| {
+        // Every blob was read when it got here, so that only the restore can miss it.
+        if matches!(milestone, Milestone::Proved(EvidenceLevel::Decoded, _)) {
+            let key = format!("data/{}/{pack}", &pack[..2]);
+            assert!(
+                world.store.damage(&key, |bytes| bytes[at.offset as usize + 20] ^= 1),
+                "{key}"
+            );
+        }
+    };
+    let verified = world
+        .verify_watched(&done.snapshot, EvidenceLevel::Restored, Vec::new(), &rot)
+        .await
+        .unwrap();
+    let failure = verified.failure().unwrap();
+    assert_eq!(failure.level, EvidenceLevel::Restored, "{failure:?}");
+    assert!(failure.message.contains("could not be laid into"), "{failure:?}");
 }

@@ -114,3 +114,21 @@ async fn killed_while_it_copies_it_leaves_nothing_and_the_next_run_is_whole() {
     let copy = world.start(&target, "laid").await;
     assert!(ledger(&copy, &world.clock).await.1);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_cannot_be_read_is_named_as_the_cause() {
+    let world = World::new().await;
+    let program = Program::new(&world);
+    let closed = world.data().join("base/closed");
+    fs::write(&closed, vec![7; 3 << 20]).unwrap();
+    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o0);
+    fs::set_permissions(&closed, mode).unwrap();
+    let (failed, code) = program.json(&["job", "run", "orders", "--wait"]);
+    let said = failed.to_string();
+    assert!(
+        code != 0 && said.contains("base/closed") && said.contains("ermission denied"),
+        "{code}: {said}"
+    );
+    let (listed, _) = program.json(&["snapshot", "list"]);
+    assert_eq!(listed.as_array().map(Vec::len), Some(0), "{listed}");
+}

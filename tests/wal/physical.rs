@@ -13,15 +13,28 @@ use crate::world::{World, as_server, give_away, said};
 impl World {
     /// Takes a base backup and puts it into the repository as a snapshot of the cluster.
     pub async fn snapshot(&self, name: &str) {
+        self.snapshot_at(name, &self.server.connection().host).await;
+    }
+
+    /// The same of the server behind another socket; without histories, as where they were lost.
+    pub async fn snapshot_at(&self, name: &str, host: &str) {
         let stage = self.own().join(format!("stage-{name}"));
         let output = as_server(&self.server.bin_dir.join("pg_basebackup"))
             .arg("-D")
             .arg(&stage)
-            .args(["-h", &self.server.connection().host, "-U", "lifeboat"])
+            .args(["-h", host, "-U", "lifeboat"])
             .args(["-X", "fetch", "--checkpoint=fast", "--no-sync"])
             .output()
             .unwrap();
         assert!(output.status.success(), "{}", said(&output));
+        for file in fs::read_dir(stage.join("pg_wal"))
+            .unwrap()
+            .map(|entry| entry.unwrap().path())
+        {
+            if file.extension().is_some_and(|kind| kind == "history") {
+                fs::remove_file(file).unwrap();
+            }
+        }
         let manifest: Value = serde_json::from_slice(&fs::read(stage.join("backup_manifest")).unwrap()).unwrap();
         let range = &manifest["WAL-Ranges"][0];
         let stopped_at =

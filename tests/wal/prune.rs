@@ -61,10 +61,37 @@ async fn log_goes_that_no_base_needs() {
     assert_eq!(code(&output), 0, "{}", said(&output));
     let all: Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(ask(&world, &all, SUM), entries.last().unwrap().sum.to_string());
+    a_timeline_without_a_history(&world, &all).await;
     for pid in servers_on(&place) {
         let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
         let uid = status.lines().find(|line| line.starts_with("Uid:")).unwrap();
         assert!(!uid.split_whitespace().any(|word| word == "0"), "{uid}");
         kill(Pid::from_raw(pid), Signal::SIGQUIT).unwrap();
     }
+}
+
+/// An archive that begins on a later timeline: a base backup on it is enough, whatever it descends from.
+async fn a_timeline_without_a_history(world: &World, opened: &Value) {
+    let host = opened["socket"].as_str().unwrap();
+    let rules = ask(world, opened, "show hba_file");
+    let mut file = std::fs::OpenOptions::new().append(true).open(rules).unwrap();
+    std::io::Write::write_all(&mut file, b"local replication all trust\n").unwrap();
+    let before = ask(world, opened, "select pg_conf_load_time()");
+    ask(world, opened, "select pg_reload_conf()");
+    let loaded = || ask(world, opened, "select pg_conf_load_time()") != before;
+    world.until("the rules are loaded", loaded).await;
+    world.snapshot_at("second", host).await;
+    ask(world, opened, "insert into account (amount) values (1000000)");
+    let segment = ask(world, opened, "select pg_walfile_name(pg_current_wal_lsn())");
+    assert!(segment.starts_with("00000002"), "{segment}");
+    ask(world, opened, "select pg_switch_wal()");
+    let path = format!("{}/pg_wal/{segment}", target(world, "after"));
+    let pushed = world.lifeboat(&world.own(), &["wal", "push", &path]);
+    assert_eq!(code(&pushed), 0, "{}", said(&pushed));
+    let place = target(world, "no-history");
+    let (all, exit) = recover(world, &["--latest", "--timeline", "2", "--target", &place, "--pause"]);
+    assert_eq!(exit, 0, "{all:#}");
+    assert_eq!(ask(world, &all, SUM), ask(world, opened, SUM));
+    let (gone, exit) = recover(world, &["--discard", &place, "--yes", "no-history"]);
+    assert_eq!(exit, 0, "{gone:#}");
 }

@@ -277,6 +277,14 @@ async fn pauses_moves_on_and_opens() {
     let (back, exit) = recover_refused(&world, &["--resume", &place, "--to-xid", &entries[0].xid]);
     assert_eq!(exit, 4, "{back}");
     assert!(back.contains("only replayed forward"), "{back}");
+    // Nor when the server is gone: then its control file says how far it was.
+    for pid in servers_on(&place) {
+        kill(Pid::from_raw(pid), Signal::SIGINT).unwrap();
+    }
+    world.until("it has stopped", || servers_on(&place).is_empty()).await;
+    let (back, exit) = recover_refused(&world, &["--resume", &place, "--to-xid", &entries[0].xid]);
+    assert_eq!(exit, 4, "{back}");
+    assert!(back.contains("only replayed forward"), "{back}");
     let lsn = &entries[8].lsn;
     let paused = step(&["--resume", &place, "--to-lsn", lsn, "--exclusive"], entries[7].sum);
     assert!(paused["psql"].as_str().unwrap().contains("psql -h "), "{paused:#}");
@@ -388,6 +396,19 @@ fn one_table(world: &World, entries: &[Entry]) {
     let (text, exit) = recover_refused(world, &args);
     assert_eq!(exit, 2, "the name is taken: {text}");
     assert!(!PathBuf::from(&place).exists(), "{text}");
+    // A recovery that fails leaves as little as one that went through; what was there before it stays.
+    let mut failing = args.to_vec();
+    failing.extend(["--set", "shared_preload_libraries=no_such_library"]);
+    failing[9] = "account_again";
+    let (text, exit) = recover_refused(world, &failing);
+    assert_eq!(exit, 1, "{text}");
+    assert!(!PathBuf::from(&place).exists() && !PathBuf::from(format!("{place}.lifeboat")).exists());
+    std::fs::create_dir(&place).unwrap();
+    std::fs::write(format!("{place}/letter"), "dear").unwrap();
+    let (text, exit) = recover_refused(world, &failing);
+    assert_eq!(exit, 4, "{text}");
+    assert!(PathBuf::from(format!("{place}/letter")).exists());
+    std::fs::remove_dir_all(&place).unwrap();
 }
 
 /// An archive that cannot be read is not the end of the log: the server stops, and is never opened too early.

@@ -3,16 +3,17 @@
 use std::path::{Path, PathBuf};
 
 use super::subject::{self, Subject};
-use super::{directory_name, finish, of_recovery, program, watched, wish_of};
+use super::{directory_name, end_server, finish, of_recovery, program, watched, wish_of};
 use crate::cli::args::RecoverArgs;
 use crate::cli::confirm::confirm_as;
 use crate::cli::context::Ctx;
 use crate::cli::error::{CliError, Exit};
 use crate::cli::output::{Render, Text};
-use crate::domain::pitr::{TimelineChoice, Wish};
+use crate::domain::Timestamp;
+use crate::domain::pitr::{Plan, TimelineChoice, Wish};
 use crate::source::postgres::physical::is_laying;
-use crate::source::postgres::recovery::{self, Note, Phase, RecoveryError, Replay, Replayed, Standing, Then, home_of};
-use crate::source::postgres::server::{self, PrivateServer};
+use crate::source::postgres::recovery::{self, Note, Phase, RecoveryError, Replay, Replayed, Then, home_of};
+use crate::source::postgres::server::PrivateServer;
 
 /// A recovery that an earlier call has begun.
 struct Begun {
@@ -58,84 +59,90 @@ impl Begun {
         Ok(())
     }
 
-    /// Replays to a wish.
+    /// Whether what is in the directory was there before anything of ours.
+    fn is_untouched(&self) -> bool {
+        let empty = self
+            .data
+            .read_dir()
+            .map_or(true, |mut entries| entries.next().is_none());
+        self.note.phase == Phase::Laying && !empty && !is_laying(&self.data)
+    }
+
+    /// Replays as planned, on a copy that no server runs on, and notes how far it came.
     async fn replay(
-        &self,
-        wish: &Wish,
+        &mut self,
+        plan: Plan,
         then: Then,
         subject: &Subject,
         args: &RecoverArgs,
         ctx: &Ctx,
     ) -> Result<Replayed, CliError> {
-        let plan = subject.plan(wish).await?;
-        let what = || format!("the recovery in {} cannot go on", self.data.display());
+        let what = format!("the recovery in {} cannot go on", self.data.display());
+        let failed = |error: RecoveryError| of_recovery(what.as_str(), &error);
+        self.note.target = plan.target.clone();
+        self.note.inclusive = plan.inclusive;
+        self.note.reached(Phase::Replaying, &self.home).map_err(failed)?;
         let order = Replay {
             plan,
             then,
             data: self.data.clone(),
             home: self.home.clone(),
-            program: program().map_err(|error| of_recovery(what(), &error))?,
-            bin_dir: args.bin_dir.clone().or_else(|| self.note.bin_dir.clone()),
+            program: program().map_err(failed)?,
+            bin_dir: self.bin_dir(args),
             roles: args.user.iter().chain(&self.note.roles).cloned().collect(),
             settings: args.set.clone(),
         };
         let stop = ctx.interrupts().stop;
-        let replayed = watched(&order, &subject.archive, &stop, ctx).await;
-        replayed.map_err(|error| of_recovery(what(), &error))
+        let replayed = watched(&order, &subject.archive, &stop, ctx).await.map_err(failed)?;
+        let phase = Phase::of(replayed.seen.standing);
+        self.note.reached(phase, &self.home).map_err(failed)?;
+        Ok(replayed)
     }
 
-    /// Ends the server of an earlier call.
-    async fn end_server(&self, ctx: &Ctx) -> Result<(), CliError> {
-        let (data, home, clock) = (self.data.clone(), self.home.clone(), ctx.clock.clone());
-        let ended = tokio::task::spawn_blocking(move || server::end_on(&data, &home, &clock)).await;
-        let what = || format!("the server on {} cannot be ended", self.data.display());
-        ended
-            .map_err(|error| CliError::failed(what()).why(error))?
-            .map_err(|error| of_recovery(what(), &error.into()))
+    fn bin_dir(&self, args: &RecoverArgs) -> Option<PathBuf> {
+        args.bin_dir.clone().or_else(|| self.note.bin_dir.clone())
     }
+}
+
+/// A recovery that is to go on: all its files are laid down, and nobody has opened it.
+async fn to_go_on(dir: &Path, what: &str, args: &RecoverArgs, ctx: &Ctx) -> Result<(Begun, Subject), CliError> {
+    let begun = begun(dir)?;
+    begun.not_opened(&format!("it {what}"))?;
+    if begun.note.phase == Phase::Laying {
+        return Err(
+            CliError::refused(format!("the recovery in {} {what}", begun.data.display()))
+                .why("its files are not all laid down")
+                .hint("run the recovery again first"),
+        );
+    }
+    let subject = begun.subject(args, ctx).await?;
+    Ok((begun, subject))
 }
 
 /// Opens the server that is paused.
 pub(super) async fn promote(dir: &Path, args: &RecoverArgs, ctx: &Ctx) -> Result<Exit, CliError> {
-    let mut begun = begun(dir)?;
-    begun.not_opened("there is nothing to open")?;
-    let what = format!("{} cannot be opened", begun.data.display());
+    let (mut begun, subject) = to_go_on(dir, "cannot be opened", args, ctx).await?;
+    let what = format!("the recovery in {} cannot be opened", begun.data.display());
     let failed = |error: RecoveryError| of_recovery(what.as_str(), &error);
-    if begun.note.phase == Phase::Laying {
-        return Err(CliError::refused(what)
-            .why("its files are not all laid down")
-            .hint("run the recovery again first"));
-    }
-    let subject = begun.subject(args, ctx).await?;
-    let stop = ctx.interrupts().stop;
     let running = PrivateServer::attach(&begun.home, &ctx.clock).map_err(|error| failed(error.into()))?;
-    let paused = running.filter(|_| begun.note.phase == Phase::Paused);
-    let replayed = if let Some(server) = paused {
+    let replayed = if let Some(server) = running.filter(|_| begun.note.phase == Phase::Paused) {
+        let stop = ctx.interrupts().stop;
         let opened = recovery::promote(server, &begun.home, &subject.archive, &ctx.clock, &stop).await;
-        opened.map_err(failed)?
+        let opened = opened.map_err(failed)?;
+        begun.note.reached(Phase::Opened, &begun.home).map_err(failed)?;
+        opened
     } else {
         // It has ended since, with the machine perhaps: to the same target again, and open there.
-        begun.end_server(ctx).await?;
-        begun
-            .replay(&wish_of(&begun.note), Then::Open, &subject, args, ctx)
-            .await?
+        let plan = subject.plan(&wish_of(&begun.note)).await?;
+        end_server(&begun.data, &begun.home, ctx).await?;
+        begun.replay(plan, Then::Open, &subject, args, ctx).await?
     };
-    begun.note.reached(Phase::Opened, &begun.home).map_err(failed)?;
     finish(replayed, None, &begun.data, args, ctx).await
 }
 
 /// Goes on to a later target, or to the same one again.
 pub(super) async fn resume(dir: &Path, args: &RecoverArgs, ctx: &Ctx) -> Result<Exit, CliError> {
-    let mut begun = begun(dir)?;
-    begun.not_opened("it cannot go on")?;
-    let what = format!("the recovery in {} cannot go on", begun.data.display());
-    let failed = |error: RecoveryError| of_recovery(what.as_str(), &error);
-    if begun.note.phase == Phase::Laying {
-        return Err(CliError::refused(what)
-            .why("its files are not all laid down")
-            .hint("run the recovery again first"));
-    }
-    let subject = begun.subject(args, ctx).await?;
+    let (mut begun, subject) = to_go_on(dir, "cannot go on", args, ctx).await?;
     let wish = match subject::wish(args, ctx.clock.now())? {
         Some(wish) => Wish {
             timeline: TimelineChoice::Number(begun.note.timeline),
@@ -144,37 +151,19 @@ pub(super) async fn resume(dir: &Path, args: &RecoverArgs, ctx: &Ctx) -> Result<
         },
         None => wish_of(&begun.note),
     };
-    let moved = wish.target != begun.note.target || wish.inclusive != begun.note.inclusive;
-    if moved {
-        let plan = subject.plan(&wish).await?;
-        let at = reached(&begun, ctx).await.map_err(failed)?;
-        if let Some(at) = at.filter(|at| plan.exact && plan.to < *at) {
-            return Err(failed(RecoveryError::Passed { at }));
+    let plan = subject.plan(&wish).await?;
+    if wish.target != begun.note.target || wish.inclusive != begun.note.inclusive {
+        let reached = recovery::reached(&begun.data, &begun.home, begun.bin_dir(args), &ctx.clock).await;
+        let passed = reached.map(|at| at.filter(|at| plan.exact && plan.to < *at));
+        let what = || format!("the recovery in {} cannot go on", begun.data.display());
+        let passed = passed.map_err(|error| of_recovery(what(), &error))?;
+        if let Some(at) = passed {
+            return Err(of_recovery(what(), &RecoveryError::Passed { at }));
         }
     }
-    begun.end_server(ctx).await?;
-    begun.note.target = wish.target.clone();
-    begun.note.inclusive = wish.inclusive;
-    begun.note.reached(Phase::Replaying, &begun.home).map_err(failed)?;
-    let replayed = begun.replay(&wish, Then::Pause, &subject, args, ctx).await?;
-    let phase = if replayed.seen.standing == Standing::Open {
-        Phase::Opened
-    } else {
-        Phase::Paused
-    };
-    begun.note.reached(phase, &begun.home).map_err(failed)?;
+    end_server(&begun.data, &begun.home, ctx).await?;
+    let replayed = begun.replay(plan, Then::Pause, &subject, args, ctx).await?;
     finish(replayed, None, &begun.data, args, ctx).await
-}
-
-/// How far the copy has been replayed, by the server on it, or by its control file when none runs.
-async fn reached(begun: &Begun, ctx: &Ctx) -> Result<Option<crate::domain::wal::Lsn>, RecoveryError> {
-    let Some(server) = PrivateServer::attach(&begun.home, &ctx.clock)? else {
-        return Ok(None);
-    };
-    let sql = "select pg_catalog.pg_last_wal_replay_lsn()::text";
-    let answer = crate::source::postgres::ask(&server.login(), "postgres", sql, &ctx.clock).await;
-    server.keep()?;
-    Ok(answer?.and_then(|text| text.parse().ok()))
 }
 
 /// What was removed.
@@ -195,18 +184,14 @@ impl Render for Discarded {
 pub(super) async fn discard(dir: &Path, args: &RecoverArgs, ctx: &Ctx) -> Result<Exit, CliError> {
     let begun = begun(dir)?;
     begun.not_opened("it is not removed")?;
-    let empty = begun
-        .data
-        .read_dir()
-        .map_or(true, |mut entries| entries.next().is_none());
-    if begun.note.phase == Phase::Laying && !empty && !is_laying(&begun.data) {
+    if begun.is_untouched() {
         return Err(CliError::refused(format!("{} is not removed", begun.data.display()))
             .why("nothing was laid into it yet, so what is in it is not ours"));
     }
     let name = directory_name(&begun.data);
     let question = format!("{} and everything in it is removed", begun.data.display());
     confirm_as(ctx, "the removal", &question, &name, args.yes.as_deref())?;
-    begun.end_server(ctx).await?;
+    end_server(&begun.data, &begun.home, ctx).await?;
     let removed = remove(&begun).await?;
     ctx.print(&Discarded { removed })?;
     Ok(Exit::Done)
@@ -239,9 +224,18 @@ async fn remove(begun: &Begun) -> Result<Vec<PathBuf>, CliError> {
     Ok(removed)
 }
 
+/// Removes what a failed recovery has begun at that moment or later; what was there before it is not touched.
+pub(super) async fn remove_what_began(data: &Path, since: Timestamp, ctx: &Ctx) -> Result<(), CliError> {
+    let note = Note::read(&home_of(data)).ok().flatten();
+    if note.is_none_or(|note| note.began_at < since || note.phase == Phase::Opened) || begun(data)?.is_untouched() {
+        return Ok(());
+    }
+    remove_all(data, ctx).await
+}
+
 /// Ends the server and removes the copy of a recovery that has served.
 pub(super) async fn remove_all(data: &Path, ctx: &Ctx) -> Result<(), CliError> {
     let begun = begun(data)?;
-    begun.end_server(ctx).await?;
+    end_server(&begun.data, &begun.home, ctx).await?;
     remove(&begun).await.map(drop)
 }

@@ -31,7 +31,7 @@ use crate::source::postgres::physical::{LaidDown, LayDownOptions, PhysicalError,
 use crate::source::postgres::recovery::{
     Note, Phase, RecoveryError, Replay, Replayed, Seen, Standing, Then, home_of, replay, stop,
 };
-use crate::source::postgres::server::{self, ServerError};
+use crate::source::postgres::server;
 use crate::source::postgres::wal::WalError;
 use crate::source::{SourceError, Work};
 
@@ -104,15 +104,12 @@ pub(in crate::cli) fn of_recovery(what: impl Into<String>, error: &RecoveryError
     if let Some(SourceError::Repo(error)) = source {
         return of_repo(what, error);
     }
-    let in_the_way = matches!(
-        source,
-        Some(
-            SourceError::Physical(
-                PhysicalError::NotEmpty { .. } | PhysicalError::Running { .. } | PhysicalError::NotACopy { .. }
-            ) | SourceError::DatabaseExists { .. }
-                | SourceError::Server(ServerError::InUse { .. })
-        )
-    );
+    let in_the_way = match source {
+        Some(SourceError::Physical(error)) => error.is_refusal(),
+        Some(SourceError::Server(error)) => error.is_refusal(),
+        Some(SourceError::DatabaseExists { .. }) => true,
+        _ => false,
+    };
     let exit = match error {
         error if error.is_cancelled() => Exit::Cancelled,
         error if error.is_refusal() || in_the_way => Exit::Refused,
@@ -168,12 +165,7 @@ impl Recovery<'_> {
         }
         note.reached(Phase::Replaying, &home).map_err(failed)?;
         let replayed = self.replay(&home, &stop, ctx).await.map_err(failed)?;
-        let phase = if replayed.seen.standing == Standing::Open {
-            Phase::Opened
-        } else {
-            Phase::Paused
-        };
-        note.reached(phase, &home).map_err(failed)?;
+        note.reached(Phase::of(replayed.seen.standing), &home).map_err(failed)?;
         Ok((replayed, laid))
     }
 
@@ -204,11 +196,7 @@ impl Recovery<'_> {
             self.in_the_way().map_err(failed)?;
             return self.confirmed(asked, ctx);
         };
-        let (data, own, clock) = (self.target.clone(), home.to_owned(), ctx.clock.clone());
-        let ended = tokio::task::spawn_blocking(move || server::end_on(&data, &own, &clock)).await;
-        ended
-            .map_err(|error| CliError::failed("the server of an earlier call cannot be ended").why(error))?
-            .map_err(|error| failed(error.into()))?;
+        end_server(&self.target, home, ctx).await?;
         let same = note.base == self.plan.base
             && note.timeline == self.plan.timeline
             && note.target == self.plan.target
@@ -223,10 +211,7 @@ impl Recovery<'_> {
 
     /// Refuses what is not ours before anything of ours is written beside it.
     fn in_the_way(&self) -> Result<(), RecoveryError> {
-        if let Some(pid) = server::is_in_use(&self.target) {
-            let path = self.target.clone();
-            return Err(ServerError::InUse { path, pid }.into());
-        }
+        server::refuse_in_use(&self.target)?;
         match self.target.read_dir().map(|mut entries| entries.next().is_some()) {
             Ok(true) if !self.args.delta => {
                 let directory = self.target.clone();
@@ -288,6 +273,16 @@ impl Recovery<'_> {
         };
         watched(&order, &self.subject.archive, stop, ctx).await
     }
+}
+
+/// Ends the server that an earlier call has left on a copy.
+async fn end_server(data: &Path, home: &Path, ctx: &Ctx) -> Result<(), CliError> {
+    let what = || format!("the server on {} cannot be ended", data.display());
+    let (data, home, clock) = (data.to_owned(), home.to_owned(), ctx.clock.clone());
+    let ended = tokio::task::spawn_blocking(move || server::end_on(&data, &home, &clock)).await;
+    ended
+        .map_err(|error| CliError::failed(what()).why(error))?
+        .map_err(|error| of_recovery(what(), &error.into()))
 }
 
 /// Replays, and tells how far it is.

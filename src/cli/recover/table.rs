@@ -51,7 +51,16 @@ pub(super) async fn run(
         target: target.to_owned(),
         then: Then::Pause,
     };
-    let (replayed, _) = recovery.run(ctx).await?;
+    let replayed = match recovery.run(ctx).await {
+        Ok((replayed, _)) => replayed,
+        Err(error) => {
+            if let Err(left) = follow_up::remove_what_began(target, now, ctx).await {
+                ctx.out
+                    .remark(&format!("not removed: {}: {}", target.display(), left.what));
+            }
+            return Err(error);
+        }
+    };
     let from = args.from_database.as_deref().unwrap_or(&database);
     let copied = copy
         .run((&replayed.server.login(), from), (&live, &database), &ctx.clock)

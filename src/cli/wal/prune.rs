@@ -47,20 +47,18 @@ pub(super) async fn run(args: &WalPruneArgs, definition: &RepositoryDefinition, 
             .why(error)
             .hint("take a base backup first: a job whose source is of the kind postgres-physical")
     })?;
-    let outlook = archive.plan_prune(floor.clone(), args.grace).await.map_err(failed)?;
+    let planned = archive.plan_prune(floor, args.grace).await.map_err(failed)?;
     let done = !args.plan;
     let outlook = if done {
         ctx.may_change("remove log")?;
-        if !outlook.goes.is_empty() {
-            let question = format!(
-                "{} files of the log of system {system} are removed for good",
-                outlook.goes.len()
-            );
+        let goes = planned.outlook().goes.len();
+        if goes > 0 {
+            let question = format!("{goes} files of the log of system {system} are removed for good");
             confirm_as(ctx, "the removal", &question, &system.to_string(), args.yes.as_deref())?;
         }
-        archive.prune(floor, args.grace).await.map_err(failed)?
+        archive.prune(planned).await.map_err(failed)?
     } else {
-        outlook
+        planned.outlook().clone()
     };
     ctx.print(&Pruned { system, done, outlook })?;
     Ok(Exit::Done)

@@ -1,6 +1,6 @@
 //! What can be restored, stretch by stretch, and what lies between the stretches.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::{Base, Log, Missing};
 use crate::domain::id::SnapshotId;
@@ -8,7 +8,7 @@ use crate::domain::units::Timestamp;
 use crate::domain::wal::{Lsn, TimelineId};
 
 /// A stretch of the log to every place of which the cluster can be brought.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Interval {
     /// The line of history it is a part of.
     pub timeline: TimelineId,
@@ -43,7 +43,7 @@ pub struct Hole {
 
 /// Works out what can be restored on one line of history, oldest first.
 pub fn on_timeline(bases: &[Base], log: &Log, timeline: TimelineId) -> Vec<Interval> {
-    let Some(legs) = log.way_to(timeline) else {
+    let Some(legs) = log.way_from(bases, timeline) else {
         return Vec::new();
     };
     let mut usable: Vec<_> = bases
@@ -75,13 +75,8 @@ pub fn on_timeline(bases: &[Base], log: &Log, timeline: TimelineId) -> Vec<Inter
 
 /// Works out what can be restored, line of history by line; a line that leads nowhere has none.
 pub fn intervals(bases: &[Base], log: &Log) -> Vec<Interval> {
-    let mut timelines = log.timelines();
-    timelines.extend(bases.iter().map(|base| base.facts.timeline));
-    timelines.sort_unstable();
-    timelines.dedup();
-    let all = timelines
-        .into_iter()
-        .flat_map(|timeline| on_timeline(bases, log, timeline));
+    let timelines = log.timelines(bases).into_iter();
+    let all = timelines.flat_map(|timeline| on_timeline(bases, log, timeline));
     all.collect()
 }
 

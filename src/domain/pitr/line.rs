@@ -4,7 +4,7 @@
 //! timeline begins is its own, because the server copies what its parent had of it. While that one is not there yet, the
 //! parent's brings it as far as the branch.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::{Base, Log};
 use crate::domain::wal::{Gap, Lsn, SegmentName, TimelineId};
@@ -21,7 +21,7 @@ pub struct Leg {
 }
 
 /// A hole in the way.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Missing {
     /// The first segment that is missing.
     pub first: SegmentName,
@@ -42,7 +42,7 @@ pub struct Reach {
 
 impl Log {
     /// The way to a timeline from the beginning of its cluster, oldest first; none while nothing says what it descends from.
-    pub fn way_to(&self, timeline: TimelineId) -> Option<Vec<Leg>> {
+    fn way_to(&self, timeline: TimelineId) -> Option<Vec<Leg>> {
         let mut legs = Vec::new();
         let mut from = Lsn(0);
         match self.histories.get(&timeline) {
@@ -61,10 +61,21 @@ impl Log {
         Some(legs)
     }
 
-    /// The timelines that anything is known of, oldest first.
-    pub fn timelines(&self) -> Vec<TimelineId> {
+    /// The way to a timeline from one of some base backups, oldest first; none when nothing leads there.
+    ///
+    /// Nothing has to say what a timeline descends from where a base backup was taken on it: everything before is in that.
+    pub fn way_from(&self, bases: &[Base], timeline: TimelineId) -> Option<Vec<Leg>> {
+        let (from, until) = (Lsn(0), None);
+        let alone = || vec![Leg { timeline, from, until }];
+        let of_timeline = || bases.iter().any(|base| base.facts.timeline == timeline);
+        self.way_to(timeline).or_else(|| of_timeline().then(alone))
+    }
+
+    /// The timelines that anything is known of, by the archive or by some base backups, oldest first.
+    pub fn timelines(&self, bases: &[Base]) -> Vec<TimelineId> {
         let archived = self.continuity.timelines.iter().map(|line| line.timeline);
         let mut all: Vec<TimelineId> = archived.chain(self.histories.keys().copied()).collect();
+        all.extend(bases.iter().map(|base| base.facts.timeline));
         all.sort_unstable();
         all.dedup();
         all

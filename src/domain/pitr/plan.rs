@@ -86,7 +86,14 @@ impl Plan {
         ];
         let mut settings: Vec<(&'static str, String)> = names.map(|name| (name, String::new())).to_vec();
         settings.extend(target);
-        settings.push(("recovery_target_timeline", self.timeline.to_string()));
+        // PostgreSQL wants the history of a timeline that is given by its number; of the first there is none.
+        let no_history = matches!(self.way.as_slice(), [leg] if leg.from == Lsn(0) && self.timeline.0 > 1);
+        let timeline = if no_history {
+            "current".to_owned()
+        } else {
+            self.timeline.to_string()
+        };
+        settings.push(("recovery_target_timeline", timeline));
         let inclusive = if self.inclusive { "on" } else { "off" };
         settings.push(("recovery_target_inclusive", inclusive.to_owned()));
         settings
@@ -95,10 +102,7 @@ impl Plan {
 
 /// The line of history that a wish means.
 fn timeline(bases: &[Base], log: &Log, wish: &Wish) -> Result<TimelineId, Refusal> {
-    let mut known = log.timelines();
-    known.extend(bases.iter().map(|base| base.facts.timeline));
-    known.sort_unstable();
-    known.dedup();
+    let known = log.timelines(bases);
     let newest_base = bases
         .iter()
         .max_by_key(|base| (base.facts.stopped_at, base.facts.stop_lsn));
@@ -111,7 +115,7 @@ fn timeline(bases: &[Base], log: &Log, wish: &Wish) -> Result<TimelineId, Refusa
         TimelineChoice::Number(timeline) => Ok(timeline),
         TimelineChoice::Latest => {
             let reached = |timeline: &&TimelineId| {
-                let legs = log.way_to(**timeline);
+                let legs = log.way_from(bases, **timeline);
                 legs.is_some_and(|legs| bases.iter().any(|base| log.reach(base, &legs).is_some()))
             };
             // The newest timeline of all may belong to a copy whose history file is elsewhere: that must not hide ours.
@@ -137,18 +141,7 @@ fn ground<'a>(bases: &'a [Base], log: &Log, wish: &Wish) -> Result<Ground<'a>, R
     }
     let owned: Vec<Base> = usable.iter().map(|base| (*base).clone()).collect();
     let timeline = timeline(&owned, log, wish)?;
-    // A base backup on the timeline itself needs no history file.
-    let legs = log.way_to(timeline).or_else(|| {
-        let alone = Leg {
-            timeline,
-            from: Lsn(0),
-            until: None,
-        };
-        owned
-            .iter()
-            .any(|base| base.facts.timeline == timeline)
-            .then(|| vec![alone])
-    });
+    let legs = log.way_from(&owned, timeline);
     let legs = legs.ok_or(Refusal::NoHistory { timeline })?;
     let intervals = on_timeline(&owned, log, timeline);
     if intervals.is_empty() {

@@ -199,7 +199,9 @@ fn a_segment_that_is_still_growing_counts_as_far_as_it_goes() {
     // One that is far behind a gap does not.
     log.growing.insert(segment(1, 9), 4096);
     log.growing.remove(&segment(1, 5));
-    let reach = log.reach(&bases[0], &log.way_to(TimelineId(1)).unwrap()).unwrap();
+    let reach = log
+        .reach(&bases[0], &log.way_from(&bases, TimelineId(1)).unwrap())
+        .unwrap();
     assert_eq!(
         (reach.to, reach.gap.unwrap().resumes),
         (Lsn(5 * MIB), Some(segment(1, 9)))
@@ -245,6 +247,39 @@ fn a_base_alone_can_be_restored_to_its_end_and_no_further() {
     let found = plan(&bases, &log, &wish(Target::Latest), Place::Unknown).unwrap();
     assert_eq!((found.to, found.replay), (Lsn(3 * MIB + 256), Bytes(MIB + 216)));
     assert!(plan(&bases, &log, &wish(Target::Lsn(Lsn(4 * MIB))), Place::Unknown).is_err());
+}
+
+#[test]
+fn a_base_on_a_timeline_without_a_history_can_be_recovered_and_one_in_front_of_it_cannot() {
+    // The archive began when the cluster was on timeline 3 already: where that came from is not in it.
+    let log = log(&[(3, &[5, 6, 7, 8])], &[]);
+    let own = [base("c", 3, 5)];
+    let all = intervals(&own, &log);
+    assert_eq!(
+        (all.len(), all[0].timeline, all[0].to),
+        (1, TimelineId(3), Lsn(9 * MIB))
+    );
+    for choice in [
+        TimelineChoice::Latest,
+        TimelineChoice::Current,
+        TimelineChoice::Number(TimelineId(3)),
+    ] {
+        let mut wanted = wish(Target::Latest);
+        wanted.timeline = choice;
+        let found = plan(&own, &log, &wanted, Place::Unknown).unwrap();
+        assert_eq!((found.base.as_str(), found.to), ("c", Lsn(9 * MIB)));
+        assert_eq!((found.first, found.last), (segment(3, 5), segment(3, 8)));
+        let current = ("recovery_target_timeline", "current".to_owned());
+        assert!(
+            found.settings().contains(&current),
+            "by its number PostgreSQL would want the history"
+        );
+    }
+    // From another timeline nothing leads there, and the file that is missing is named.
+    let mut wanted = wish(Target::Latest);
+    wanted.timeline = TimelineChoice::Number(TimelineId(3));
+    let refused = plan(&[base("a", 1, 2)], &log, &wanted, Place::Unknown).unwrap_err();
+    assert!(matches!(refused, Refusal::NoHistory { .. }), "{refused}");
 }
 
 #[test]

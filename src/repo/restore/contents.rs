@@ -226,14 +226,20 @@ impl<'a> Contents<'a> {
     /// A blob cannot be had: every file that needs it is incomplete, and is said to be.
     fn lose(&self, want: &Want, why: &str) {
         for (number, _) in self.places(want) {
-            self.fail_file(number, &format!("incomplete: {why}"));
+            if self.is_first_failure(number) {
+                let path = &self.work.window.files[number].path;
+                self.run.report_missing(path, &format!("incomplete: {why}"));
+            }
             self.files[number].pending.fetch_sub(1, Ordering::AcqRel);
         }
     }
 
+    fn is_first_failure(&self, number: usize) -> bool {
+        !std::mem::replace(&mut lock(&self.files[number].state).failed, true)
+    }
+
     fn fail_file(&self, number: usize, why: &str) {
-        let first = !std::mem::replace(&mut lock(&self.files[number].state).failed, true);
-        if first {
+        if self.is_first_failure(number) {
             self.run.report(&self.work.window.files[number].path, why);
         }
     }

@@ -164,6 +164,9 @@ pub struct RestoreResult {
     pub duration: Duration,
     /// What could not be restored.
     pub errors: Vec<ItemError>,
+    /// How many of these the repository is to blame for, because it lacks what they need or holds it damaged.
+    #[serde(default)]
+    pub missing: u64,
 }
 
 impl Repository {

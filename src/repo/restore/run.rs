@@ -45,6 +45,7 @@ pub(super) struct Done {
     pub(super) bytes_fetched: AtomicU64,
     whole: AtomicU64,
     verified: AtomicU64,
+    missing: AtomicU64,
     errors: Mutex<Vec<ItemError>>,
 }
 
@@ -110,6 +111,7 @@ impl Run {
             unchanged: plan.unchanged,
             verified: read(&self.done.verified),
             duration: Duration::ZERO,
+            missing: read(&self.done.missing),
             errors: std::mem::take(&mut *self.done.errors.lock().unwrap_or_else(PoisonError::into_inner)),
         })
     }
@@ -125,6 +127,12 @@ impl Run {
             path: self.target.display(path),
             message: message.to_owned(),
         });
+    }
+
+    /// The same of what the repository cannot give.
+    pub(super) fn report_missing(&self, path: &Path, message: &str) {
+        self.done.missing.fetch_add(1, Ordering::Relaxed);
+        self.report(path, message);
     }
 
     /// Waits until every pack of this restore can be read.
@@ -187,10 +195,10 @@ impl Run {
             let contents = Contents::new(self, &work);
             for (number, blob) in &work.broken {
                 let why = format!("blob {} is not in the index", blob.short());
-                self.report(&work.window.files[*number].path, &why);
+                self.report_missing(&work.window.files[*number].path, &why);
             }
             for (path, why) in &work.window.lost {
-                self.report(path, why);
+                self.report_missing(path, why);
             }
             for (number, why) in &work.refused {
                 self.report(&work.window.files[*number].path, why);

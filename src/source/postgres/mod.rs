@@ -29,6 +29,7 @@
 //! | [`server`] | private servers: started on a copy, stopped whatever happens |
 //! | `scratch` | databases that are renamed or dropped, whatever happens; the reaper |
 //! | `probe` | tables, row counts, fingerprints, questions with an expected answer |
+//! | `process` | whether a server runs on a directory, who has a word among its arguments |
 //! | [`wal`] | the archive of the log: push, fetch, receive, verify |
 //! | [`switch`] | a restored database in the place of the live one, and back |
 //! | [`cluster`] | a primary and its standbys: looked at, fenced, promoted, rebuilt |
@@ -47,6 +48,7 @@ mod plan;
 mod play;
 mod probe;
 mod properties;
+pub(in crate::source) mod process;
 pub mod recovery;
 mod replace;
 mod restore;

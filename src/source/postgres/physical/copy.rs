@@ -188,10 +188,12 @@ async fn copy_local(order: Order<'_>, data: std::path::PathBuf) -> Result<Finish
     }
 }
 
-/// What failed first: a pipeline that stopped makes whoever feeds it fail too.
+/// What failed first: a pipeline that stopped makes whoever feeds it fail too, and whoever feeds it and gives up makes it stop.
 pub(super) fn cause(error: SourceError, pipeline: Option<crate::repo::RepoError>) -> SourceError {
+    // Only what may be an echo of the pipeline gives way to it: a file that could not be read is the cause itself.
+    let echo = matches!(error, SourceError::Repo(_) | SourceError::Cancelled);
     match pipeline {
-        Some(pipeline) if !pipeline.is_cancelled() => pipeline.into(),
+        Some(pipeline) if echo && !pipeline.is_cancelled() => pipeline.into(),
         _ => error,
     }
 }

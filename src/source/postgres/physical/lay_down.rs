@@ -179,6 +179,7 @@ async fn restore(
             directory: target.to_owned(),
             count: result.errors.len(),
             first: format!("{}: {}", first.path, first.message),
+            missing: result.missing > 0,
         }
         .into());
     }

@@ -9,7 +9,7 @@ use futures_util::{StreamExt, TryStreamExt};
 
 use crate::domain::id::{SnapshotId, SourceName};
 use crate::domain::pitr::{Base, Log};
-use crate::domain::wal::{Continuity, History, SegmentName, SystemId, WalName};
+use crate::domain::wal::{Continuity, History, SegmentName, SystemId, TimelineId, WalName};
 use crate::repo::{Repository, SnapshotInfo};
 use crate::source::postgres::wal::{Entry, WalArchive, WalError};
 use crate::source::{Manifest, SourceError, label};
@@ -111,6 +111,7 @@ pub async fn log(archive: &WalArchive) -> Result<Log, WalError> {
         Entry::File(name @ WalName::History(timeline)) => Some((name, timeline)),
         _ => None,
     });
+    let names: Vec<(WalName, TimelineId)> = names.collect();
     let histories = futures_util::stream::iter(names).map(|(name, timeline)| async move {
         let Some(fetched) = archive.get(name).await? else {
             return Ok(None);

@@ -1,11 +1,15 @@
 //! One look at a recovering server: whether it recovers still, whether it is paused, how far it is.
 
+use std::path::{Path, PathBuf};
+
+use super::{ControlData, RecoveryError};
 use crate::clock::Clock;
 use crate::domain::Timestamp;
 use crate::domain::wal::{Lsn, TimelineId};
 use crate::source::SourceError;
+use crate::source::postgres::ask;
 use crate::source::postgres::connect::Session;
-use crate::source::postgres::server::PrivateServer;
+use crate::source::postgres::server::{PrivateServer, Programs, RunAs};
 
 /// One look at a server.
 #[derive(Debug)]
@@ -52,6 +56,28 @@ pub(super) async fn look_in(session: &Session, major: u32) -> Result<Looked, Sou
         lsn: text(2).and_then(|text| text.parse().ok()),
         last_commit: text(3).and_then(|text| text.parse().ok()),
     })
+}
+
+/// How far a copy has been replayed: by the server on it, or by its control file when none runs.
+pub async fn reached(
+    data: &Path,
+    home: &Path,
+    bin_dir: Option<PathBuf>,
+    clock: &Clock,
+) -> Result<Option<Lsn>, RecoveryError> {
+    if let Some(server) = PrivateServer::attach(home, clock)? {
+        let sql = "select pg_catalog.pg_last_wal_replay_lsn()::text";
+        let answer = ask(&server.login(), "postgres", sql, clock).await;
+        server.keep()?;
+        return Ok(answer?.and_then(|text| text.parse().ok()));
+    }
+    let data = data.to_owned();
+    let reading = tokio::task::spawn_blocking(move || {
+        let programs = Programs::for_data(&data, bin_dir.as_deref())?;
+        ControlData::read(&data, &programs, RunAs::for_data(&data)?)
+    });
+    let control = reading.await.map_err(|_| RecoveryError::cancelled())??;
+    Ok(control.replayed())
 }
 
 pub(super) async fn timeline(server: &PrivateServer, clock: &Clock) -> Option<TimelineId> {

@@ -18,7 +18,7 @@
 //! | [`scout`] | where in the log a time, a transaction, a name is |
 //! | [`door`] | how the server gets its log |
 //! | [`roles`] | who to log in as |
-//! | [`run`], `settings`, `look` | the server: what it is told, started, watched, opened |
+//! | [`run`], `settings`, `control`, `look` | the server: what it is told, started, watched, opened |
 //! | [`note`] | what is remembered of a recovery beside its copy |
 //! | [`table`] | one table of a recovered copy into a live database |
 //! | [`error`] | the server's reasons in our words |
@@ -26,6 +26,7 @@
 //! What this room never does: write into the data of a server that runs, remove a copy it did not lay down, or keep a secret.
 
 pub mod catalogue;
+mod control;
 pub mod door;
 pub mod error;
 mod look;
@@ -37,8 +38,10 @@ mod settings;
 pub mod table;
 
 pub use catalogue::{Bases, bases, log};
+pub use control::ControlData;
 pub use door::fetch_through;
 pub use error::RecoveryError;
+pub use look::reached;
 pub use note::{Note, Phase, home_of};
 pub use run::{Replay, Replayed, Seen, Standing, Then, promote, replay, stop};
 
@@ -78,7 +81,7 @@ impl Known {
     pub async fn intervals(&self, archive: &WalArchive) -> Result<Vec<Interval>, RecoveryError> {
         let mut intervals = pitr::intervals(&self.bases, &self.log);
         for interval in &mut intervals {
-            interval.to_at = match scout::newest_commit(archive, &self.log, interval).await {
+            interval.to_at = match scout::newest_commit(archive, (&self.bases, &self.log), interval).await {
                 Err(error) if error.retryable() => return Err(error.into()),
                 read => read.unwrap_or(None),
             };

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::RecoveryError;
+use super::{RecoveryError, Standing};
 use crate::domain::Timestamp;
 use crate::domain::id::SnapshotId;
 use crate::domain::pitr::Target;
@@ -29,6 +29,16 @@ pub enum Phase {
     Paused,
     /// The server was opened: the copy is a cluster of its own.
     Opened,
+}
+
+impl Phase {
+    /// How far a recovery has come whose server has got where it should.
+    pub fn of(standing: Standing) -> Self {
+        match standing {
+            Standing::Open => Self::Opened,
+            _ => Self::Paused,
+        }
+    }
 }
 
 /// What is remembered of a recovery.

@@ -242,7 +242,9 @@ impl Watch {
         let launch = Launch::of_copy(&replay.data, &replay.home, programs.clone(), &role)?;
         let directory = launch.prepare_sockets()?;
         let door = Door::open(&directory, archive.clone()).await?;
-        let launch = configure(launch, replay, &programs, door.path())?;
+        let (order, place) = (replay.clone(), door.path().to_owned());
+        let configured = tokio::task::spawn_blocking(move || configure(launch, &order, &programs, &place));
+        let launch = configured.await.map_err(|_| RecoveryError::cancelled())??;
         let log_from = fs::metadata(log_path(&replay.home)).map_or(0, |meta| meta.len());
         Ok(Self {
             server: PrivateServer::spawn(launch, clock)?,

@@ -10,7 +10,7 @@
 use futures_util::StreamExt;
 
 use crate::domain::Timestamp;
-use crate::domain::pitr::{Interval, Log, Place, Search, Target};
+use crate::domain::pitr::{Base, Interval, Log, Place, Search, Target};
 use crate::domain::wal::{Lsn, SegmentName, WalName};
 use crate::source::postgres::wal::record::{Dated, Event, Reader};
 use crate::source::postgres::wal::{WalArchive, WalError, workers};
@@ -27,26 +27,35 @@ async fn segment(archive: &WalArchive, name: SegmentName) -> Result<Option<Vec<u
     Ok(found.map(|fetched| fetched.bytes))
 }
 
-/// Reads the dated records of one segment.
+/// Reads the dated records that begin in one segment; the last of them may end in the next.
 async fn dated(archive: &WalArchive, log: &Log, search: &Search, number: u64) -> Result<Vec<Dated>, WalError> {
-    let name = log.segment(&search.way, number);
-    let Some((name, start)) = name.and_then(|name| Some((name, name.start(log.size)?))) else {
-        return Ok(Vec::new());
-    };
-    let Some(content) = segment(archive, name).await? else {
-        return Ok(Vec::new());
-    };
-    let (from, to) = (search.from, search.to);
-    let reading = tokio::task::spawn_blocking(move || {
-        let mut found = Vec::new();
-        Reader::default().segment(start, &content, &mut |dated| {
-            if dated.lsn >= from && dated.lsn < to {
-                found.push(dated);
+    let (mut reader, mut found) = (Reader::default(), Vec::new());
+    let (_, last) = numbers(log, search);
+    for read in number..=last {
+        let name = log.segment(&search.way, read);
+        let Some((name, start)) = name.and_then(|name| Some((name, name.start(log.size)?))) else {
+            break;
+        };
+        let Some(content) = segment(archive, name).await? else {
+            break;
+        };
+        let reading = tokio::task::spawn_blocking(move || {
+            let mut found = Vec::new();
+            if read == number {
+                reader.segment(start, &content, &mut |dated| found.push(dated));
+            } else {
+                reader.rest(start, &content, &mut |dated| found.push(dated));
             }
+            (reader, found)
         });
-        found
-    });
-    reading.await.map_err(|error| WalError::worker(&error))
+        let (back, more) = reading.await.map_err(|error| WalError::worker(&error))?;
+        (reader, found) = (back, [found, more].concat());
+        if !reader.is_amid() {
+            break;
+        }
+    }
+    found.retain(|dated| dated.lsn >= search.from && dated.lsn < search.to);
+    Ok(found)
 }
 
 fn is_end(dated: &Dated) -> bool {
@@ -187,10 +196,10 @@ async fn through(
 /// When the newest transaction of a stretch was committed; none when the end of it says nothing about time.
 pub async fn newest_commit(
     archive: &WalArchive,
-    log: &Log,
+    (bases, log): (&[Base], &Log),
     interval: &Interval,
 ) -> Result<Option<Timestamp>, WalError> {
-    let Some(way) = log.way_to(interval.timeline) else {
+    let Some(way) = log.way_from(bases, interval.timeline) else {
         return Ok(None);
     };
     let search = Search {

@@ -3,17 +3,18 @@
 use std::fs;
 use std::path::Path;
 
+use super::control::ControlData;
 use super::error::RecoveryError;
 use super::run::{Replay, Then};
 use crate::domain::pitr::Target;
-use crate::source::postgres::server::{Launch, Programs, clean_command};
+use crate::source::postgres::server::{Launch, Programs};
 
 /// Whether the server is to wait at the end of the log instead of opening there.
 pub(super) fn follows(replay: &Replay) -> bool {
     replay.then == Then::Pause && replay.plan.target == Target::Latest
 }
 
-/// Puts everything that recovery needs on the command line, and the signal into the copy.
+/// Puts everything that recovery needs on the command line, and the signal into the copy. Blocks.
 pub(super) fn configure(
     mut launch: Launch,
     replay: &Replay,
@@ -36,8 +37,9 @@ pub(super) fn configure(
         }
         _ => {}
     }
+    let control = ControlData::read(&replay.data, programs, launch.run_as())?;
     for (name, floor, label) in LIMITS {
-        let needed = limits(&replay.data, programs, &launch, label)?;
+        let needed = control.setting(label);
         launch = launch.set(format!("{name}={}", needed.unwrap_or(0).max(floor)));
     }
     let action = match replay.then {
@@ -67,19 +69,9 @@ pub(super) fn configure(
 
 /// Limits a server that follows another's log must not go below, what they are at least, and their words in the control file.
 const LIMITS: [(&str, u64, &str); 5] = [
-    ("max_connections", 100, "max_connections setting:"),
-    ("max_worker_processes", 8, "max_worker_processes setting:"),
-    ("max_wal_senders", 10, "max_wal_senders setting:"),
-    ("max_prepared_transactions", 0, "max_prepared_xacts setting:"),
-    ("max_locks_per_transaction", 64, "max_locks_per_xact setting:"),
+    ("max_connections", 100, "max_connections"),
+    ("max_worker_processes", 8, "max_worker_processes"),
+    ("max_wal_senders", 10, "max_wal_senders"),
+    ("max_prepared_transactions", 0, "max_prepared_xacts"),
+    ("max_locks_per_transaction", 64, "max_locks_per_xact"),
 ];
-
-/// What the control file of a copy says of a limit.
-fn limits(data: &Path, programs: &Programs, launch: &Launch, label: &str) -> Result<Option<u64>, RecoveryError> {
-    let program = programs.bin_dir.join("pg_controldata");
-    let output = clean_command(&program, launch.run_as()).arg("-D").arg(data).output();
-    let output = output.map_err(|error| RecoveryError::local("run", &program, &error))?;
-    let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    let line = text.lines().find_map(|line| line.strip_prefix(label));
-    Ok(line.and_then(|value| value.trim().parse().ok()))
-}

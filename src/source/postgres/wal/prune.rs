@@ -25,13 +25,11 @@ use crate::repo::RepoError;
 /// The object that notes from where log is needed.
 pub(super) const MARK: &str = "prune";
 
-/// From where log was needed when somebody looked.
+/// From where log was needed when somebody looked; when that was, the object's header says.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct Noted {
     /// The number of the first segment that is needed.
     floor: u64,
-    /// When that was noted, by the clock of the store where it has one.
-    at: Timestamp,
 }
 
 /// What goes, and what will.
@@ -51,10 +49,20 @@ pub struct Outlook {
     pub stays: u64,
 }
 
-struct Work {
+/// What a prune will do, and nothing else: what is shown to somebody who confirms it is what goes.
+#[derive(Debug)]
+pub struct Pruning {
     outlook: Outlook,
     keys: Vec<String>,
     note: bool,
+    grace: Millis,
+}
+
+impl Pruning {
+    /// What goes, and what will.
+    pub fn outlook(&self) -> &Outlook {
+        &self.outlook
+    }
 }
 
 impl WalArchive {
@@ -62,14 +70,14 @@ impl WalArchive {
         format!("{FOLDER}{}/{MARK}", self.system())
     }
 
-    async fn noted(&self) -> Result<Option<Noted>, WalError> {
+    /// The floor that was noted, and when, by the clock of the store where it has one.
+    async fn noted(&self) -> Result<Option<(u64, Timestamp)>, WalError> {
         let Some((header, content)) = self.load(&self.prune_key(), MARK).await? else {
             return Ok(None);
         };
-        let mut noted: Noted = serde_json::from_slice(&content)
+        let noted: Noted = serde_json::from_slice(&content)
             .map_err(|error| RepoError::damaged(format!("WAL object {MARK}"), error.to_string()))?;
-        noted.at = header.at;
-        Ok(Some(noted))
+        Ok(Some((noted.floor, header.at)))
     }
 
     fn key_of(&self, listed: &Listed) -> Option<(WalName, String, String)> {
@@ -82,16 +90,17 @@ impl WalArchive {
         Some((name, stored, key))
     }
 
-    async fn work(&self, floor: Floor, grace: Millis) -> Result<Work, WalError> {
+    /// Says what a prune would do now; changes nothing.
+    pub async fn plan_prune(&self, floor: Floor, grace: Millis) -> Result<Pruning, WalError> {
         let size: SegmentSize = self.segment_size().await?.unwrap_or_default();
         let noted = self.noted().await?;
         let now = self.repo().store_time();
-        let ripe = |noted: &Noted| Millis::between(noted.at, now) >= grace;
+        let ripe = |(_, at): &(u64, Timestamp)| Millis::between(*at, now) >= grace;
         // In front of both: of what was noted long enough ago, and of what is needed today.
         let certain = noted
             .as_ref()
             .filter(|noted| ripe(noted))
-            .map_or(0, |noted| noted.floor.min(floor.number));
+            .map_or(0, |(noted, _)| floor.number.min(*noted));
         let mut placed: Vec<_> = self
             .list()
             .await?
@@ -116,13 +125,10 @@ impl WalArchive {
             }
         }
         // A note that is not ripe keeps its age, however far the floor has moved on since.
-        let note = waits > 0
-            && noted
-                .as_ref()
-                .is_none_or(|noted| ripe(noted) || noted.floor > floor.number);
+        let note = waits > 0 && noted.as_ref().is_none_or(|noted| ripe(noted) || noted.0 > floor.number);
         let due_at = noted
             .filter(|noted| waits > 0 && !ripe(noted))
-            .and_then(|noted| noted.at.checked_add_signed(grace.to_chrono()));
+            .and_then(|(_, at)| at.checked_add_signed(grace.to_chrono()));
         let outlook = Outlook {
             floor,
             goes,
@@ -131,21 +137,22 @@ impl WalArchive {
             due_at,
             stays,
         };
-        Ok(Work { outlook, keys, note })
+        Ok(Pruning {
+            outlook,
+            keys,
+            note,
+            grace,
+        })
     }
 
-    /// Says what a prune would do now; changes nothing.
-    pub async fn plan_prune(&self, floor: Floor, grace: Millis) -> Result<Outlook, WalError> {
-        Ok(self.work(floor, grace).await?.outlook)
-    }
-
-    /// Removes what was noted a grace period ago and is not needed today; notes what is not needed today for the next time.
-    pub async fn prune(&self, floor: Floor, grace: Millis) -> Result<Outlook, WalError> {
-        let Work {
+    /// Removes what was planned to go, and no other file; notes what was not needed then for the next time.
+    pub async fn prune(&self, planned: Pruning) -> Result<Outlook, WalError> {
+        let Pruning {
             mut outlook,
             keys,
             note,
-        } = self.work(floor, grace).await?;
+            grace,
+        } = planned;
         for key in keys {
             self.repo().delete_sealed(&key).await?;
         }
@@ -153,9 +160,8 @@ impl WalArchive {
             self.repo().delete_sealed(&self.prune_key()).await?;
             let noted = Noted {
                 floor: outlook.floor.number,
-                at: self.repo().store_time(),
             };
-            outlook.due_at = noted.at.checked_add_signed(grace.to_chrono());
+            outlook.due_at = self.repo().store_time().checked_add_signed(grace.to_chrono());
             let text = serde_json::to_vec(&noted).map_err(|error| RepoError::internal(error.to_string()))?;
             self.store(&self.prune_key(), MARK.to_owned(), text).await?;
         }

@@ -70,6 +70,11 @@ async fn archive(clock: &Clock) -> WalArchive {
     archive
 }
 
+async fn prune(archive: &WalArchive, floor: Floor) -> Outlook {
+    let planned = archive.plan_prune(floor, DAY).await.unwrap();
+    archive.prune(planned).await.unwrap()
+}
+
 async fn numbers(archive: &WalArchive) -> Vec<u64> {
     let listed = archive.list().await.unwrap();
     let segment = |listed: &Listed| match listed.entry {
@@ -83,20 +88,20 @@ async fn numbers(archive: &WalArchive) -> Vec<u64> {
 async fn nothing_goes_before_it_was_noted_a_grace_period_ago() {
     let clock = Clock::manual(chrono::DateTime::UNIX_EPOCH);
     let archive = archive(&clock).await;
-    let first = archive.prune(floor(&[4, 8]), DAY).await.unwrap();
+    let first = prune(&archive, floor(&[4, 8])).await;
     assert_eq!((first.goes.len(), first.waits), (0, 3));
     assert!(first.due_at.is_some());
     clock.advance(Duration::from_secs(3600));
-    let early = archive.prune(floor(&[8]), DAY).await.unwrap();
+    let early = prune(&archive, floor(&[8])).await;
     assert_eq!(
         (early.goes.len(), early.waits),
         (0, 7),
         "the floor has moved on, the note keeps its age"
     );
     clock.advance(Duration::from_secs(86_400));
-    let plan = archive.plan_prune(floor(&[8]), DAY).await.unwrap();
+    let plan = archive.plan_prune(floor(&[8]), DAY).await.unwrap().outlook().clone();
     assert_eq!(numbers(&archive).await.len(), 9, "a plan changes nothing");
-    let late = archive.prune(floor(&[8]), DAY).await.unwrap();
+    let late = prune(&archive, floor(&[8])).await;
     assert_eq!(late.goes, plan.goes);
     assert_eq!(
         (late.goes.len(), late.waits),
@@ -106,7 +111,7 @@ async fn nothing_goes_before_it_was_noted_a_grace_period_ago() {
     assert_eq!(numbers(&archive).await, [4, 5, 6, 7, 8, 9]);
     // A base backup has come back from the trash meanwhile.
     clock.advance(Duration::from_secs(2 * 86_400));
-    let back = archive.prune(floor(&[6, 8]), DAY).await.unwrap();
+    let back = prune(&archive, floor(&[6, 8])).await;
     assert_eq!(back.goes.len(), 2);
     assert_eq!(numbers(&archive).await, [6, 7, 8, 9]);
     assert!(
@@ -124,13 +129,28 @@ async fn nothing_goes_before_it_was_noted_a_grace_period_ago() {
 async fn a_prune_that_is_interrupted_leaves_no_hole() {
     let clock = Clock::manual(chrono::DateTime::UNIX_EPOCH);
     let archive = archive(&clock).await;
-    archive.prune(floor(&[5]), DAY).await.unwrap();
+    prune(&archive, floor(&[5])).await;
     clock.advance(Duration::from_secs(2 * 86_400));
-    let work = archive.work(floor(&[5]), DAY).await.unwrap();
+    let work = archive.plan_prune(floor(&[5]), DAY).await.unwrap();
     for key in work.keys.iter().take(2) {
         archive.repo().delete_sealed(key).await.unwrap();
     }
     assert_eq!(numbers(&archive).await, [3, 4, 5, 6, 7, 8, 9]);
-    archive.prune(floor(&[5]), DAY).await.unwrap();
+    prune(&archive, floor(&[5])).await;
     assert_eq!(numbers(&archive).await, [5, 6, 7, 8, 9]);
+}
+
+#[tokio::test]
+async fn what_was_confirmed_goes_and_nothing_that_has_come_since() {
+    let clock = Clock::manual(chrono::DateTime::UNIX_EPOCH);
+    let archive = archive(&clock).await;
+    prune(&archive, floor(&[4])).await;
+    clock.advance(Duration::from_secs(86_400 - 60));
+    let planned = archive.plan_prune(floor(&[4]), DAY).await.unwrap();
+    assert!(planned.outlook().goes.is_empty(), "it is a minute too early");
+    // Whoever was asked has taken an hour to answer.
+    clock.advance(Duration::from_secs(3600));
+    let done = archive.prune(planned).await.unwrap();
+    assert!(done.goes.is_empty());
+    assert_eq!(numbers(&archive).await.len(), 9);
 }

@@ -69,6 +69,11 @@ fn aligned(length: usize) -> usize {
 impl Reader {
     /// Reads a segment that begins at `start`, up to the end of what is written in it; `tell` hears of each dated record.
     pub fn segment(&mut self, start: Lsn, content: &[u8], tell: &mut dyn FnMut(Dated)) {
+        self.pages(start, content, false, tell);
+    }
+
+    /// Reads the pages of a segment, or only those that the record goes on in which the last one ended within.
+    fn pages(&mut self, start: Lsn, content: &[u8], rest: bool, tell: &mut dyn FnMut(Dated)) {
         let size = number(content, 36).map_or(8192, u32::from_le_bytes) as usize;
         if !size.is_power_of_two() || !(512..=65_536).contains(&size) {
             return;
@@ -81,8 +86,29 @@ impl Reader {
                 self.pending = None;
                 return;
             }
+            if rest && self.pending.as_ref().is_none_or(|pending| pending.lsn >= start) {
+                return;
+            }
             self.page(at, page, tell);
         }
+    }
+
+    /// Whether the segments read so far end within a record that may have a time.
+    pub fn is_amid(&self) -> bool {
+        self.pending
+            .as_ref()
+            .is_some_and(|pending| may_have_time(&pending.kept))
+    }
+
+    /// Reads on, in the segment that begins at `start`, to the end of the record that the last one ended within.
+    pub fn rest(&mut self, start: Lsn, content: &[u8], tell: &mut dyn FnMut(Dated)) {
+        let mut own = |dated: Dated| {
+            if dated.lsn < start {
+                tell(dated);
+            }
+        };
+        self.pages(start, content, true, &mut own);
+        self.pending.take_if(|pending| pending.lsn >= start);
     }
 
     fn page(&mut self, at: Lsn, page: &[u8], tell: &mut dyn FnMut(Dated)) {
@@ -126,6 +152,17 @@ impl Reader {
             self.pending = None;
         }
     }
+}
+
+/// Whether the beginning of a record, as far as it is known, may be that of one with a time.
+fn may_have_time(record: &[u8]) -> bool {
+    let (info, manager) = (record.get(16), record.get(17));
+    manager.is_none_or(|manager| {
+        matches!(
+            (manager, info.map(|info| info & 0x70)),
+            (1, Some(0x00 | 0x20 | 0x30 | 0x40)) | (0, Some(0x70))
+        )
+    })
 }
 
 /// Reads the beginning of a record; none when it has no time we look for.
@@ -274,6 +311,34 @@ mod tests {
         assert_eq!(found[0].lsn, Lsn(40));
     }
 
+    /// Each segment by itself, with as much of the next as its last record needs.
+    fn read_apart(segments: &[Vec<u8>]) -> Vec<Dated> {
+        let mut found = Vec::new();
+        for (index, content) in segments.iter().enumerate() {
+            let mut reader = Reader::default();
+            reader.segment(Lsn((index * SIZE) as u64), content, &mut |dated| found.push(dated));
+            for (next, content) in segments.iter().enumerate().skip(index + 1) {
+                if !reader.is_amid() {
+                    break;
+                }
+                reader.rest(Lsn((next * SIZE) as u64), content, &mut |dated| found.push(dated));
+            }
+        }
+        found
+    }
+
+    #[test]
+    fn a_commit_over_the_edge_of_a_segment_is_read_with_the_segment_it_begins_in() {
+        // A commit whose header is cut at every place by the end of the first segment.
+        let room = SIZE - 40 - 127 * 24;
+        for cut in (8..40).step_by(8) {
+            let filler = record(10, 0, 1, &vec![5; room - cut - HEADER - 5]);
+            let segments = log(&[filler, commit(77, 1), commit(78, 2)], 2);
+            let xids: Vec<_> = read_apart(&segments).iter().filter_map(|dated| dated.xid).collect();
+            assert_eq!(xids, [77, 78], "{cut} bytes of it are in the first");
+        }
+    }
+
     proptest! {
         #[test]
         fn records_over_pages_and_segments_are_found(lengths in prop::collection::vec(1usize..40_000, 1..60)) {
@@ -282,9 +347,11 @@ mod tests {
                 records.push(record(10, 0, 1, &vec![5; *length]));
                 records.push(commit(u32::try_from(xid).unwrap(), 1));
             }
-            let found = read(&log(&records, 3));
+            let segments = log(&records, 3);
+            let found = read(&segments);
             let xids: Vec<u32> = found.iter().filter_map(|dated| dated.xid).collect();
             prop_assert_eq!(xids, (0..u32::try_from(lengths.len()).unwrap()).collect::<Vec<_>>());
+            prop_assert_eq!(read_apart(&segments), found);
         }
 
         #[test]
