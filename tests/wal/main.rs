@@ -8,4 +8,5 @@ mod prune;
 mod receive;
 mod recover;
 mod refuse;
+mod versions;
 mod world;
