@@ -65,18 +65,48 @@ pub enum RecoveryTarget {
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         tablespaces: Vec<(String, PathBuf)>,
     },
-    /// A dump into a new database.
+    /// A dump into a new database, or in the place of one that exists; rows alone into one that has the tables.
     Database {
         /// The server; the source's own when absent.
         connection: Option<PostgresConnection>,
-        /// The database to create; refused when it exists.
+        /// The database.
         database: String,
+        /// What is brought back, and how.
+        #[serde(default, skip_serializing_if = "DatabaseRestore::is_default")]
+        how: Box<DatabaseRestore>,
     },
     /// A scratch place that is removed afterwards, to prove the snapshot up to a level.
     Scratch {
         /// The level to reach.
         level: EvidenceLevel,
     },
+}
+
+/// What of a dump is brought back, and how.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct DatabaseRestore {
+    /// Whether a database of that name is replaced, after a safety backup of it; else one that exists is refused.
+    pub drop_existing: bool,
+    /// Only these tables and what belongs to them, as `schema.table` with `*` for any letters; all when empty.
+    pub tables: Vec<String>,
+    /// How many rows of work go on at one time; with more than one the dump is fetched to a file first. Zero is one.
+    pub jobs: u32,
+}
+
+impl DatabaseRestore {
+    /// Whether nothing was chosen: all of it, into a new database, streamed.
+    pub fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// The options of the command line that choose the same.
+    pub fn options(&self) -> Vec<String> {
+        let existing = self.drop_existing.then(|| "--drop-existing".to_owned());
+        let tables = self.tables.iter().map(|table| format!("--table={table}"));
+        let jobs = (self.jobs > 1).then(|| format!("--jobs={}", self.jobs));
+        existing.into_iter().chain(tables).chain(jobs).collect()
+    }
 }
 
 impl RecoveryTarget {
@@ -87,10 +117,12 @@ impl RecoveryTarget {
             Self::Database {
                 connection: Some(server),
                 database,
+                ..
             } => format!("database {database} on {}", server.display()),
             Self::Database {
                 connection: None,
                 database,
+                ..
             } => format!("database {database}"),
             Self::Scratch { level } => format!("scratch, up to {level}"),
         }

@@ -217,6 +217,8 @@ pub enum DumpFormat {
     /// Definitions and rows, in the custom format of `pg_dump`.
     #[default]
     Custom,
+    /// Definitions and rows as SQL text, which people can read: restored in one transaction, whole or not at all.
+    Plain,
     /// Definitions only.
     SchemaOnly,
     /// Rows only: for a database that has the tables.

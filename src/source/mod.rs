@@ -6,7 +6,7 @@
 //! | --- | --- |
 //! | [`back_up`] | a snapshot is committed whole, or none is |
 //! | [`plan`] | says what a recovery would do; changes nothing |
-//! | [`restore`] | the target is complete, or absent (a database), or listed as partial (files) |
+//! | [`restore`] | the target is complete, or absent or as it was (a database), or listed as partial (files) |
 //! | [`verify`] | raises evidence level by level; what it made for that is gone afterwards |
 //! | [`reap_leftovers`] | what a killed agent left behind is gone |
 //! | [`Manifest::read`] | what a snapshot says of itself, for those found in a repository |
@@ -21,8 +21,8 @@
 //! **Evidence and environment.** A verification tells a bad snapshot (an [`EvidenceFailure`](crate::domain::snapshot::EvidenceFailure))
 //! from a place where it could not be tried (a [`SourceError`]): a scratch server that is down says nothing about a backup.
 //!
-//! What this room never does: restore over a database that exists, decide when something runs, retry behind its caller's
-//! back, or touch a scratch thing that is not its own.
+//! What this room never does: restore over a database that exists without a safety backup of it that was read back, decide when
+//! something runs, retry behind its caller's back, or touch a scratch thing that is not its own.
 
 mod backup;
 mod error;

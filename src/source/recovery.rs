@@ -125,10 +125,14 @@ pub async fn plan(subject: &Subject, target: &RecoveryTarget, work: &Work<'_>) -
                 physical::plan(subject, target, work).await
             }
             RecoveryTarget::Directory { .. } => files::plan(subject, target, work).await,
-            RecoveryTarget::Database { connection, database } => {
+            RecoveryTarget::Database {
+                connection,
+                database,
+                how,
+            } => {
                 let login = subject.target_login(connection.as_ref())?;
                 must_be_dump(subject)?;
-                postgres::plan(subject, &login, database, work).await
+                postgres::plan(subject, &login, database, how, work).await
             }
             RecoveryTarget::Scratch { level } => Ok(PlanParts {
                 target_identity: format!("a scratch place on {}", subject.host),
@@ -152,7 +156,7 @@ pub async fn plan(subject: &Subject, target: &RecoveryTarget, work: &Work<'_>) -
     work.cancellable(planning).await
 }
 
-/// Restores a snapshot to a directory or into a new database.
+/// Restores a snapshot to a directory or a database.
 pub async fn restore(
     subject: &Subject,
     target: &RecoveryTarget,
@@ -168,10 +172,14 @@ pub async fn restore(
             Box::pin(physical::restore(subject, target, work)).await
         }
         RecoveryTarget::Directory { .. } => files::restore(subject, target, work).await,
-        RecoveryTarget::Database { connection, database } => {
+        RecoveryTarget::Database {
+            connection,
+            database,
+            how,
+        } => {
             let login = subject.target_login(connection.as_ref())?;
             must_be_dump(subject)?;
-            postgres::restore(subject, &login, database, id, work).await
+            Box::pin(postgres::restore(subject, &login, database, how, id, work)).await
         }
         RecoveryTarget::Scratch { .. } => Err(SourceError::Invalid {
             what: "a scratch place is for verifying, not for restoring to".to_owned(),

@@ -7,6 +7,7 @@ use super::postgres::physical::{PhysicalError, Proof as ClusterProof};
 use super::recovery::Stopwatch;
 use super::{Milestone, SourceError, Subject, Work, files};
 use crate::clock::Clock;
+use crate::domain::id::SnapshotId;
 use crate::domain::job::SqlProbe;
 use crate::domain::recovery::{Finding, PhaseTime, RecoveryPhase};
 use crate::domain::snapshot::{EvidenceFailure, EvidenceLevel};
@@ -107,7 +108,7 @@ impl Proof {
         work: &Work<'_>,
     ) -> Result<Vec<Finding>, SourceError> {
         match (self, level) {
-            (_, EvidenceLevel::Written | EvidenceLevel::Checksummed) => checksum(subject, work).await,
+            (_, EvidenceLevel::Written | EvidenceLevel::Checksummed) => checksum(&subject.snapshot.id, work).await,
             (Self::Database(proof), EvidenceLevel::Decoded) => proof.decode(work).await,
             (Self::Database(proof), EvidenceLevel::Restored) => proof.restore(&job.id, &subject.host, work).await,
             (Self::Database(proof), EvidenceLevel::Probed) => proof.probe(&job.probes, work).await,
@@ -183,7 +184,7 @@ async fn climb(
             _ => RecoveryPhase::Verify,
         });
         let outcome = match (level, proof.as_mut()) {
-            (EvidenceLevel::Checksummed, _) => checksum(subject, work).await,
+            (EvidenceLevel::Checksummed, _) => checksum(&subject.snapshot.id, work).await,
             (_, Some(proof)) => proof.step(level, subject, job, work).await,
             (_, None) => match Proof::begin(subject, job, work).await {
                 Ok(begun) => proof.insert(begun).step(level, subject, job, work).await,
@@ -283,11 +284,11 @@ fn refutes(error: &SourceError) -> bool {
 }
 
 /// Reads every blob the snapshot needs and compares it with its hash.
-async fn checksum(subject: &Subject, work: &Work<'_>) -> Result<Vec<Finding>, SourceError> {
+pub(super) async fn checksum(snapshot: &SnapshotId, work: &Work<'_>) -> Result<Vec<Finding>, SourceError> {
     work.progress.set_current("reading every blob");
     let options = CheckOptions {
         read_data: ReadData::All,
-        snapshot: Some(subject.snapshot.id.0.clone()),
+        snapshot: Some(snapshot.0.clone()),
     };
     let report = work
         .repo

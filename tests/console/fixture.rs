@@ -355,6 +355,7 @@ fn database_target() -> RecoveryTarget {
     RecoveryTarget::Database {
         connection: None,
         database: "orders_restored_1120_0309".to_owned(),
+        how: Box::default(),
     }
 }
 

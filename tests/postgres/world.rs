@@ -236,6 +236,7 @@ pub fn into_database(name: &str) -> RecoveryTarget {
     RecoveryTarget::Database {
         connection: None,
         database: name.to_owned(),
+        how: Box::default(),
     }
 }
 

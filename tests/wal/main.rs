@@ -9,4 +9,5 @@ mod prune;
 mod receive;
 mod recover;
 mod refuse;
+mod versions;
 mod world;

@@ -209,8 +209,13 @@ fn command(request: &RecoveryRequest) -> String {
             );
             words.join(" ")
         }
-        RecoveryTarget::Database { database, .. } => {
-            format!("lifeboat restore {snapshot} --target-database {}", quote(database))
+        RecoveryTarget::Database { database, how, .. } => {
+            let mut words = vec![format!(
+                "lifeboat restore {snapshot} --target-database {}",
+                quote(database)
+            )];
+            words.extend(how.options().iter().map(|option| quote(option)));
+            words.join(" ")
         }
         RecoveryTarget::Scratch { level } => format!("lifeboat snapshot verify {snapshot} --level {level}"),
     }

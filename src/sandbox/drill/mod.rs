@@ -201,6 +201,7 @@ impl Drill<'_> {
             let target = RecoveryTarget::Database {
                 connection: None,
                 database: RESTORED.to_owned(),
+                how: Box::default(),
             };
             requests.push(request(snapshot, target));
         }

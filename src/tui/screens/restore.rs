@@ -221,6 +221,7 @@ impl Restore {
             return Ok(RecoveryTarget::Database {
                 connection: server(self.server.text())?,
                 database,
+                how: Box::default(),
             });
         }
         let path = PathBuf::from(self.directory.text().trim());
