@@ -215,7 +215,7 @@ pub fn begin(
         snapshot: snapshot.id.clone(),
         repository: snapshot.repository.clone(),
         target: RecoveryTarget::Scratch { level: drill.level },
-        instant,
+        instant: instant.map(Box::new),
         reason: Some(format!("drill {name}")),
         plan_digest: None,
     };

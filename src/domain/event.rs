@@ -20,6 +20,10 @@ pub const EVENT_VERSION: u32 = 1;
 /// What has happened.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "events are handled one at a time, and most matter because of what they carry"
+)]
 pub enum Event {
     /// An agent began.
     AgentStarted { version: String, host: String, pid: u32 },

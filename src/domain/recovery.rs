@@ -22,7 +22,7 @@ pub struct RecoveryRequest {
     pub target: RecoveryTarget,
     /// The instant of a cluster's log to go on to; with none it is what the snapshot holds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub instant: Option<InstantWish>,
+    pub instant: Option<Box<InstantWish>>,
     /// Why, for the audit.
     pub reason: Option<String>,
     /// The plan this run is bound to: its [`RecoveryPlan::digest`]. Refused when the world no longer matches it.

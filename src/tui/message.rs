@@ -42,7 +42,6 @@ pub enum Message {
 
 /// Something to be done outside.
 #[derive(Debug, Clone, PartialEq)]
-#[expect(clippy::large_enum_variant, reason = "a handful at a time, and most are questions")]
 pub enum Effect {
     /// Ask the agent.
     Ask(Question),

@@ -47,7 +47,7 @@ async fn open(
     let repo = worker.repositories.get(place, &worker.clock).await?;
     let subject = Subject {
         snapshot: snapshot.clone(),
-        instant: request.instant.clone(),
+        instant: request.instant.as_deref().cloned(),
         source,
         secrets,
         repository_url: place.url.clone(),

@@ -206,7 +206,7 @@ impl Restore {
             snapshot: self.snapshot.id.clone(),
             repository: self.snapshot.repository.clone(),
             target: self.target()?,
-            instant: self.goal.as_ref().map_or(Ok(None), Goal::wish)?,
+            instant: self.goal.as_ref().map_or(Ok(None), Goal::wish)?.map(Box::new),
             reason,
             plan_digest: None,
         })
