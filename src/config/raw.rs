@@ -115,6 +115,7 @@ pub(super) struct RawPostgresPhysical {
     pub(super) method: Option<PhysicalChoice>,
     pub(super) from: Option<ReadFrom>,
     pub(super) scratch_dir: Option<AbsolutePath>,
+    pub(super) log_window: Option<Duration>,
     pub(super) standby: Option<RawConnection>,
 }
 

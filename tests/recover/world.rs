@@ -94,6 +94,7 @@ impl World {
                 method: PhysicalChoice::Local,
                 data_directory: None,
                 scratch_dir: Some(own_dir(dir.path(), "spool")),
+                log_window: None,
             }),
         };
         let world = Self {

@@ -21,6 +21,8 @@ state_dir = "{own}/state"
 [repository.near]
 url = "{own}/repo"
 password = {{ file = "{own}/password" }}
+trash = "0s"
+grace = "0s"
 [source.orders]
 kind = "postgres-physical"
 host = "{host}"
@@ -155,4 +157,47 @@ async fn a_drill_proves_any_instant_and_leaves_nothing() {
     // What was measured says how long the next will take.
     let (services, _) = engine(&world, config, &["objectives"]);
     assert!(services[0]["rto"]["samples"].as_u64().unwrap() >= 3, "{services:#}");
+}
+
+#[tokio::test]
+async fn a_prune_through_the_engine_removes_log_that_no_base_backup_needs() {
+    let world = World::new(true).await;
+    world.sql("create table account (id bigint generated always as identity, amount bigint not null)");
+    let path = configure(&world, 0);
+    let config = path.to_str().unwrap();
+    let back_up = || {
+        let (run, exit) = engine(&world, config, &["job", "run", "orders", "--wait"]);
+        assert_eq!(exit, 0, "{run:#}");
+    };
+    back_up();
+    world.fill(0, 1000);
+    let early = world.switch();
+    world.archived(&early).await;
+    let has = |name: &str| world.folder().join(name).exists();
+    let prune = || {
+        let (done, exit) = engine(&world, config, &["maintenance", "prune", "near"]);
+        assert_eq!(exit, 0, "{done:#}");
+        done
+    };
+    prune();
+    prune();
+    assert!(has(&early), "the only base backup needs it");
+    back_up();
+    world.fill(1000, 2000);
+    let late = world.switch();
+    world.archived(&late).await;
+    let (snapshots, _) = engine(&world, config, &["snapshot", "list"]);
+    let first = snapshots.as_array().unwrap().last().unwrap()["id"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    let (forgotten, exit) = engine(&world, config, &["snapshot", "forget", &first, "--reason", "a test"]);
+    assert_eq!(exit, 0, "{forgotten:#}");
+    let noted = prune();
+    assert!(has(&early), "the first prune only notes it: {noted:#}");
+    let done = prune();
+    assert!(!has(&early) && has(&late), "{done:#}");
+    assert!(done.to_string().contains("of the log of cluster"), "{done:#}");
+    let (report, exit) = world.json(&["wal", "verify"]);
+    assert_eq!(exit, 0, "{report:#}");
 }

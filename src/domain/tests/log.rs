@@ -27,6 +27,7 @@ fn world() -> World {
         method: PhysicalChoice::Auto,
         data_directory: None,
         scratch_dir: None,
+        log_window: None,
     };
     let source = world.definitions.sources.get_mut(&"docs".into()).unwrap();
     source.kind = SourceKind::PostgresPhysical(cluster);
