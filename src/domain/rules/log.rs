@@ -1,4 +1,4 @@
-//! Alerts about the archived log of clusters.
+//! Alerts about clusters: their archived log, and pages that are damaged.
 //!
 //! They rest on what was seen a moment ago. While nothing was seen yet, as after a start, what is open stays open and nothing
 //! opens.
@@ -39,7 +39,41 @@ pub(super) fn conditions(context: &Context<'_>) -> Vec<Condition> {
             opens: false,
         })
     });
-    seen.chain(kept).collect()
+    seen.chain(kept)
+        .chain(
+            context
+                .definitions
+                .sources
+                .keys()
+                .filter_map(|source| damage(context, source)),
+        )
+        .collect()
+}
+
+/// Pages that were damaged on the server already when its newest snapshot was made.
+fn damage(context: &Context<'_>, source: &SourceName) -> Option<Condition> {
+    let points = &context.state.sources.get(source)?.restore_points;
+    let newest = points.iter().rev().find(|point| !point.partial)?;
+    let pages = newest.cluster.as_ref()?.damaged_pages;
+    let service = context.definitions.services_of(source).next();
+    (pages > 0).then(|| Condition {
+        kind: AlertKind::PageChecksum,
+        subject: AlertSubject {
+            service: service.map(|service| service.name.clone()),
+            job: newest.job.clone(),
+            snapshot: Some(newest.id.clone()),
+        },
+        name: source.to_string(),
+        message: format!(
+            "{pages} pages of {source} are damaged on its server, seen by snapshot {}",
+            newest.id.short()
+        ),
+        next_step: format!(
+            "see which: lifeboat snapshot show {}; look at the disk, and pin a snapshot of before",
+            newest.id.short()
+        ),
+        opens: true,
+    })
 }
 
 fn of(context: &Context<'_>, sight: &LogSight) -> Vec<Condition> {
