@@ -17,7 +17,7 @@ use super::error::{CliError, Exit};
 use super::output::Listing;
 use super::recover::of_recovery;
 use crate::domain::job::RepositoryDefinition;
-use crate::domain::pitr::{self, Interval};
+use crate::domain::pitr::{self, Base, Interval};
 use crate::domain::wal::{SegmentSize, SystemId, WalName};
 use crate::repo::Repository;
 use crate::source::SourceError;
@@ -289,26 +289,23 @@ async fn reports(
         }
         systems = vec![wanted];
     }
+    let bases = bases(&repo, None, system).await;
+    let bases = bases.map_err(|error| of_recovery("the snapshots cannot be listed", &error.into()))?;
     let mut reports = Vec::new();
     for system in systems {
         let archive = WalArchive::new(repo.clone(), system);
         let report = look::system(&archive, how).await.map_err(failed)?;
-        let restorable = restorable(&repo, &archive, how.read_times, ctx).await?;
+        let own = bases.found.iter().filter(|base| base.facts.system == system);
+        let restorable = restorable(own.cloned().collect(), &archive, how.read_times, ctx).await?;
         reports.push(Looked { report, restorable });
     }
     Ok(reports)
 }
 
 /// What can be restored of a cluster; with the times of the newest commits, when they are to be read.
-async fn restorable(
-    repo: &Repository,
-    archive: &WalArchive,
-    times: bool,
-    ctx: &Ctx,
-) -> Result<Vec<Interval>, CliError> {
+async fn restorable(bases: Vec<Base>, archive: &WalArchive, times: bool, ctx: &Ctx) -> Result<Vec<Interval>, CliError> {
     let look = async {
-        let bases = bases(repo, None, Some(archive.system())).await?;
-        let known = Known::of(bases.found, archive).await?;
+        let known = Known::of(bases, archive).await?;
         if times {
             known.intervals(archive).await
         } else {
