@@ -202,13 +202,16 @@ async fn fetch_one(
         return fetch_ahead(args, spool, known, &definition, ctx).await;
     }
     if let (Some(spool), Some(segment)) = (&spool, name.segment()) {
+        // A standby asks for the end of the log again and again: nothing more comes behind that.
+        let moved = spool.position() != Some(segment);
         // A full disk must not keep the segment itself from coming.
         let noted = spool.set_position(segment).is_ok();
         let taken = spool.take(segment, &args.path, &ctx.clock).await.map_err(failed)?;
+        if noted && (taken || moved) && !spool.is_busy() {
+            // Before this one is fetched: the key of the repository takes both their time.
+            ahead(spool, ctx);
+        }
         if taken {
-            if noted && !spool.is_busy() {
-                ahead(spool, ctx);
-            }
             return Ok(Exit::Done);
         }
     }
@@ -223,9 +226,6 @@ async fn fetch_one(
         .map_err(failed)?
     {
         return Ok(Exit::Failed);
-    }
-    if let Some(spool) = spool.filter(|spool| !spool.is_busy()) {
-        ahead(&spool, ctx);
     }
     Ok(Exit::Done)
 }
@@ -255,7 +255,7 @@ async fn fetch_ahead(
     let archive = WalArchive::new(direct::open(definition, ctx).await?, system);
     let size: SegmentSize = archive.segment_size().await.map_err(failed)?.unwrap_or_default();
     let window = prefetch::Window {
-        segments: workers(args.ahead, size),
+        segments: args.ahead,
         jobs: workers(args.jobs, size),
     };
     let ran = prefetch::run(&spool, &archive, window, &ctx.clock).await;
