@@ -3,20 +3,16 @@
 //!
 //! It works from the configuration alone, without an agent: a switchover must not wait for anything that may be down too.
 
-use std::collections::BTreeMap;
-
 use super::args::{ActArgs, ClusterArgs, ClusterCommand, FenceArgs, PromoteArgs, RebuildArgs, UnfenceArgs, WaitArgs};
-use super::confirm::confirm_as;
+use super::confirm::{self, Change};
 use super::context::Ctx;
 use super::error::{CliError, Exit};
 use super::output::Render;
-use super::server;
 use crate::config::Config;
 use crate::domain::cluster::record::RebuildKind;
-use crate::domain::cluster::{Allowance, Cluster, Severity};
+use crate::domain::cluster::{Allowance, Severity};
 use crate::domain::id::{ClusterName, MemberName};
 use crate::source::SourceError;
-use crate::source::postgres::Login;
 use crate::source::postgres::cluster::{ClusterError, ClusterHandle, Ledger};
 use report::{Fence, Fenced, Let, Looked, Planned, Point, Statuses};
 
@@ -63,23 +59,13 @@ async fn handle(config: &Config, name: &str, ctx: &Ctx) -> Result<ClusterHandle,
         return Err(CliError::usage(format!("the configuration has no cluster {name}")).hint(hint));
     };
     Ok(ClusterHandle {
-        logins: logins(cluster).await?,
+        logins: crate::engine::logins(cluster).await,
         cluster: cluster.clone(),
         ledger: Ledger::new(&config.agent.state_dir, &cluster.name),
         by: format!("{}@{}", ctx.actor.name, ctx.actor.host),
         clock: ctx.clock.clone(),
         cancel: ctx.interrupts().stop,
     })
-}
-
-async fn logins(cluster: &Cluster) -> Result<BTreeMap<MemberName, Login>, CliError> {
-    let mut logins = BTreeMap::new();
-    for member in &cluster.members {
-        let what = format!("the password of {}", member.name);
-        let login = server::login(member.connection.clone(), &what).await?;
-        logins.insert(member.name.clone(), login);
-    }
-    Ok(logins)
 }
 
 async fn status(config: &Config, name: Option<&str>, ctx: &Ctx) -> Result<Exit, CliError> {
@@ -109,25 +95,22 @@ async fn status(config: &Config, name: Option<&str>, ctx: &Ctx) -> Result<Exit, 
     Ok(exit)
 }
 
-/// Shows a plan, and has it confirmed; none when only the plan was asked for.
+/// Shows a plan, and has it confirmed by the name of the member; whether to go on.
 fn go_on(
     ctx: &Ctx,
     act: &ActArgs,
     plan: &impl Render,
-    work: &str,
-    what: &str,
+    (doing, work): (&str, &str),
+    what: String,
     member: &MemberName,
-) -> Result<Option<()>, CliError> {
-    if act.plan {
-        ctx.print(plan)?;
-        return Ok(None);
-    }
-    ctx.may_change(work)?;
-    if !ctx.out.json && act.yes.is_none() {
-        ctx.print(plan)?;
-    }
-    confirm_as(ctx, work, what, member.as_str(), act.yes.as_deref())?;
-    Ok(Some(()))
+) -> Result<bool, CliError> {
+    let change = Change {
+        doing,
+        work,
+        what,
+        name: member.as_str(),
+    };
+    confirm::go_on(ctx, plan, &change, act.plan, act.yes.as_deref())
 }
 
 async fn fence(config: &Config, args: FenceArgs, ctx: &Ctx) -> Result<Exit, CliError> {
@@ -139,7 +122,8 @@ async fn fence(config: &Config, args: FenceArgs, ctx: &Ctx) -> Result<Exit, CliE
     let member = plan.member.clone();
     let what = format!("{member} takes no more writes, and every session on it is ended");
     let planned = Planned::new(&handle.cluster.name, Fence(plan));
-    if go_on(ctx, &args.act, &planned, "the fence", &what, &member)?.is_none() {
+    let words = ("fence a primary", "the fence");
+    if !go_on(ctx, &args.act, &planned, words, what, &member)? {
         return Ok(Exit::Done);
     }
     let tell = |line: &str| ctx.out.remark(line);
@@ -163,7 +147,8 @@ async fn unfence(config: &Config, args: UnfenceArgs, ctx: &Ctx) -> Result<Exit, 
     let member = plan.member.clone();
     let what = format!("{member} takes writes again");
     let planned = Planned::new(&handle.cluster.name, plan);
-    if go_on(ctx, &args.act, &planned, "the end of the fence", &what, &member)?.is_none() {
+    let words = ("let a primary go", "the end of the fence");
+    if !go_on(ctx, &args.act, &planned, words, what, &member)? {
         return Ok(Exit::Done);
     }
     let tell = |line: &str| ctx.out.remark(line);
@@ -194,7 +179,8 @@ async fn promote(config: &Config, args: PromoteArgs, ctx: &Ctx) -> Result<Exit, 
     let (plan, _) = handle.plan_promote(&member, allowed, patience).await.map_err(failed)?;
     let what = format!("{member} becomes the primary, on a new timeline; that cannot be undone");
     let planned = Planned::new(&handle.cluster.name, plan);
-    if go_on(ctx, &args.act, &planned, "the promotion", &what, &member)?.is_none() {
+    let words = ("promote a standby", "the promotion");
+    if !go_on(ctx, &args.act, &planned, words, what, &member)? {
         return Ok(Exit::Done);
     }
     let tell = |line: &str| ctx.out.remark(line);
@@ -219,16 +205,8 @@ async fn rebuild(
     let plan = handle.plan_rebuild(&member, kind, args.stop).await.map_err(failed)?;
     let what = format!("{} is overwritten to follow {}", plan.directory.display(), plan.primary);
     let planned = Planned::new(&handle.cluster.name, plan);
-    if go_on(
-        ctx,
-        &args.act,
-        &planned,
-        &format!("the {}", kind.word()),
-        &what,
-        &member,
-    )?
-    .is_none()
-    {
+    let (doing, work) = (format!("{} a member", kind.word()), format!("the {}", kind.word()));
+    if !go_on(ctx, &args.act, &planned, (&doing, &work), what, &member)? {
         return Ok(Exit::Done);
     }
     let tell = |line: &str| ctx.out.remark(line);

@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use super::args::{DatabaseCommand, SwitchArgs};
-use super::confirm::confirm_as;
+use super::confirm::{self, Change};
 use super::context::Ctx;
 use super::error::{CliError, Exit};
 use super::output::{Paint, Render, Text};
@@ -31,19 +31,18 @@ async fn switch(args: &SwitchArgs, ctx: &Ctx) -> Result<Exit, CliError> {
         .unwrap_or_else(|| switch::kept_name(&args.live, ctx.clock.now()));
     let plan = switch::plan(&login, &args.live, &args.new, &kept_as, &ctx.clock).await;
     let plan = plan.map_err(failed)?;
-    if args.plan {
-        ctx.print(&plan)?;
+    let change = Change {
+        doing: "switch databases",
+        work: "the switch",
+        what: format!(
+            "{} gets the contents of {}, and {} sessions are ended",
+            plan.live, plan.new, plan.sessions
+        ),
+        name: &plan.live,
+    };
+    if !confirm::go_on(ctx, &plan, &change, args.plan, args.yes.as_deref())? {
         return Ok(Exit::Done);
     }
-    ctx.may_change("switch databases")?;
-    if !ctx.out.json && args.yes.is_none() {
-        ctx.print(&plan)?;
-    }
-    let what = format!(
-        "{} gets the contents of {}, and {} sessions are ended",
-        plan.live, plan.new, plan.sessions
-    );
-    confirm_as(ctx, "the switch", &what, &plan.live, args.yes.as_deref())?;
     switch::switch(&login, &plan, &ctx.clock).await.map_err(failed)?;
     let [live, new, kept] = [&plan.live, &plan.new, &plan.kept_as].map(|name| quote(name));
     let place = match (&args.server.source, &args.server.server) {

@@ -271,7 +271,11 @@ fn rpo(out: &mut Text, service: &ServiceView) {
     );
     if let Some(to) = gauge.recoverable_to {
         let snapshot = gauge.snapshot.as_ref().map_or("", |id| id.short());
-        out.line(format!("      recoverable to {} from snapshot {snapshot}", moment(to)));
+        let with_log = if gauge.by_log { " and the log behind it" } else { "" };
+        out.line(format!(
+            "      recoverable to {} from snapshot {snapshot}{with_log}",
+            moment(to)
+        ));
     }
     if let Some(evidence) = &gauge.evidence {
         out.line(format!("      {} {}", evidence.level, out.style.ago(Some(evidence.at))));

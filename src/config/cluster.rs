@@ -5,7 +5,7 @@ use std::path::Path;
 use toml::Spanned;
 
 use super::job::hook;
-use super::postgres::port;
+use super::postgres::{MAINTENANCE, port};
 use super::raw::{RawCluster, RawMember};
 use super::section::{Place, Problems};
 use crate::domain::cluster::{Cluster, Member, Service};
@@ -15,8 +15,6 @@ use crate::domain::units::{Bytes, Millis};
 
 /// A standby further behind than this is a sign of trouble, when nothing else is said.
 const MAX_LAG: Millis = Millis::from_secs(60);
-/// The database questions are asked in, when none is named: every server has it.
-const DATABASE: &str = "postgres";
 
 /// Makes a cluster of its options.
 pub(super) fn build(place: &Place<'_>, raw: RawCluster, name: &str, problems: &mut Problems) -> Cluster {
@@ -114,7 +112,7 @@ fn member(place: &Place<'_>, raw: Spanned<RawMember>, problems: &mut Problems) -
             bin_dir: raw.bin_dir.map(|path| path.0),
         },
         name: name.into(),
-        database: raw.database.unwrap_or_else(|| DATABASE.to_owned()),
+        database: raw.database.unwrap_or_else(|| MAINTENANCE.to_owned()),
         data_directory: raw.data_directory.map(|path| path.0),
         config_file: raw.config_file.map(|path| path.0),
         slot: raw.slot,

@@ -7,7 +7,7 @@ use super::section::{Place, Problems};
 use crate::domain::source::{DumpSelection, PhysicalSource, PostgresConnection, PostgresSource, ReadFrom, TlsMode};
 
 /// The database that questions about a whole server are asked in; every `initdb` makes it.
-const MAINTENANCE: &str = "postgres";
+pub(super) const MAINTENANCE: &str = "postgres";
 
 /// Makes the source of a dump of its options.
 pub(super) fn dump(place: &Place<'_>, raw: RawPostgresDump, problems: &mut Problems) -> PostgresSource {

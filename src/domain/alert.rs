@@ -55,6 +55,14 @@ pub enum AlertKind {
     MaintenanceFailed,
     /// Retention would have dropped more at once than it may.
     RetentionRefused,
+    /// A part of a cluster's log is missing from the archive: what came after it cannot be restored.
+    WalGap,
+    /// A server has written log that is not in the archive for too long.
+    WalLate,
+    /// A drill should have been done by now.
+    DrillOverdue,
+    /// The last drill failed, or took longer than it may.
+    DrillFailed,
 }
 
 impl AlertKind {
@@ -74,6 +82,10 @@ impl AlertKind {
             Self::RepositoryDamaged => "repository-damaged",
             Self::MaintenanceFailed => "maintenance-failed",
             Self::RetentionRefused => "retention-refused",
+            Self::WalGap => "wal-gap",
+            Self::WalLate => "wal-late",
+            Self::DrillOverdue => "drill-overdue",
+            Self::DrillFailed => "drill-failed",
         }
     }
 
@@ -85,14 +97,18 @@ impl AlertKind {
             | Self::RpoBreached
             | Self::VerificationFailed
             | Self::RepositoryUnreachable
-            | Self::RepositoryDamaged => Severity::Critical,
+            | Self::RepositoryDamaged
+            | Self::WalGap => Severity::Critical,
             Self::BackupFailed
             | Self::BackupPartial
             | Self::ScheduleMissed
             | Self::RpoAtRisk
             | Self::RtoOverObjective
             | Self::MaintenanceFailed
-            | Self::RetentionRefused => Severity::Warning,
+            | Self::RetentionRefused
+            | Self::WalLate
+            | Self::DrillOverdue
+            | Self::DrillFailed => Severity::Warning,
         }
     }
 

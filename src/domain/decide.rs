@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::alert::BY_HAND;
 use super::command::{Actor, Command, Refusal, RefusalKind};
+use super::drill;
 use super::event::Event;
 use super::id::{JobName, RecoveryId, RunId, time_ordered_id};
 use super::job::Definitions;
@@ -11,6 +12,7 @@ use super::observe::{ended, ended_recovery};
 use super::recovery::{Recovery, RecoveryPhase, RecoveryPlan, RecoveryRequest, RecoveryState, RecoveryTarget};
 use super::retention::SnapshotFacts;
 use super::run::{Failure, Outcome, Run, RunState, Trigger};
+use super::seen::Seen;
 use super::snapshot::{EvidenceLevel, SnapshotRecord};
 use super::state::State;
 use super::units::Timestamp;
@@ -20,6 +22,8 @@ use super::units::Timestamp;
 pub struct Context<'a> {
     /// What is live.
     pub state: &'a State,
+    /// What was seen a moment ago.
+    pub seen: &'a Seen,
     /// What is configured.
     pub definitions: &'a Definitions,
     /// The time.
@@ -114,6 +118,9 @@ pub fn command(
                 key: key.clone(),
                 reason,
             }])
+        }
+        Command::RunDrill { drill, point } => {
+            drill::begin(context, &actor.name, drill, *point, None, &looked_up.snapshots)
         }
         about_keeping => super::keep::command(context, actor, about_keeping, &looked_up),
     }
@@ -260,6 +267,7 @@ pub fn verify(
         snapshot: snapshot.id.clone(),
         repository: snapshot.repository.clone(),
         target: RecoveryTarget::Scratch { level },
+        instant: None,
         reason: None,
         plan_digest: None,
     };
@@ -274,7 +282,12 @@ pub fn verification_of<'a>(state: &'a State, snapshot: &SnapshotRecord) -> Optio
     state.recoveries.values().find(of_it)
 }
 
-fn new_recovery(context: &Context<'_>, by: &str, request: RecoveryRequest, snapshot: &SnapshotRecord) -> Recovery {
+pub(super) fn new_recovery(
+    context: &Context<'_>,
+    by: &str,
+    request: RecoveryRequest,
+    snapshot: &SnapshotRecord,
+) -> Recovery {
     Recovery {
         id: context.recovery_id(),
         request,
@@ -288,6 +301,7 @@ fn new_recovery(context: &Context<'_>, by: &str, request: RecoveryRequest, snaps
         phase: RecoveryPhase::Plan,
         estimate: None,
         cancel_requested: None,
+        drill: None,
     }
 }
 

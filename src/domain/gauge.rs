@@ -1,11 +1,14 @@
 //! How a service stands against what was promised, from facts alone.
 //!
 //! The recovery point is the newest instant that is provably restorable: of a complete snapshot, in the store, that no
-//! verification has refuted. An exit code never counts.
+//! verification has refuted; and of a cluster whose log is archived, of the log behind such a snapshot. An exit code never
+//! counts.
 
 use super::id::{ServiceName, SourceName};
 use super::job::Definitions;
 use super::objective::{GaugeLevel, RpoGauge, RtoGauge, Service};
+use super::recovery::{PhaseTime, RecoveryPhase};
+use super::seen::Seen;
 use super::snapshot::SnapshotRecord;
 use super::state::{Measurement, SourceFacts, State};
 use super::units::{Bytes, Millis, Timestamp};
@@ -24,10 +27,19 @@ pub fn newest_restorable<'a>(state: &'a State, source: &SourceName) -> Option<&'
         .find(|point| point.is_restorable())
 }
 
+/// The newest instant of a source that may be promised: of its newest snapshot, or of the log behind it.
+fn newest_instant(seen: &Seen, source: &SourceName, point: &SnapshotRecord) -> (Timestamp, bool) {
+    let by_log = seen.logs_of(source).filter_map(|sight| sight.recoverable_to).max();
+    match by_log.filter(|instant| *instant > point.taken_at) {
+        Some(instant) => (instant, true),
+        None => (point.taken_at, false),
+    }
+}
+
 /// What would be lost if the service failed now.
-pub fn rpo(state: &State, definitions: &Definitions, service: &Service, now: Timestamp) -> RpoGauge {
+pub fn rpo(state: &State, seen: &Seen, definitions: &Definitions, service: &Service, now: Timestamp) -> RpoGauge {
     let objective = service.objective.rpo;
-    let mut worst: Option<(&SourceName, &SnapshotRecord)> = None;
+    let mut worst: Option<(&SourceName, &SnapshotRecord, Timestamp, bool)> = None;
     for source in &service.sources {
         let Some(point) = newest_restorable(state, source) else {
             return RpoGauge {
@@ -37,6 +49,7 @@ pub fn rpo(state: &State, definitions: &Definitions, service: &Service, now: Tim
                 worst_source: Some(source.clone()),
                 snapshot: None,
                 evidence: None,
+                by_log: false,
                 breach_in: first_backup_due_in(state, definitions, source, objective, now),
                 level: match first_backup_due_in(state, definitions, source, objective, now) {
                     Some(_) => GaugeLevel::Unknown,
@@ -44,18 +57,20 @@ pub fn rpo(state: &State, definitions: &Definitions, service: &Service, now: Tim
                 },
             };
         };
-        if worst.is_none_or(|(_, seen)| point.taken_at < seen.taken_at) {
-            worst = Some((source, point));
+        let (instant, by_log) = newest_instant(seen, source, point);
+        if worst.is_none_or(|(_, _, worst, _)| instant < worst) {
+            worst = Some((source, point, instant, by_log));
         }
     }
-    let loss = worst.map(|(_, point)| Millis::between(point.taken_at, now));
+    let loss = worst.map(|(_, _, instant, _)| Millis::between(instant, now));
     RpoGauge {
         objective,
         loss,
-        recoverable_to: worst.map(|(_, point)| point.taken_at),
-        worst_source: worst.map(|(source, _)| source.clone()),
-        snapshot: worst.map(|(_, point)| point.id.clone()),
-        evidence: worst.map(|(_, point)| point.evidence.clone()),
+        recoverable_to: worst.map(|(_, _, instant, _)| instant),
+        worst_source: worst.map(|(source, ..)| source.clone()),
+        snapshot: worst.map(|(_, point, ..)| point.id.clone()),
+        evidence: worst.map(|(_, point, ..)| point.evidence.clone()),
+        by_log: worst.is_some_and(|(.., by_log)| by_log),
         breach_in: loss.map(|loss| Millis(objective.0.saturating_sub(loss.0))),
         level: loss.map_or(GaugeLevel::Unknown, |loss| level_of(loss, objective)),
     }
@@ -140,18 +155,76 @@ fn quantile(times: &[Millis], numerator: usize, denominator: usize) -> Option<Mi
     sorted.get(rank.saturating_sub(1)).copied()
 }
 
+/// How long something should take.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Estimate {
+    /// The median.
+    pub median: Option<Millis>,
+    /// The ninetieth percentile.
+    pub p90: Option<Millis>,
+    /// How many measurements it rests on.
+    pub samples: usize,
+    /// The median, phase by phase, when it has two.
+    pub phases: Vec<PhaseTime>,
+}
+
+/// How long a recovery should take that writes `size` bytes of a source and then replays so much log, by what was measured.
+///
+/// Laying down and replaying go by rates of their own: one is the repository's, the other the server's.
+pub fn estimate(facts: Option<&SourceFacts>, size: Bytes, replay: Option<Bytes>) -> Estimate {
+    let (median, p90, samples) = laying(facts, size);
+    let Some(log) = replay else {
+        return Estimate {
+            median,
+            p90,
+            samples,
+            phases: Vec::new(),
+        };
+    };
+    let (replay_median, replay_p90, replays) = replaying(facts, log);
+    let phase = |phase, took: Option<Millis>| took.map(|took| PhaseTime { phase, took });
+    let phases = [
+        phase(RecoveryPhase::Restore, median),
+        phase(RecoveryPhase::Replay, replay_median),
+    ];
+    Estimate {
+        median: add(median, replay_median),
+        p90: add(p90, replay_p90),
+        samples: samples.min(replays),
+        phases: phases.into_iter().flatten().collect(),
+    }
+}
+
+/// How long replaying so much log should take, by the rates of earlier replays.
+fn replaying(facts: Option<&SourceFacts>, log: Bytes) -> (Option<Millis>, Option<Millis>, usize) {
+    // A replay of less is mostly the server's start, and says nothing about a rate.
+    let floor = 16 << 20;
+    let measured = facts.into_iter().flat_map(|facts| &facts.measurements);
+    let scaled = measured.filter_map(|measurement| {
+        let (took, bytes) = measurement.replay?;
+        Some(scale(took, log, bytes, floor))
+    });
+    let times: Vec<Millis> = scaled.collect();
+    (quantile(&times, 1, 2), quantile(&times, 9, 10), times.len())
+}
+
+/// A time for `measured` bytes as one for `wanted`; below `floor` both count as that, because fixed costs rule there.
+fn scale(took: Millis, wanted: Bytes, measured: Bytes, floor: u64) -> Millis {
+    let ratio = (wanted.0.max(floor)) as f64 / (measured.0.max(floor)) as f64;
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "a time estimate, positive"
+    )]
+    Millis((took.0 as f64 * ratio) as u64)
+}
+
 /// How long writing `size` bytes of a source should take, by its measured recoveries: median, ninetieth percentile, samples.
-pub fn estimate(facts: Option<&SourceFacts>, size: Bytes) -> (Option<Millis>, Option<Millis>, usize) {
+fn laying(facts: Option<&SourceFacts>, size: Bytes) -> (Option<Millis>, Option<Millis>, usize) {
     let scale = |measurement: &Measurement| {
-        // Below a few megabytes the fixed costs rule, so a small measurement is not scaled up in proportion.
-        let floor = 8 << 20;
-        let ratio = (size.0.max(floor)) as f64 / (measurement.written.0.max(floor)) as f64;
-        #[expect(
-            clippy::cast_possible_truncation,
-            clippy::cast_sign_loss,
-            reason = "a time estimate, positive"
-        )]
-        Millis((measurement.took.0 as f64 * ratio) as u64)
+        let replayed = measurement.replay.map_or(0, |(took, _)| took.0);
+        let took = Millis(measurement.took.0.saturating_sub(replayed));
+        scale(took, size, measurement.written, 8 << 20)
     };
     let times: Vec<Millis> = facts
         .into_iter()

@@ -67,6 +67,9 @@ pub struct RpoGauge {
     pub snapshot: Option<SnapshotId>,
     /// How far that snapshot has been proved.
     pub evidence: Option<Evidence>,
+    /// Whether that instant is reached through the archived log behind the snapshot.
+    #[serde(default)]
+    pub by_log: bool,
     /// How long until the objective is breached if nothing more succeeds.
     pub breach_in: Option<Millis>,
     /// The verdict.

@@ -3,9 +3,13 @@
 //! Each rule looks at the state and the time and says which conditions hold. A condition opens an alert at one threshold
 //! and ends it at another, so that a value that swings around the threshold does not ring all night.
 
+mod drill;
+pub(super) mod log;
+
 use std::collections::BTreeMap;
 
 use super::alert::{Alert, AlertKind, AlertSubject};
+use super::decide::Context;
 use super::event::Event;
 use super::gauge;
 use super::id::AlertKey;
@@ -31,8 +35,9 @@ pub(super) struct Condition {
 }
 
 /// The alerts to open and to resolve so that what is open is what holds.
-pub fn alert_events(state: &State, definitions: &Definitions, now: Timestamp) -> Vec<Event> {
-    let conditions = conditions(state, definitions, now);
+pub fn alert_events(context: &Context<'_>) -> Vec<Event> {
+    let (state, now) = (context.state, context.now);
+    let conditions = conditions(context);
     let mut events = Vec::new();
     for (key, condition) in &conditions {
         let known = state.alerts.contains_key(key) || state.dismissed.contains(key);
@@ -67,7 +72,8 @@ fn open(key: &AlertKey, condition: &Condition, now: Timestamp) -> Alert {
     }
 }
 
-fn conditions(state: &State, definitions: &Definitions, now: Timestamp) -> BTreeMap<AlertKey, Condition> {
+fn conditions(context: &Context<'_>) -> BTreeMap<AlertKey, Condition> {
+    let (state, definitions, now) = (context.state, context.definitions, context.now);
     let mut all = Vec::new();
     for job in definitions.jobs.values() {
         if let Some(facts) = state.jobs.get(&job.name) {
@@ -75,7 +81,7 @@ fn conditions(state: &State, definitions: &Definitions, now: Timestamp) -> BTree
         }
     }
     for service in definitions.services.values() {
-        all.extend(service_conditions(state, definitions, service, now));
+        all.extend(service_conditions(context, service));
     }
     for source in definitions.sources.values() {
         if let Some(facts) = state.sources.get(&source.name) {
@@ -108,6 +114,8 @@ fn conditions(state: &State, definitions: &Definitions, now: Timestamp) -> BTree
         }
     }
     all.extend(super::keep::conditions(state, definitions));
+    all.extend(log::conditions(context));
+    all.extend(drill::conditions(context));
     all.into_iter()
         .map(|condition| (condition.kind.key(&condition.name), condition))
         .collect()
@@ -178,8 +186,11 @@ fn job_conditions(definitions: &Definitions, job: &Job, facts: &JobFacts, now: T
     all
 }
 
-fn service_conditions(state: &State, definitions: &Definitions, service: &Service, now: Timestamp) -> Vec<Condition> {
-    let rpo = gauge::rpo(state, definitions, service, now);
+fn service_conditions(context: &Context<'_>, service: &Service) -> Vec<Condition> {
+    let (state, definitions) = (context.state, context.definitions);
+    let rpo = gauge::rpo(state, context.seen, definitions, service, context.now);
+    // As long as nobody has looked at a log, it may reach further than the snapshots say.
+    let looked = !service.sources.iter().any(|source| log::is_unseen(context, source));
     let rto = gauge::rto(state, service);
     let subject = AlertSubject {
         service: Some(service.name.clone()),
@@ -227,7 +238,7 @@ fn service_conditions(state: &State, definitions: &Definitions, service: &Servic
                     service.name
                 ),
                 next_step,
-                loss > objective,
+                loss > objective && looked,
             ));
         }
         Some(loss) if loss > objective.scaled(13, 20) => all.push(condition(
@@ -237,7 +248,7 @@ fn service_conditions(state: &State, definitions: &Definitions, service: &Servic
                 service.name
             ),
             next_step,
-            rpo.level == GaugeLevel::AtRisk,
+            rpo.level == GaugeLevel::AtRisk && looked,
         )),
         None | Some(_) => {}
     }
@@ -312,6 +323,7 @@ fn verification_condition(facts: &SourceFacts, source: &str, is_database: bool) 
 
 /// The next moment at which some rule may say something else although nothing happens.
 pub fn next_change(state: &State, definitions: &Definitions, now: Timestamp) -> Option<Timestamp> {
+    // What is seen of logs is looked at every few seconds, and each look asks the rules again.
     let mut moments = Vec::new();
     for service in definitions.services.values() {
         let objective = service.objective.rpo;
@@ -333,5 +345,6 @@ pub fn next_change(state: &State, definitions: &Definitions, now: Timestamp) -> 
         let since = facts.last_success_at.unwrap_or(facts.appeared_at);
         moments.push(since + NO_SUCCESS_AFTER.to_chrono() + chrono::Duration::milliseconds(1));
     }
+    moments.extend(drill::moments(state, definitions));
     moments.into_iter().filter(|moment| *moment > now).min()
 }

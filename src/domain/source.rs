@@ -6,6 +6,9 @@ use serde::{Deserialize, Serialize};
 
 use super::id::SourceName;
 
+/// The word for a cluster of PostgreSQL that is copied whole, in configurations, labels and histories.
+pub const POSTGRES_PHYSICAL: &str = "postgres-physical";
+
 /// Where a secret is read from; never the secret itself, so it may appear in definitions, on screens and in the journal.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
@@ -45,7 +48,7 @@ impl SourceKind {
         match self {
             Self::Files(_) => "files",
             Self::PostgresDump(_) => "postgres-dump",
-            Self::PostgresPhysical(_) => "postgres-physical",
+            Self::PostgresPhysical(_) => POSTGRES_PHYSICAL,
         }
     }
 
@@ -165,9 +168,20 @@ pub struct DumpSelection {
 }
 
 impl DumpSelection {
-    /// Whether a table is dumped; its name is written `schema.table`, each part in double quotes where SQL needs them.
-    pub fn takes(&self, table: &str) -> bool {
-        let any = |patterns: &[String]| patterns.iter().any(|pattern| matches(pattern, table));
+    /// Whether every table is dumped.
+    pub fn is_all(&self) -> bool {
+        self.tables.is_empty() && self.exclude_tables.is_empty()
+    }
+
+    /// Whether a table is dumped that is known by any of these names: its own, and that of the table it is a partition of.
+    /// A name is written `schema.table`, each part in double quotes where SQL needs them.
+    pub fn takes(&self, names: &[&str]) -> bool {
+        let any = |patterns: &[String]| {
+            let mut pairs = patterns
+                .iter()
+                .flat_map(|pattern| names.iter().map(move |name| (pattern, name)));
+            pairs.any(|(pattern, name)| matches(pattern, name))
+        };
         (self.tables.is_empty() || any(&self.tables)) && !any(&self.exclude_tables)
     }
 
@@ -179,7 +193,7 @@ impl DumpSelection {
 }
 
 /// Whether a pattern with `*` for any letters names a table.
-pub fn matches(pattern: &str, table: &str) -> bool {
+fn matches(pattern: &str, table: &str) -> bool {
     let mut parts = pattern.split('*');
     let Some(rest) = parts.next().and_then(|first| table.strip_prefix(first)) else {
         return false;
@@ -203,6 +217,8 @@ pub enum DumpFormat {
     /// Definitions and rows, in the custom format of `pg_dump`.
     #[default]
     Custom,
+    /// Definitions and rows as SQL text, which people can read: restored in one transaction, whole or not at all.
+    Plain,
     /// Definitions only.
     SchemaOnly,
     /// Rows only: for a database that has the tables.
@@ -268,13 +284,13 @@ mod tests {
             ("audit.log_old", false),
             ("public.\"My \"\"odd\"\" table\"", true),
         ] {
-            assert_eq!(selection.takes(table), taken, "{table}");
+            assert_eq!(selection.takes(&[table]), taken, "{table}");
         }
         assert_eq!(
             selection.idle(&words(&["public.orders", "audit.log"])),
             Some("public.\"My *\"")
         );
-        assert!(DumpSelection::default().takes("anything"));
+        assert!(DumpSelection::default().takes(&["anything"]));
         assert!(!matches("a*b*a", "aba_"), "the end has to fit");
         assert!(!matches("ab*ba", "aba"), "no letter counts twice");
     }

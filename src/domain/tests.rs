@@ -1,246 +1,21 @@
 //! Scenarios: a small world whose events are decided, applied and settled as the engine does it, at any time of day.
 
-use std::collections::BTreeMap;
-use std::path::PathBuf;
+mod log;
+mod world;
 
 use super::alert::AlertKind;
-use super::apply::apply;
-use super::command::{Actor, Command, Observation, RunResult, written_evidence};
-use super::decide::{self, Context, LookedUp};
-use super::event::{EVENT_VERSION, Event, EventRecord};
+use super::command::{Command, Observation, RunResult};
+use super::decide::{self};
 use super::gauge;
-use super::id::{JobName, RunId, SnapshotId};
-use super::job::{Definitions, Job, Limits, MissedPolicy, RetryPolicy, VerifyPolicy};
-use super::objective::{GaugeLevel, Objective, Service};
+use super::job::{Job, MissedPolicy};
+use super::objective::GaugeLevel;
 use super::observe;
 use super::react::{self, Effect};
 use super::recovery::{PhaseTime, RecoveryPhase};
-use super::run::{Failure, Outcome, RunStats};
-use super::schedule::Schedule;
-use super::snapshot::{EvidenceFailure, EvidenceLevel, SnapshotRecord};
-use super::source::{FilesSource, Source, SourceKind};
-use super::state::State;
-use super::units::{Bytes, Millis, Timestamp};
-
-struct World {
-    state: State,
-    definitions: Definitions,
-    now: Timestamp,
-    unique: u32,
-    log: Vec<EventRecord>,
-}
-
-fn definitions(schedule: &str) -> Definitions {
-    let source = Source {
-        name: "docs".into(),
-        kind: SourceKind::Files(FilesSource {
-            paths: vec![PathBuf::from("/srv")],
-            ..FilesSource::default()
-        }),
-    };
-    let job = Job {
-        name: "docs".into(),
-        source: "docs".into(),
-        repository: "near".into(),
-        schedule: Some(Schedule::parse(schedule, "").unwrap()),
-        missed: MissedPolicy::RunOnce,
-        retry: RetryPolicy {
-            attempts: 2,
-            backoff: Millis::from_secs(10),
-        },
-        timeout: None,
-        verify: VerifyPolicy::default(),
-        hooks: super::job::Hooks::default(),
-        tags: Vec::new(),
-        retention: None,
-    };
-    let objective = Objective {
-        rpo: Millis::from_secs(3600),
-        rto: Millis::from_secs(600),
-    };
-    let service = Service {
-        name: "files".into(),
-        sources: vec!["docs".into()],
-        objective,
-    };
-    Definitions {
-        site: "here".into(),
-        environment: "TEST".into(),
-        repositories: BTreeMap::new(),
-        sources: BTreeMap::from([("docs".into(), source)]),
-        jobs: BTreeMap::from([("docs".into(), job)]),
-        services: BTreeMap::from([("files".into(), service)]),
-        clusters: BTreeMap::new(),
-        limits: Limits::default(),
-    }
-}
-
-impl World {
-    fn new() -> Self {
-        let mut world = Self {
-            state: State::default(),
-            definitions: definitions("*/15 * * * *"),
-            now: "2026-03-01T00:01:00Z".parse().unwrap(),
-            unique: 0,
-            log: Vec::new(),
-        };
-        world.start();
-        world
-    }
-
-    fn start(&mut self) {
-        self.observe(Observation::AgentStarted {
-            version: "1".into(),
-            host: "h".into(),
-            pid: 1,
-        });
-    }
-
-    fn commit(&mut self, events: Vec<Event>) {
-        for event in events {
-            let record = EventRecord {
-                seq: self.state.seq + 1,
-                at: self.now,
-                actor: Actor::agent("h"),
-                version: EVENT_VERSION,
-                event,
-                previous_hash: String::new(),
-                hash: String::new(),
-            };
-            apply(&mut self.state, &record);
-            self.log.push(record);
-        }
-        let mut replayed = State::default();
-        self.log.iter().for_each(|record| apply(&mut replayed, record));
-        assert_eq!(replayed, self.state, "state is nothing but the events applied in order");
-    }
-
-    fn context<T>(&mut self, ask: impl FnOnce(&Context<'_>) -> T) -> T {
-        self.unique += 257;
-        ask(&Context {
-            state: &self.state,
-            definitions: &self.definitions,
-            now: self.now,
-            unique: self.unique,
-        })
-    }
-
-    fn observe(&mut self, observation: Observation) {
-        let events = self.context(|context| observe::observation(context, observation));
-        self.commit(events);
-        self.settle();
-    }
-
-    fn settle(&mut self) {
-        for _ in 0..10 {
-            let events = self.context(react::settle);
-            if events.is_empty() {
-                return;
-            }
-            self.commit(events);
-        }
-        panic!("the rules do not settle: {:?}", self.log.last());
-    }
-
-    fn command(&mut self, command: &Command) -> Result<(), super::command::Refusal> {
-        let ana = Actor {
-            name: "ana".into(),
-            host: "h".into(),
-            via: "cli".into(),
-        };
-        let events = self.context(|context| decide::command(context, &ana, command, LookedUp::default()))?;
-        self.commit(events);
-        self.settle();
-        Ok(())
-    }
-
-    fn wait(&mut self, seconds: i64) {
-        self.now += chrono::Duration::seconds(seconds);
-        self.settle();
-    }
-
-    fn effects(&self) -> Vec<Effect> {
-        react::effects(&self.state, &self.definitions, self.now)
-    }
-
-    /// Begins what is ready and returns the run.
-    fn begin(&mut self) -> RunId {
-        let Some(Effect::ExecuteRun(run)) = self.effects().first().cloned() else {
-            panic!("nothing to begin")
-        };
-        self.observe(Observation::RunStarting { run: run.clone() });
-        run
-    }
-
-    fn end(&mut self, run: &RunId, outcome: Outcome) {
-        let ok = matches!(outcome, Outcome::Succeeded | Outcome::Partial);
-        let result = RunResult {
-            outcome,
-            stats: RunStats::default(),
-            snapshot: ok.then(|| self.snapshot(outcome == Outcome::Partial)),
-            error: (outcome != Outcome::Succeeded).then(|| Failure::transient("it broke")),
-            item_errors: Vec::new(),
-        };
-        self.observe(Observation::RunEnded {
-            run: run.clone(),
-            result: Box::new(result),
-        });
-    }
-
-    fn snapshot(&self, partial: bool) -> SnapshotRecord {
-        SnapshotRecord {
-            id: SnapshotId(format!("{:064x}", self.state.seq)),
-            repository: "near".into(),
-            source: Some("docs".into()),
-            job: Some("docs".into()),
-            run: None,
-            kind: "files".into(),
-            taken_at: self.now,
-            committed_at: self.now,
-            host: "h".into(),
-            paths: Vec::new(),
-            tags: Vec::new(),
-            comment: None,
-            size: Bytes(1 << 30),
-            added: Bytes(1),
-            files: 1,
-            duration: Millis(1),
-            partial,
-            errors: 0,
-            database: None,
-            evidence: written_evidence(self.now),
-            cluster: None,
-            vanished_at: None,
-            pinned: None,
-            forgotten: None,
-            replaced_by: None,
-            expiry: None,
-        }
-    }
-
-    fn back_up(&mut self, outcome: Outcome) {
-        self.command(&Command::RunJob { job: "docs".into() }).unwrap();
-        let run = self.begin();
-        self.end(&run, outcome);
-    }
-
-    fn open(&self) -> Vec<AlertKind> {
-        self.state.alerts.values().map(|alert| alert.kind).collect()
-    }
-
-    fn job(&self) -> &super::state::JobFacts {
-        &self.state.jobs[&JobName::from("docs")]
-    }
-
-    fn rpo(&self) -> super::objective::RpoGauge {
-        gauge::rpo(
-            &self.state,
-            &self.definitions,
-            self.definitions.services.values().next().unwrap(),
-            self.now,
-        )
-    }
-}
+use super::run::{Failure, Outcome};
+use super::snapshot::{EvidenceFailure, EvidenceLevel};
+use super::units::{Bytes, Millis};
+use world::World;
 
 #[test]
 fn a_due_job_runs_once_and_only_once() {
@@ -485,7 +260,8 @@ fn measured_recoveries_give_the_recovery_time() {
     assert_eq!(rto.measured, Some(Millis::from_secs(20)));
     assert_eq!(rto.measured_p90, Some(Millis::from_secs(30)));
     assert_eq!(rto.level, GaugeLevel::Met);
-    let (median, _, samples) = gauge::estimate(world.state.sources.values().next(), Bytes(2 << 30));
+    let estimate = gauge::estimate(world.state.sources.values().next(), Bytes(2 << 30), None);
+    let (median, samples) = (estimate.median, estimate.samples);
     assert_eq!((median, samples), (Some(Millis::from_secs(40)), 3));
 }
 

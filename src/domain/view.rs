@@ -4,10 +4,12 @@ use serde::{Deserialize, Serialize};
 
 use super::alert::Alert;
 use super::command::{Actor, Command};
+use super::drill::DrillView;
 use super::event::EventRecord;
 use super::id::{JobName, MaintenanceId, RecoveryId, RepositoryName, RunId, ServiceName, SourceName};
 use super::maintenance::Maintenance;
 use super::objective::{RpoGauge, RtoGauge};
+use super::pitr::LogSight;
 use super::recovery::Recovery;
 use super::retention::{Decision, TooMany};
 use super::run::{Failure, Outcome, Run};
@@ -46,6 +48,12 @@ pub struct Overview {
     pub maintenance: Vec<MaintenanceView>,
     /// Repositories, by name.
     pub repositories: Vec<RepositoryView>,
+    /// Recoveries done for practice.
+    #[serde(default)]
+    pub drills: Vec<DrillView>,
+    /// How the archived logs of clusters stand, one a source and repository.
+    #[serde(default)]
+    pub logs: Vec<LogSight>,
     /// Why the configuration on disk could not be loaded; the engine goes on with the one before.
     pub config_error: Option<String>,
     /// Words of an operator of the sandbox; only there.

@@ -4,6 +4,7 @@
 //! consoles cost the servers no more than one. Whoever asks meanwhile gets the same answer. One cluster that cannot be looked
 //! at is said to be so and hides no other.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -14,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 use crate::clock::Clock;
 use crate::config::secret;
 use crate::domain::cluster::{Cluster, ClusterView};
+use crate::domain::id::MemberName;
 use crate::domain::job::Definitions;
 use crate::source::postgres::Login;
 use crate::source::postgres::cluster::{ClusterHandle, Ledger};
@@ -53,18 +55,9 @@ impl Clusters {
     }
 
     async fn one(&self, cluster: &Cluster) -> ClusterView {
-        let mut logins = std::collections::BTreeMap::new();
-        for member in &cluster.members {
-            // A member whose password cannot be read does not answer, and says why.
-            let password = match &member.connection.password {
-                Some(reference) => secret::resolve(reference).await.ok(),
-                None => None,
-            };
-            logins.insert(member.name.clone(), Login::new(member.connection.clone(), password));
-        }
         let handle = ClusterHandle {
             cluster: cluster.clone(),
-            logins,
+            logins: logins(cluster).await,
             ledger: Ledger::new(&self.state_dir, &cluster.name),
             by: String::new(),
             clock: self.clock.clone(),
@@ -73,5 +66,62 @@ impl Clusters {
         let (seen, notes) = (handle.look().await, handle.record());
         let trouble = notes.as_ref().err().map(ToString::to_string);
         ClusterView::new(cluster, seen, &notes.unwrap_or_default(), trouble)
+    }
+}
+
+/// Who we are on each member of a cluster. A member whose password cannot be read does not answer and says why; the others do.
+pub async fn logins(cluster: &Cluster) -> BTreeMap<MemberName, Result<Login, String>> {
+    let mut logins = BTreeMap::new();
+    for member in &cluster.members {
+        let password = match &member.connection.password {
+            Some(reference) => secret::resolve(reference).await.map(Some),
+            None => Ok(None),
+        };
+        let login = password.map(|password| Login::new(member.connection.clone(), password));
+        logins.insert(member.name.clone(), login.map_err(|error| error.to_string()));
+    }
+    logins
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::cluster::{Answer, Member};
+    use crate::domain::source::{PostgresConnection, SecretRef, TlsMode};
+    use crate::domain::{Bytes, Millis};
+
+    #[tokio::test]
+    async fn a_password_that_cannot_be_read_is_the_reason_of_the_silence() {
+        let dir = tempfile::tempdir().unwrap();
+        let connection = PostgresConnection {
+            host: dir.path().display().to_string(),
+            port: 5432,
+            user: "lifeboat".to_owned(),
+            password: Some(SecretRef::File(dir.path().join("no-such-file"))),
+            tls: TlsMode::Disable,
+            bin_dir: None,
+        };
+        let member = Member {
+            name: "db1".into(),
+            connection,
+            database: "postgres".to_owned(),
+            data_directory: None,
+            config_file: None,
+            slot: None,
+            service: None,
+        };
+        let cluster = Cluster {
+            name: "orders".into(),
+            members: vec![member],
+            fence: None,
+            max_loss: Bytes(0),
+            max_lag: Millis::from_secs(60),
+        };
+        let clusters = Clusters::new(dir.path().to_owned(), Clock::system());
+        let seen = clusters.one(&cluster).await.seen;
+        let Answer::Silent { why } = &seen.members[0].answer else {
+            panic!("{seen:?}")
+        };
+        assert!(why.contains("password of db1") && why.contains("no-such-file"), "{why}");
     }
 }

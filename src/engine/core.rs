@@ -5,8 +5,10 @@
 //! with the error, an observation waits and is tried again.
 
 mod begin;
+mod drills;
 mod ends;
 mod keep;
+mod sight;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -29,6 +31,7 @@ use crate::domain::event::{Event, EventRecord};
 use crate::domain::id::{MaintenanceId, RecoveryId, RepositoryName, RunId};
 use crate::domain::job::Definitions;
 use crate::domain::observe;
+use crate::domain::pitr::Looked;
 use crate::domain::react;
 use crate::domain::run::Failure;
 use crate::domain::state::State;
@@ -64,6 +67,11 @@ pub(super) enum Input {
         /// How often the repository had been touched when the listing began.
         touched: u64,
         result: Result<(Listing, Observation), Failure>,
+    },
+    LookedAtLog {
+        which: sight::Which,
+        began: std::time::Instant,
+        result: Result<Looked, Failure>,
     },
     Definitions(Result<Box<Definitions>, String>),
     ClientsChanged,
@@ -108,6 +116,7 @@ pub(super) struct Core {
     touched: BTreeMap<RepositoryName, u64>,
     waiting: VecDeque<Observation>,
     next_listing: BTreeMap<RepositoryName, Timestamp>,
+    watches: sight::Watches,
     tasks: TaskTracker,
     stopping: bool,
 }
@@ -126,6 +135,7 @@ impl Core {
             touched: BTreeMap::new(),
             waiting: VecDeque::new(),
             next_listing: BTreeMap::new(),
+            watches: sight::Watches::default(),
             tasks: TaskTracker::new(),
             stopping: false,
         }
@@ -186,6 +196,7 @@ impl Core {
         let listing = self.next_listing.values().min().copied();
         due.into_iter()
             .chain(listing)
+            .chain(self.watches.next())
             .min()
             .unwrap_or(now + LIST_EVERY)
             .max(now)
@@ -215,6 +226,7 @@ impl Core {
                 touched,
                 result,
             } => self.listed(repository, touched, result),
+            Input::LookedAtLog { which, began, result } => self.looked(&which, began, result),
             Input::Definitions(Ok(definitions)) => {
                 self.parts.definitions.send_replace(Arc::new(*definitions));
                 self.beside.trouble = None;
@@ -239,6 +251,7 @@ impl Core {
     fn context<'a>(&'a self, definitions: &'a Definitions, unique: u32) -> Context<'a> {
         Context {
             state: &self.state,
+            seen: &self.beside.seen,
             definitions,
             now: self.parts.clock.now(),
             unique,
@@ -329,8 +342,10 @@ impl Core {
             // Before the rules look, so that they see what it came to.
             self.apply_retention(&agent).await;
             self.settle(&agent).await;
+            self.begin_drills(&agent).await;
             self.begin_work(&agent).await;
             self.begin_listings();
+            self.begin_looks();
         }
         self.publish();
     }

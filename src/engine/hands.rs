@@ -13,9 +13,11 @@ use crate::domain::command::{Observation, RunResult};
 use crate::domain::id::SnapshotId;
 use crate::domain::job::{Definitions, Job, RepositoryDefinition};
 use crate::domain::maintenance::{Maintenance, MaintenanceResult, SnapshotChange};
+use crate::domain::pitr::{Base, Looked};
 use crate::domain::recovery::{Recovery, RecoveryPlan, RecoveryRecord, RecoveryRequest};
 use crate::domain::run::{Failure, Run};
 use crate::domain::snapshot::SnapshotRecord;
+use crate::domain::source::Source;
 use crate::domain::state::SourceFacts;
 use crate::domain::view::TreeEntryView;
 use crate::repo::rate::Sampler;
@@ -85,6 +87,16 @@ pub trait Hands: Send + Sync + 'static {
 
     /// Lists what a repository holds, and looks at what is not among the known.
     fn list(&self, repository: RepositoryDefinition, known: Known) -> Doing<'_, Result<Listing, Failure>>;
+
+    /// Looks at the log of a cluster: how far the server is, what the archive has. With `read`, also when the newest
+    /// transaction in the archive was committed.
+    fn look_at_log(
+        &self,
+        source: Source,
+        repository: RepositoryDefinition,
+        bases: Vec<Base>,
+        read: bool,
+    ) -> Doing<'_, Result<Looked, Failure>>;
 
     /// Does maintenance on a repository.
     fn maintain(&self, work: Work, maintenance: Maintenance) -> Doing<'_, MaintenanceResult>;

@@ -3,12 +3,14 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use crate::domain::drill::{self, Drill, DrillView};
 use crate::domain::gauge;
 use crate::domain::id::{MaintenanceId, RecoveryId, RepositoryName, RunId};
 use crate::domain::job::{Definitions, Job, RepositoryDefinition};
 use crate::domain::objective::Service;
 use crate::domain::retention::RetentionPolicy;
 use crate::domain::schedule::Schedule;
+use crate::domain::seen::Seen;
 use crate::domain::source::{Source, SourceKind};
 use crate::domain::state::{JobFacts, State};
 use crate::domain::units::Timestamp;
@@ -28,6 +30,8 @@ pub struct Beside {
     pub trouble: Option<String>,
     /// What the sandbox says.
     pub practice: Option<String>,
+    /// What was measured a moment ago.
+    pub seen: Seen,
     /// Snapshots per repository.
     pub snapshots: BTreeMap<RepositoryName, u64>,
     /// What is used of the file systems repositories are on.
@@ -47,6 +51,7 @@ impl Beside {
             agent,
             trouble: None,
             practice: None,
+            seen: Seen::default(),
             snapshots,
             used_percent: BTreeMap::new(),
             runs: BTreeMap::new(),
@@ -61,7 +66,7 @@ pub fn draw(state: &State, definitions: &Definitions, beside: &Beside, now: Time
     let mut services: Vec<ServiceView> = definitions
         .services
         .values()
-        .map(|service| service_view(state, definitions, service, now))
+        .map(|service| service_view(state, &beside.seen, definitions, service, now))
         .collect();
     services.sort_by_key(|service| {
         let worst = std::cmp::Reverse(service.rpo.level.max(service.rto.level));
@@ -110,16 +115,28 @@ pub fn draw(state: &State, definitions: &Definitions, beside: &Beside, now: Time
         recoveries: recoveries.collect(),
         maintenance: maintenance.collect(),
         repositories: repository_views(state, definitions, beside, now),
+        drills: definitions
+            .drills
+            .values()
+            .map(|drill| drill_view(state, definitions, drill, now))
+            .collect(),
+        logs: beside.seen.logs.clone(),
         config_error: beside.trouble.clone(),
         practice: beside.practice.clone(),
     })
 }
 
-fn service_view(state: &State, definitions: &Definitions, service: &Service, now: Timestamp) -> ServiceView {
+fn service_view(
+    state: &State,
+    seen: &Seen,
+    definitions: &Definitions,
+    service: &Service,
+    now: Timestamp,
+) -> ServiceView {
     ServiceView {
         name: service.name.clone(),
         sources: service.sources.clone(),
-        rpo: gauge::rpo(state, definitions, service, now),
+        rpo: gauge::rpo(state, seen, definitions, service, now),
         rto: gauge::rto(state, service),
     }
 }
@@ -157,6 +174,22 @@ fn job_view(state: &State, definitions: &Definitions, job: &Job, now: Timestamp)
         verify: job.verify.level,
         retention: job.retention.as_ref().map(RetentionPolicy::words),
         retained: facts.retention,
+    }
+}
+
+fn drill_view(state: &State, definitions: &Definitions, drill: &Drill, now: Timestamp) -> DrillView {
+    let facts = state.drills.get(&drill.name);
+    DrillView {
+        name: drill.name.clone(),
+        source: drill.source.clone(),
+        schedule: drill.schedule.as_ref().map(Schedule::in_words),
+        point: drill.point.words(),
+        level: drill.level,
+        next_due: drill.schedule.as_ref().and_then(|schedule| schedule.next_after(now)),
+        running: drill::live(state, &drill.name).map(|recovery| recovery.id.clone()),
+        limit: drill::limit(definitions, drill),
+        last: facts.and_then(|facts| facts.last.clone()),
+        last_success_at: facts.and_then(|facts| facts.last_success_at),
     }
 }
 

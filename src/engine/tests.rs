@@ -110,6 +110,8 @@ impl Hands for Puppet {
                 estimate: None,
                 estimate_p90: None,
                 estimate_samples: 0,
+                estimate_phases: Vec::new(),
+                replay: None,
                 blockers: Vec::new(),
                 warnings: Vec::new(),
                 undo: String::new(),
@@ -139,6 +141,16 @@ impl Hands for Puppet {
                 used_percent: Some(7),
             })
         })
+    }
+
+    fn look_at_log(
+        &self,
+        _: Source,
+        _: RepositoryDefinition,
+        _: Vec<crate::domain::pitr::Base>,
+        _: bool,
+    ) -> Doing<'_, Result<crate::domain::pitr::Looked, Failure>> {
+        Box::pin(async { Err(Failure::permanent("there is no log", "")) })
     }
 
     fn maintain(&self, work: Work, maintenance: Maintenance) -> Doing<'_, MaintenanceResult> {
@@ -233,6 +245,7 @@ fn definitions() -> Definitions {
         jobs: jobs.into_iter().map(|job| (job.name.clone(), job)).collect(),
         services: BTreeMap::new(),
         clusters: BTreeMap::new(),
+        drills: BTreeMap::new(),
         limits: Limits::default(),
     }
 }
@@ -368,6 +381,7 @@ async fn a_recovery_is_bound_to_the_plan_that_was_shown() {
         target: RecoveryTarget::Scratch {
             level: EvidenceLevel::Restored,
         },
+        instant: None,
         reason: None,
         plan_digest: None,
     };

@@ -43,7 +43,14 @@ pub(super) fn configuration(dir: &Path, login: Option<&Login>) -> String {
     } else {
         "\"documents\""
     };
-    let service = format!("[service.shop]\nsources = [{sources}]\nrpo = \"5m\"\nrto = \"3m\"\n");
+    // The log of the cluster is streamed, so that seconds can be promised of it.
+    let cluster = if login.is_some() {
+        "\n[service.cluster]\nsources = [\"cluster\"]\nrpo = \"1m\"\nrto = \"3m\"\n\n\
+         [drill.any-instant]\nsource = \"cluster\"\nschedule = \"30 */5 * * * *\"\npoint = \"random\"\n"
+    } else {
+        ""
+    };
+    let service = format!("[service.shop]\nsources = [{sources}]\nrpo = \"5m\"\nrto = \"3m\"\n{cluster}");
     let database = login.map(database);
     [Some(general), Some(documents), database, Some(service)]
         .into_iter()

@@ -5,8 +5,10 @@ pub use crate::kept::retention;
 use crate::kept::{maintenance_live, upkeep};
 
 use lifeboat::domain::alert::{Acknowledgement, Alert, AlertKind, AlertRecord, AlertSubject};
+use lifeboat::domain::drill::{DrillResult, DrillView};
 use lifeboat::domain::id::SnapshotId;
 use lifeboat::domain::objective::{GaugeLevel, RpoGauge, RtoGauge};
+use lifeboat::domain::pitr::{Interval, LogSight, Missing};
 use lifeboat::domain::recovery::{Recovery, RecoveryPhase, RecoveryRequest, RecoveryState, RecoveryTarget};
 use lifeboat::domain::run::{Failure, Outcome, Run, RunState, Trigger};
 use lifeboat::domain::snapshot::{Evidence, EvidenceLevel};
@@ -14,6 +16,7 @@ use lifeboat::domain::state::RetentionFacts;
 use lifeboat::domain::view::{
     AgentView, JobView, Overview, ProgressView, RecoveryView, RepositoryView, RunView, ServiceView,
 };
+use lifeboat::domain::wal::{Lsn, SystemId, TimelineId};
 use lifeboat::domain::{Bytes, Millis, Timestamp};
 
 /// The moment everything is seen from.
@@ -71,6 +74,8 @@ pub fn overview() -> Overview {
             repository("offsite-b", "/mnt/offsite/lifeboat", Some(false), 388, None),
             repository("vault-a", "/srv/backup/vault-a", Some(true), 412, Some(61)),
         ],
+        logs: vec![log_sight()],
+        drills: vec![drill()],
         config_error: None,
         practice: None,
     }
@@ -94,6 +99,59 @@ fn repository(name: &str, url: &str, reachable: Option<bool>, snapshots: u64, us
     }
 }
 
+/// A drill that was done well two days ago.
+fn drill() -> DrillView {
+    DrillView {
+        name: "orders-monthly".into(),
+        source: "orders-db".into(),
+        schedule: Some("05:00 on the first of the month".to_owned()),
+        point: "random".to_owned(),
+        level: EvidenceLevel::Probed,
+        next_due: Some(now() + chrono::Duration::days(11)),
+        running: None,
+        limit: Some(Millis::from_secs(HOUR / 2)),
+        last: Some(DrillResult {
+            recovery: "rec-01hd3k5t9x2m4".into(),
+            at: ago(60 * 49),
+            outcome: Outcome::Succeeded,
+            took: Millis::from_secs(252),
+            error: None,
+        }),
+        last_success_at: Some(ago(60 * 49)),
+    }
+}
+
+/// The log of the orders: two stretches with a gap between them, the newer one up to four seconds ago.
+fn log_sight() -> LogSight {
+    let stretch = |from: i64, to: i64, number, gap| Interval {
+        timeline: TimelineId(7),
+        from: Lsn(0x16_0000_0000),
+        from_at: ago(from),
+        to: Lsn(0x16_b374_d848),
+        to_at: Some(ago(to)),
+        bases: vec![snapshot_id(number)],
+        gap,
+    };
+    let gap = Missing {
+        first: "000000070000001600000061".parse().unwrap(),
+        resumes: "000000070000001600000063".parse().ok(),
+    };
+    LogSight {
+        source: "orders-db".into(),
+        repository: "vault-a".into(),
+        system: Some(SystemId(7_301_884_412)),
+        looked_at: now(),
+        recoverable_to: Some(now() - chrono::Duration::seconds(4)),
+        stretches: vec![stretch(60 * 26, 60 * 9, 9, Some(gap)), stretch(60 * 7, 1, 1, None)],
+        gap: None,
+        live: Some(Lsn(0x16_b375_0000)),
+        behind: Some(Bytes(1976)),
+        waiting_since: Some(now() - chrono::Duration::seconds(2)),
+        silent: None,
+        failure: None,
+    }
+}
+
 fn services() -> Vec<ServiceView> {
     let gauge = |loss_minutes: i64, objective: u64, level, evidence, source: &str, number| RpoGauge {
         objective: Millis::from_secs(objective),
@@ -106,6 +164,7 @@ fn services() -> Vec<ServiceView> {
             at: ago(loss_minutes),
             failure: None,
         }),
+        by_log: source == "orders-db",
         breach_in: Some(Millis::from_secs(
             objective.saturating_sub(u64::try_from(loss_minutes).unwrap() * MINUTE),
         )),
@@ -286,6 +345,7 @@ pub fn request(target: RecoveryTarget, snapshot: u64) -> RecoveryRequest {
         snapshot: snapshot_id(snapshot),
         repository: "vault-a".into(),
         target,
+        instant: None,
         reason: Some("INC-77".to_owned()),
         plan_digest: Some("5f1c0a9e".to_owned()),
     }
@@ -295,6 +355,7 @@ fn database_target() -> RecoveryTarget {
     RecoveryTarget::Database {
         connection: None,
         database: "orders_restored_1120_0309".to_owned(),
+        how: Box::default(),
     }
 }
 
@@ -313,6 +374,7 @@ fn recovery_live() -> RecoveryView {
             phase: RecoveryPhase::Restore,
             estimate: Some(Millis::from_secs(250)),
             cancel_requested: None,
+            drill: None,
         },
         progress: Some(ProgressView {
             phase: "load".to_owned(),

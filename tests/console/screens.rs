@@ -148,6 +148,7 @@ fn an_empty_house() {
         let mut console = Runner::blank((80, 24), Eye::Sixteen, false, 0);
         let mut overview = fixture::overview();
         overview.services.clear();
+        overview.logs.clear();
         overview.alerts.clear();
         overview.jobs.clear();
         overview.runs.clear();

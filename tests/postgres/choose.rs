@@ -76,6 +76,10 @@ async fn a_part_of_a_database_is_dumped_and_restored() {
     assert_eq!(manifest.database.unwrap().selection.format, DumpFormat::DataOnly);
     let refused = world.restore(&made.snapshot, &into_database("rows")).await.unwrap_err();
     assert!(refused.to_string().contains("rows only"), "{refused}");
+    // What is chosen and excluded leaves nothing, and nothing is not the whole database.
+    let none = chosen(&world, DumpFormat::Custom, &["public.log"], &["public.*"]);
+    let error = world.back_up_source(&none).await.unwrap_err();
+    assert!(error.to_string().contains("nothing would be dumped"), "{error}");
     // A table that is not there is no empty backup.
     let nothing = chosen(&world, DumpFormat::Custom, &["public.ordres"], &[]);
     let error = world.back_up_source(&nothing).await.unwrap_err();

@@ -7,7 +7,7 @@ use lifeboat::domain::recovery::RecoveryTarget;
 use lifeboat::domain::source::ReadFrom;
 use lifeboat::source::SourceError;
 use lifeboat::source::postgres::physical::PhysicalError;
-use lifeboat::source::postgres::server::{Launch, PrivateServer};
+use lifeboat::source::postgres::server::{Launch, PrivateServer, ServerError};
 
 use crate::world::{World, ballast, ledger, question, whole};
 
@@ -39,6 +39,8 @@ async fn a_damaged_page_is_told_and_the_backup_goes_on() {
             "{what}: {warning:?}"
         );
         assert!(!done.snapshot.partial, "{what}");
+        // What history keeps says so too.
+        assert_eq!(done.snapshot.cluster.as_ref().unwrap().damaged_pages, 1, "{what}");
         let cluster = world.manifest(&done).await.cluster.unwrap();
         let pages: Vec<_> = cluster
             .damaged_pages
@@ -146,22 +148,26 @@ async fn only_an_old_copy_is_replaced_and_never_under_a_server() {
         let error = world.restore(&done.snapshot, &target).await.unwrap_err();
         assert!(!plan.blockers.is_empty(), "{error}");
         assert!(error.hint().is_some());
-        match error {
-            SourceError::Physical(error) => error,
-            error => panic!("{error}"),
-        }
+        error
     };
     let running = refused(&world.data(), true).await;
-    assert!(matches!(running, PhysicalError::Running { .. }), "{running}");
-    assert!(running.is_refusal());
+    assert!(
+        matches!(running, SourceError::Server(ServerError::InUse { .. })),
+        "{running}"
+    );
     let other = world.place("other");
     std::fs::write(other.join("letter"), "dear").unwrap();
-    assert!(matches!(refused(&other, true).await, PhysicalError::NotACopy { .. }));
-    assert!(matches!(refused(&other, false).await, PhysicalError::NotACopy { .. }));
+    for delta in [true, false] {
+        let error = refused(&other, delta).await;
+        let expected = matches!(error, SourceError::Physical(PhysicalError::NotACopy { .. }));
+        assert!(expected, "{error}");
+    }
 
     let target = world.path("copy");
     world.restore(&done.snapshot, &whole(&target, false)).await.unwrap();
-    assert!(matches!(refused(&target, false).await, PhysicalError::NotEmpty { .. }));
+    let error = refused(&target, false).await;
+    let expected = matches!(error, SourceError::Physical(PhysicalError::NotEmpty { .. }));
+    assert!(expected, "{error}");
     // An old copy that went its own way becomes the snapshot again, little is written, and nothing of its own stays.
     let copy = world.start(&target, "copy").await;
     lifeboat::source::postgres::execute(

@@ -27,6 +27,7 @@ use tokio_util::sync::CancellationToken;
 pub struct World {
     pub server: PrivateServer,
     pub repo: Repository,
+    pub store: Arc<MemoryStore>,
     pub clock: Clock,
     pub cancel: CancellationToken,
     pub progress: Arc<Progress>,
@@ -79,7 +80,8 @@ impl World {
         }
         let server = PrivateServer::start(launch, &clock).await.unwrap();
         let password = "secret".to_owned().into();
-        let repo = Repository::init(Arc::new(MemoryStore::new()), &password, clock.clone())
+        let store = Arc::new(MemoryStore::new());
+        let repo = Repository::init(Arc::clone(&store) as _, &password, clock.clone())
             .await
             .unwrap();
         let source = Source {
@@ -96,6 +98,7 @@ impl World {
         };
         let world = Self {
             repo,
+            store,
             server,
             clock,
             cancel: CancellationToken::new(),
@@ -190,6 +193,7 @@ impl World {
 
     pub fn subject(&self, snapshot: &SnapshotRecord) -> Subject {
         Subject {
+            instant: None,
             snapshot: snapshot.clone(),
             source: Some(self.source.clone()),
             secrets: Secrets::default(),
@@ -224,13 +228,24 @@ impl World {
         level: EvidenceLevel,
         probes: Vec<SqlProbe>,
     ) -> Result<Verified, SourceError> {
+        self.verify_watched(snapshot, level, probes, &|_| {}).await
+    }
+
+    /// The same; each milestone is told as it is reached.
+    pub async fn verify_watched(
+        &self,
+        snapshot: &SnapshotRecord,
+        level: EvidenceLevel,
+        probes: Vec<SqlProbe>,
+        reached: &(dyn Fn(Milestone) + Send + Sync),
+    ) -> Result<Verified, SourceError> {
         let job = VerifyJob {
             id: "ver-1".to_owned(),
             level,
             probes,
             scratch_dir: self.place("scratch"),
         };
-        verify(&self.subject(snapshot), &job, &self.work(&|_| {})).await
+        verify(&self.subject(snapshot), &job, &self.work(reached)).await
     }
 
     /// Waits until the ballast is being copied.

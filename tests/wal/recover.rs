@@ -13,7 +13,7 @@ use crate::world::{Killed, World, as_server, code, psql, said};
 /// One transaction of the ledger: what it added up to, and between which moments it was committed.
 pub struct Entry {
     before: String,
-    after: String,
+    pub after: String,
     pub sum: i64,
     xid: String,
     lsn: String,

@@ -182,7 +182,7 @@ impl Outcome {
             lsn: replayed.seen.lsn,
             last_commit: replayed.seen.last_commit,
             written: laid.map(|laid| laid.written),
-            lay_down_millis: laid.and_then(|laid| laid.phases.first()).map(|phase| phase.took),
+            lay_down_millis: laid.map(|laid| laid.took),
             replayed: replayed.seen.done,
             replay_millis: replayed.took,
             running,

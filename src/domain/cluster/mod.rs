@@ -9,7 +9,7 @@
 //! | --- | --- |
 //! | `mod` | the members, and what is seen of them |
 //! | [`record`] | what was begun: a fence, a promotion, a rebuild; the mark a fence leaves on its server |
-//! | [`picture`] | who is what, and the signs of trouble, worst first, each with its next step |
+//! | [`picture`], `signs` | who is what, and the signs of trouble, worst first, each with its next step |
 //! | [`decide`] | may this member be fenced, or let go? Else: every reason, and how to get there |
 //! | [`promote`] | may this member be promoted? |
 //! | [`rebuild`] | may this member be rewound, or cloned anew? |
@@ -25,6 +25,7 @@ pub mod picture;
 pub mod promote;
 pub mod rebuild;
 pub mod record;
+mod signs;
 
 #[cfg(test)]
 mod tests;

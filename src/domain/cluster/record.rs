@@ -29,6 +29,20 @@ pub struct Record {
     pub rebuild: Option<RebuildNote>,
 }
 
+impl Record {
+    /// Notes that a member follows the primary: what was noted of it as a primary is over.
+    ///
+    /// A promotion stays noted as long as somebody is fenced for it: whoever that is must not be let go while the promoted one
+    /// is silent, whichever member else was rebuilt meanwhile. One that is not over stays in any case.
+    pub fn rebuilt(&mut self, member: &MemberName) {
+        self.rebuild = None;
+        self.fence = self.fence.take().filter(|note| note.member != *member);
+        if self.fence.is_none() {
+            self.promotion = self.promotion.take().filter(|note| note.to.is_none());
+        }
+    }
+}
+
 /// By what a member is kept from taking writes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -135,5 +149,56 @@ impl FenceMark {
     /// Reads the setting; none when it is empty or says something else.
     pub fn from_text(text: &str) -> Option<Self> {
         serde_json::from_str(text).ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn switched_over(to: Option<TimelineId>) -> Record {
+        let at = chrono::DateTime::UNIX_EPOCH;
+        let by = || "ana@host".to_owned();
+        Record {
+            fence: Some(FenceNote {
+                member: "db1".into(),
+                system: Some(SystemId(7)),
+                means: Means::Setting,
+                by: by(),
+                begun: at,
+                held: Some(at),
+                lsn: Some(Lsn(1000)),
+            }),
+            promotion: Some(PromotionNote {
+                member: "db2".into(),
+                from: TimelineId(1),
+                by: by(),
+                begun: at,
+                to,
+            }),
+            rebuild: Some(RebuildNote {
+                member: "db3".into(),
+                kind: RebuildKind::Reclone,
+                by: by(),
+                begun: at,
+            }),
+        }
+    }
+
+    #[test]
+    fn a_promotion_is_remembered_until_the_old_primary_follows() {
+        let mut record = switched_over(Some(TimelineId(2)));
+        record.rebuilt(&"db3".into());
+        let wanted = Record {
+            rebuild: None,
+            ..switched_over(Some(TimelineId(2)))
+        };
+        assert_eq!(record, wanted, "a third member says nothing of the old primary");
+        record.rebuilt(&"db1".into());
+        assert_eq!(record, Record::default());
+        // One whose end is not known stays noted.
+        let mut unfinished = switched_over(None);
+        unfinished.rebuilt(&"db1".into());
+        assert!(unfinished.fence.is_none() && unfinished.promotion.is_some());
     }
 }

@@ -4,6 +4,9 @@ use super::record::{FenceNote, Means, PromotionNote, RebuildKind, RebuildNote};
 use super::*;
 use crate::domain::source::TlsMode;
 
+mod directories;
+mod signs;
+
 fn at(seconds: i64) -> Timestamp {
     Timestamp::from_timestamp(seconds, 0).unwrap()
 }
@@ -152,37 +155,6 @@ fn try_promote(seen: &Seen, record: &Record, allowed: Allowance) -> Result<Promo
 }
 
 const NOTHING: Allowance = Allowance::AtMost(Bytes(0));
-
-#[test]
-fn a_healthy_pair_has_no_signs() {
-    let seen = seen(vec![
-        Some(server(Role::Primary, 1000)),
-        Some(server(Role::Standby, 1000)),
-    ]);
-    let picture = picture::draw(&cluster(2), &seen, &Record::default());
-    assert_eq!(picture.signs, []);
-    assert_eq!(picture.primary, Some("db1".into()));
-    // A standby that has everything is not late, however long ago the last transaction was.
-    assert_eq!(picture.lines[1].lag, Some(Millis(0)));
-}
-
-#[test]
-fn two_writers_are_a_split_brain_and_a_fenced_one_is_not() {
-    let both = seen(vec![
-        Some(server(Role::Primary, 1000)),
-        Some(server(Role::Primary, 900)),
-    ]);
-    assert_eq!(signs(&both, &Record::default())[0], "split-brain");
-    let mut newer = server(Role::Primary, 2000);
-    newer.timeline = TimelineId(2);
-    let one = seen(vec![Some(fenced_server(1000)), Some(newer)]);
-    assert_eq!(signs(&one, &Record::default()), ["old-primary"]);
-    // The mark of another member is a copy and fences nobody.
-    let mut copy = fenced_server(1000);
-    copy.fence = Some(mark("db9", Some(1000)));
-    let copied = seen(vec![Some(copy), Some(server(Role::Primary, 900))]);
-    assert!(signs(&copied, &Record::default()).contains(&"split-brain".to_owned()));
-}
 
 #[test]
 fn nobody_is_promoted_while_another_may_write() {
@@ -363,88 +335,6 @@ fn a_fence_is_refused_where_it_would_not_hold() {
         timeout: Millis::from_secs(60),
     });
     assert_eq!(fence(&armed, &dead, Some("db1"), None).unwrap().means, Means::Command);
-}
-
-#[test]
-fn a_directory_is_overwritten_only_when_it_is_safe() {
-    let mut both = seen(vec![None, Some(server(Role::Primary, 2000))]);
-    let rebuild =
-        |seen: &Seen, record: &Record, kind| rebuild::rebuild(&cluster(2), seen, record, &"db1".into(), kind, true);
-    let none = Record::default();
-    assert_eq!(reasons(rebuild(&both, &none, RebuildKind::Rewind)), ["not-local"]);
-    both.members[0].local = Some(local(LocalState::Running { pid: 1 }, true));
-    assert_eq!(reasons(rebuild(&both, &none, RebuildKind::Rewind)), ["running"]);
-    both.members[0].local = Some(local(LocalState::Stopped, true));
-    assert!(rebuild(&both, &none, RebuildKind::Rewind).unwrap().clean);
-    let mut crashed = local(LocalState::Stopped, false);
-    crashed.control.as_mut().unwrap().rewindable = false;
-    both.members[0].local = Some(crashed);
-    assert_eq!(reasons(rebuild(&both, &none, RebuildKind::Rewind)), ["no-hints"]);
-    assert!(!rebuild(&both, &none, RebuildKind::Reclone).unwrap().clean);
-    both.members[0].local = Some(local(LocalState::Stopped, true));
-    let begun = Record {
-        rebuild: Some(RebuildNote {
-            member: "db1".into(),
-            kind: RebuildKind::Rewind,
-            by: "ana@host".to_owned(),
-            begun: at(0),
-        }),
-        ..Record::default()
-    };
-    assert_eq!(reasons(rebuild(&both, &begun, RebuildKind::Rewind)), ["half-rewound"]);
-    rebuild(&both, &begun, RebuildKind::Reclone).unwrap();
-    // Nobody to follow, or two.
-    let alone = seen(vec![None, Some(server(Role::Standby, 2000))]);
-    assert_eq!(reasons(rebuild(&alone, &none, RebuildKind::Reclone)), ["no-primary"]);
-    let mut two = cluster(3);
-    two.members[0].data_directory = Some("/data".into());
-    let split = seen(vec![
-        None,
-        Some(server(Role::Primary, 1)),
-        Some(server(Role::Primary, 2)),
-    ]);
-    let refused = rebuild::rebuild(&two, &split, &none, &"db1".into(), RebuildKind::Reclone, false);
-    assert_eq!(reasons(refused), ["split-brain"]);
-}
-
-#[test]
-fn signs_of_standbys_slots_and_synchronous_commits() {
-    let mut primary = server(Role::Primary, 5000);
-    primary.synchronous = "db2".to_owned();
-    let slot = |name: &str, active, retained, status: &str| Slot {
-        name: name.to_owned(),
-        active,
-        physical: true,
-        retained: Some(Bytes(retained)),
-        wal_status: Some(status.to_owned()),
-    };
-    primary.slots = vec![
-        slot("fine", true, 4 << 30, "reserved"),
-        slot("idle", false, 4 << 30, "extended"),
-        slot("gone", false, 0, "lost"),
-    ];
-    let mut standby = server(Role::Standby, 1000);
-    standby.replayed_age = Some(Millis::from_secs(120));
-    standby.replay_paused = true;
-    standby.receiver = None;
-    let seen = seen(vec![Some(primary), Some(standby), None]);
-    let mut found = signs(&seen, &Record::default());
-    let critical = ["slot-lost", "synchronous"];
-    assert!(
-        critical.iter().all(|sign| found[..2].contains(&(*sign).to_owned())),
-        "{found:?}"
-    );
-    found.sort();
-    let wanted = [
-        "lag",
-        "not-streaming",
-        "replay-paused",
-        "silent",
-        "slot-idle",
-        "slot-lost",
-        "synchronous",
-    ];
-    assert_eq!(found, wanted);
 }
 
 #[test]

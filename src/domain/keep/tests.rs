@@ -6,6 +6,7 @@ use crate::domain::maintenance::MaintenanceResult;
 use crate::domain::react::Effect;
 use crate::domain::recovery::Recovery;
 use crate::domain::run::Failure;
+use crate::domain::seen::Seen;
 
 fn at(text: &str) -> Timestamp {
     text.parse().unwrap()
@@ -33,6 +34,7 @@ fn definitions() -> Definitions {
         jobs: BTreeMap::from([("docs".into(), job)]),
         services: BTreeMap::new(),
         clusters: BTreeMap::new(),
+        drills: BTreeMap::new(),
         limits: crate::domain::job::Limits::default(),
     }
 }
@@ -136,6 +138,7 @@ fn decide(state: &State, wanted: &Command, looked_up: &LookedUp) -> Result<Vec<E
     let definitions = definitions();
     let context = Context {
         state,
+        seen: &Seen::default(),
         definitions: &definitions,
         now: at("2026-03-01T12:00:00Z"),
         unique: 7,
@@ -225,6 +228,7 @@ fn an_interrupted_prune_of_the_schedule_is_asked_for_once_more() {
     let words = |state: &State| {
         let context = Context {
             state,
+            seen: &Seen::default(),
             definitions: &definitions,
             now: at("2026-03-01T12:00:00Z"),
             unique: 7,
@@ -256,6 +260,7 @@ fn a_prune_that_made_way_waits_for_its_turn_again_and_one_that_was_stopped_does_
     let words = |state: &State| {
         let context = Context {
             state,
+            seen: &Seen::default(),
             definitions: &definitions,
             now: at("2026-03-01T12:00:00Z"),
             unique: 7,

@@ -1,6 +1,6 @@
 //! What can be restored, stretch by stretch, and what lies between the stretches.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::{Base, Log, Missing};
 use crate::domain::id::SnapshotId;
@@ -8,7 +8,7 @@ use crate::domain::units::Timestamp;
 use crate::domain::wal::{Lsn, TimelineId};
 
 /// A stretch of the log to every place of which the cluster can be brought.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Interval {
     /// The line of history it is a part of.
     pub timeline: TimelineId,

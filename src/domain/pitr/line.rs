@@ -4,7 +4,7 @@
 //! timeline begins is its own, because the server copies what its parent had of it. While that one is not there yet, the
 //! parent's brings it as far as the branch.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::{Base, Log};
 use crate::domain::wal::{Lsn, SegmentName, TimelineId};
@@ -21,7 +21,7 @@ pub struct Leg {
 }
 
 /// A hole in the way.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Missing {
     /// The first segment that is missing.
     pub first: SegmentName,

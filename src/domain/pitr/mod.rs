@@ -19,6 +19,7 @@
 //! | [`plan`](mod@plan) | a wish into a plan |
 //! | [`refusal`] | why there is no plan, and what to do instead |
 //! | [`keep`] | what may go |
+//! | [`watch`] | how far the archive is behind the server |
 //!
 //! What this room never does: read a file, ask for the time, or guess what lies behind a missing segment.
 
@@ -27,6 +28,7 @@ pub mod keep;
 pub mod line;
 pub mod plan;
 pub mod refusal;
+pub mod watch;
 
 #[cfg(test)]
 mod tests;
@@ -40,6 +42,7 @@ pub use interval::{Hole, Interval, intervals};
 pub use line::{Leg, Missing, Reach};
 pub use plan::{Plan, Search, plan, search};
 pub use refusal::Refusal;
+pub use watch::{LogSight, LogWatch, Looked, Written};
 
 use super::id::SnapshotId;
 use super::snapshot::ClusterFacts;

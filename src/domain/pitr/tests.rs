@@ -30,6 +30,7 @@ fn base(id: &str, timeline: u32, segment: u64) -> Base {
             stop_lsn: Lsn((segment + 1) * MIB + 256),
             stopped_at: at(i64::try_from(segment).unwrap()),
             major: 15,
+            damaged_pages: 0,
         },
         size: Bytes(1000),
     }

@@ -3,13 +3,13 @@
 use std::process::Stdio;
 
 use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
-use tokio::process::Command;
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::Clock;
 use crate::domain::job::Hook;
 use crate::domain::run::Failure;
 use crate::engine::log::RunLog;
+use crate::source::{hook_command, kill_group};
 
 /// Lines of a hook's output kept in the log.
 const LINES: usize = 200;
@@ -27,29 +27,11 @@ pub(super) async fn run(
     log: &RunLog,
     cancel: &CancellationToken,
 ) -> Result<(), Failure> {
-    let Some((program, arguments)) = hook.command.split_first() else {
+    let Some(mut command) = hook_command(hook) else {
         return Ok(());
     };
-    let mut command = if hook.shell {
-        Command::new("/bin/sh")
-    } else {
-        Command::new(program)
-    };
-    if hook.shell {
-        command.arg("-c").arg(hook.command.join(" "));
-    } else {
-        command.args(arguments);
-    }
-    let kept = ["PATH", "HOME", "LANG", "TZ"]
-        .into_iter()
-        .filter_map(|name| Some((name, std::env::var_os(name)?)));
-    command.env_clear().envs(kept.collect::<Vec<_>>());
     command.envs(variables.iter().map(|(name, value)| (*name, value)));
-    command
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped());
-    command.kill_on_drop(true).process_group(0);
+    command.stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
     let hint = format!("run it by hand as the agent's user: {}", hook.command.join(" "));
     let fail = |message: String| Failure {
         message,
@@ -75,9 +57,7 @@ pub(super) async fn run(
         () = clock.sleep(hook.timeout.to_std()) => fail(format!("hook {name} took longer than {}", hook.timeout)),
         () = cancel.cancelled() => Failure { message: format!("hook {name} was cancelled"), hint: None, retryable: false },
     };
-    if let Some(group) = group.and_then(|pid| i32::try_from(pid).ok()) {
-        let _ = nix::sys::signal::killpg(nix::unistd::Pid::from_raw(group), nix::sys::signal::Signal::SIGKILL);
-    }
+    kill_group(group);
     Err(stopped)
 }
 

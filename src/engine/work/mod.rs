@@ -9,6 +9,7 @@ mod failure;
 mod found;
 mod hooks;
 mod keep;
+mod log;
 mod recover;
 mod repositories;
 mod secrets;
@@ -21,9 +22,11 @@ use crate::clock::Clock;
 use crate::domain::command::RunResult;
 use crate::domain::job::{Definitions, Job, RepositoryDefinition};
 use crate::domain::maintenance::{Maintenance, MaintenanceResult};
+use crate::domain::pitr::{Base, Looked};
 use crate::domain::recovery::{Recovery, RecoveryPlan, RecoveryRecord, RecoveryRequest};
 use crate::domain::run::{Failure, Run};
 use crate::domain::snapshot::SnapshotRecord;
+use crate::domain::source::Source;
 use crate::domain::state::SourceFacts;
 use crate::domain::units::Bytes;
 use crate::domain::view::TreeEntryView;
@@ -35,6 +38,7 @@ pub(super) struct Worker {
     clock: Clock,
     host: String,
     repositories: Repositories,
+    lives: log::Lives,
 }
 
 impl Worker {
@@ -46,6 +50,7 @@ impl Worker {
             clock,
             host,
             repositories: Repositories::default(),
+            lives: log::Lives::default(),
         })
     }
 
@@ -78,6 +83,16 @@ impl Hands for Worker {
             let repo = self.repositories.get(&repository, &self.clock).await?;
             browse::list(&repository, &repo, &known).await
         })
+    }
+
+    fn look_at_log(
+        &self,
+        source: Source,
+        repository: RepositoryDefinition,
+        bases: Vec<Base>,
+        read: bool,
+    ) -> Doing<'_, Result<Looked, Failure>> {
+        Box::pin(log::look(self, source, repository, bases, read))
     }
 
     fn maintain(&self, work: Work, maintenance: Maintenance) -> Doing<'_, MaintenanceResult> {

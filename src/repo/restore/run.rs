@@ -11,7 +11,7 @@ use tokio::runtime::Handle;
 
 use super::compare::Comparison;
 use super::contents::Contents;
-use super::plan::{Planner, Work};
+use super::plan::{Planner, Reading, Work};
 use super::select::{Selection, Walk, Window};
 use super::target::{Dir, DirCache, Target};
 use super::thaw::Thaw;
@@ -29,7 +29,7 @@ use crate::repo::tree::{Node, NodeKind};
 pub(super) struct Run {
     pub(super) repo: Repository,
     pub(super) selection: Selection,
-    options: RestoreOptions,
+    pub(super) options: RestoreOptions,
     pub(super) target: Target,
     pub(super) progress: Arc<Progress>,
     pub(super) stop: Stop,
@@ -45,6 +45,7 @@ pub(super) struct Done {
     pub(super) bytes_fetched: AtomicU64,
     whole: AtomicU64,
     verified: AtomicU64,
+    missing: AtomicU64,
     errors: Mutex<Vec<ItemError>>,
 }
 
@@ -110,6 +111,7 @@ impl Run {
             unchanged: plan.unchanged,
             verified: read(&self.done.verified),
             duration: Duration::ZERO,
+            missing: read(&self.done.missing),
             errors: std::mem::take(&mut *self.done.errors.lock().unwrap_or_else(PoisonError::into_inner)),
         })
     }
@@ -127,6 +129,12 @@ impl Run {
         });
     }
 
+    /// The same of what the repository cannot give.
+    pub(super) fn report_missing(&self, path: &Path, message: &str) {
+        self.done.missing.fetch_add(1, Ordering::Relaxed);
+        self.report(path, message);
+    }
+
     /// Waits until every pack of this restore can be read.
     pub(super) fn thaw_data(&self) -> Result<(), RepoError> {
         self.thaw.data(&self.runtime, &self.repo, &self.stop, || {
@@ -136,6 +144,7 @@ impl Run {
                 &self.selection,
                 &self.options,
                 places,
+                Reading::Contents,
                 &self.stop,
                 &self.runtime,
             );
@@ -153,7 +162,8 @@ impl Run {
             self.runtime.clone(),
         );
         let (target, acting) = (Some(&self.target), Some(self.progress.as_ref()));
-        let mut planner = Planner::new(&self.selection, &self.options, target, &self.stop, acting);
+        let looking = (target, Reading::Contents);
+        let mut planner = Planner::new(&self.selection, &self.options, looking, &self.stop, acting);
         loop {
             let window = match walk.next_window() {
                 Ok(Some(window)) => window,
@@ -187,10 +197,10 @@ impl Run {
             let contents = Contents::new(self, &work);
             for (number, blob) in &work.broken {
                 let why = format!("blob {} is not in the index", blob.short());
-                self.report(&work.window.files[*number].path, &why);
+                self.report_missing(&work.window.files[*number].path, &why);
             }
             for (path, why) in &work.window.lost {
-                self.report(path, why);
+                self.report_missing(path, why);
             }
             for (number, why) in &work.refused {
                 self.report(&work.window.files[*number].path, why);

@@ -9,6 +9,7 @@ pub(super) use proof::Proof;
 
 use super::backup::Finished;
 use super::manifest::{Manifest, labels};
+use super::postgres::server::refuse_in_use;
 use super::recovery::{PlanParts, Restored, Stopwatch, quote};
 use super::{BackupJob, SourceError, Subject, Work};
 use crate::domain::recovery::{Finding, RecoveryPhase, RecoveryTarget};
@@ -102,11 +103,10 @@ pub(super) async fn plan(
             .blockers
             .push("nothing in the snapshot matches what was chosen".to_owned());
     }
-    if is_live_cluster(&options.target) {
-        parts.blockers.push(format!(
-            "{} is the data directory of a running PostgreSQL server",
-            options.target.display()
-        ));
+    if options.target.join("PG_VERSION").exists()
+        && let Err(error) = refuse_in_use(&options.target)
+    {
+        parts.blockers.push(error.to_string());
     }
     if fs::symlink_metadata(&options.target).is_ok_and(|found| !found.is_dir()) {
         parts
@@ -150,6 +150,7 @@ pub(super) async fn restore(
     work.progress.set_phase(Phase::Done);
     Ok(Restored {
         written: Bytes(result.bytes),
+        replayed: Bytes(0),
         items: result.files,
         findings: vec![Finding {
             what: "files read back and compared".to_owned(),
@@ -230,13 +231,6 @@ fn restic_command(subject: &Subject, options: &RestoreOptions) -> String {
         command.push_str(&quote(pattern));
     }
     command
-}
-
-/// Whether a PostgreSQL server runs on this directory: it has its files, and the process its lock names.
-fn is_live_cluster(directory: &Path) -> bool {
-    let lock = fs::read_to_string(directory.join("postmaster.pid")).ok();
-    let pid = lock.as_deref().and_then(|text| text.lines().next()).map(str::trim);
-    directory.join("PG_VERSION").exists() && pid.is_some_and(|pid| Path::new("/proc").join(pid).exists())
 }
 
 /// What is free on the file system that a path is, or will be, on.

@@ -104,13 +104,7 @@ impl Program {
             Some(login) => {
                 command.env("PGAPPNAME", &login.application);
                 command.env("PGSSLMODE", ssl_mode(login));
-                // Any authority file, even that of the user, would make libpq check certificates that `require` takes unseen.
-                let checked = login.connection.tls == TlsMode::VerifyFull;
-                let bundle = super::tls::authority_bundle().filter(|_| checked);
-                command.env(
-                    "PGSSLROOTCERT",
-                    bundle.unwrap_or_else(|| "/nonexistent/authorities".into()),
-                );
+                command.env("PGSSLROOTCERT", ssl_authorities(login));
                 let write = |password| PassFile::write(password, self.user);
                 let file = login.password.as_ref().map(write).transpose()?;
                 let path = file
@@ -146,9 +140,22 @@ pub(super) fn ssl_mode(login: &Login) -> &'static str {
     }
 }
 
+/// The file of the authorities whose certificates libpq takes. One that is not there where none is checked: any that is, even
+/// that of the user, would make it check certificates that `require` takes unseen.
+pub(super) fn ssl_authorities(login: &Login) -> PathBuf {
+    let checked = login.connection.tls == TlsMode::VerifyFull;
+    let bundle = super::tls::authority_bundle().filter(|_| checked);
+    bundle.unwrap_or_else(|| "/nonexistent/authorities".into())
+}
+
+/// A value of a connection string: in quotes, whatever is in it.
+pub(super) fn in_quotes(text: &str) -> String {
+    format!("'{}'", text.replace('\\', "\\\\").replace('\'', "\\'"))
+}
+
 /// A connection string that names nothing but a database, whatever characters are in it.
 fn connection_string(database: &str) -> String {
-    format!("dbname='{}'", database.replace('\\', "\\\\").replace('\'', "\\'"))
+    format!("dbname={}", in_quotes(database))
 }
 
 /// A client program that runs.

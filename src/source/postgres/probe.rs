@@ -13,9 +13,9 @@ use super::connect::{Session, literal, quoted, within};
 use crate::clock::Clock;
 use crate::domain::job::SqlProbe;
 use crate::domain::recovery::Finding;
-use crate::domain::source::{DumpSelection, matches};
+use crate::domain::source::DumpSelection;
 use crate::repo::Progress;
-use crate::source::SourceError;
+use crate::source::{SourceError, Work};
 
 /// How long a probe may take.
 const PROBE_TIMEOUT: Duration = Duration::from_mins(2);
@@ -56,8 +56,13 @@ impl Table {
 
     /// How manifests, findings and history name it: `schema.table`, each quoted where it must be.
     pub(super) fn key(&self) -> String {
-        format!("{}.{}", plain_or_quoted(&self.schema), plain_or_quoted(&self.name))
+        key_of(&self.schema, &self.name)
     }
+}
+
+/// How manifests name a table of a schema.
+pub(super) fn key_of(schema: &str, name: &str) -> String {
+    format!("{}.{}", plain_or_quoted(schema), plain_or_quoted(name))
 }
 
 fn plain_or_quoted(name: &str) -> String {
@@ -125,13 +130,10 @@ pub(super) async fn selected(session: &Session, selection: &DumpSelection) -> Re
     }
     // A partition is named by itself, or by the table it is part of.
     let roots: BTreeMap<i64, &String> = all.iter().zip(&keys).map(|((_, _, oid), key)| (*oid, key)).collect();
-    let excluded = |key: &str| selection.exclude_tables.iter().any(|pattern| matches(pattern, key));
-    let included =
-        |key: &str| selection.tables.is_empty() || selection.tables.iter().any(|pattern| matches(pattern, key));
     let mut found = Selected::default();
     for ((table, root, _), key) in all.iter().zip(&keys) {
         let whole = roots.get(root).map_or(key.as_str(), |root| root.as_str());
-        if (included(key) || included(whole)) && !excluded(key) && !excluded(whole) {
+        if selection.takes(&[key, whole]) {
             found.schemas.insert(table.schema.clone());
             found.taken.insert(key.clone(), table.sql());
         } else {
@@ -166,6 +168,14 @@ pub(super) fn affordable(tables: &[Table], budget: u64) -> Vec<bool> {
         chosen[index] = true;
     }
     chosen
+}
+
+/// Whether a table has a row.
+pub(super) async fn has_rows(session: &Session, table: &Table) -> Result<bool, SourceError> {
+    let doing = format!("look into {}", table.key());
+    let sql = format!("select exists (select 1 from only {})", table.sql());
+    let rows = session.rows(&doing, &sql, &[]).await?;
+    Ok(rows.first().is_some_and(|row| row.get(0)))
 }
 
 /// Counts the rows of a table, and fingerprints them when asked to.
@@ -212,8 +222,28 @@ pub(super) async fn contents(
     Ok(all)
 }
 
+/// Puts questions to a database, one after the other; a statement that is given up is ended on the server.
+pub(super) async fn ask_all(
+    session: &Session,
+    probes: &[SqlProbe],
+    work: &Work<'_>,
+) -> Result<Vec<Finding>, SourceError> {
+    let mut findings = Vec::new();
+    for question in probes {
+        work.progress.set_current(&question.name);
+        match work.cancellable(ask(session, question, work.clock)).await {
+            Ok(finding) => findings.push(finding),
+            Err(error) => {
+                session.interrupt(work.clock).await;
+                return Err(error);
+            }
+        }
+    }
+    Ok(findings)
+}
+
 /// Puts a question to the database, in a transaction that cannot write, and says whether the answer is as expected.
-pub(super) async fn ask(session: &Session, probe: &SqlProbe, clock: &Clock) -> Result<Finding, SourceError> {
+async fn ask(session: &Session, probe: &SqlProbe, clock: &Clock) -> Result<Finding, SourceError> {
     session.execute("begin a probe", "begin transaction read only").await?;
     let answer = within(clock, PROBE_TIMEOUT, session.client.simple_query(&probe.sql)).await;
     let finding = |ok, detail| Finding {

@@ -26,7 +26,7 @@ use crate::tui::app::App;
 use crate::tui::canvas::{Canvas, Look, split, wrap};
 use crate::tui::subject::Subject;
 use crate::tui::theme::Role;
-use crate::tui::widgets::{gauge, parts};
+use crate::tui::widgets::{gauge, instants, parts};
 use crate::tui::words;
 
 /// A piece of the Overview: the thing it is about, when the cursor can be on it, and its lines.
@@ -91,6 +91,7 @@ pub fn draw(canvas: &mut Canvas<'_>, area: Rect, app: &App) {
         let mut column = words_first(overview, look, width);
         section(&mut column, look, "SERVICES", services(overview, look, width));
         section(&mut column, look, "RUNNING", running(overview, look, width));
+        logs(&mut column, overview, look, width);
         draw_column(canvas, left, app, &column);
         canvas.wall(right);
         let width = usize::from(inner.width);
@@ -105,6 +106,7 @@ pub fn draw(canvas: &mut Canvas<'_>, area: Rect, app: &App) {
         section(&mut column, look, "SERVICES", services(overview, look, width));
         section(&mut column, look, "ALERTS", alerts(overview, look, width));
         section(&mut column, look, "RUNNING", running(overview, look, width));
+        logs(&mut column, overview, look, width);
         section(&mut column, look, "REPOSITORIES", repositories(overview, look, width));
         draw_column(canvas, area, app, &column);
     }
@@ -191,6 +193,17 @@ fn services(overview: &Overview, look: Look<'_>, width: usize) -> Vec<Entry> {
         (Some(Subject::Service(service.name.clone())), lines)
     };
     overview.services.iter().map(entry).collect()
+}
+
+/// The instants that clusters can be brought to; nothing when no log is archived.
+fn logs(column: &mut Vec<Entry>, overview: &Overview, look: Look<'_>, width: usize) {
+    let archived = overview.logs.iter().filter(|sight| !sight.stretches.is_empty());
+    let entries: Vec<Entry> = archived
+        .map(|sight| (None, vec![instants::line(sight, look, width)]))
+        .collect();
+    if !entries.is_empty() {
+        section(column, look, "LOGS, RESTORABLE TO ANY INSTANT", entries);
+    }
 }
 
 fn alerts(overview: &Overview, look: Look<'_>, width: usize) -> Vec<Entry> {

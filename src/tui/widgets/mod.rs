@@ -4,6 +4,7 @@ pub mod detail;
 pub mod gauge;
 pub mod header;
 pub mod input;
+pub mod instants;
 pub mod list;
 pub mod parts;
 pub mod progress;

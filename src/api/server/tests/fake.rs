@@ -69,6 +69,8 @@ pub fn overview(seq: u64) -> Overview {
         runs: vec![],
         recoveries: vec![],
         maintenance: vec![],
+        logs: Vec::new(),
+        drills: Vec::new(),
         repositories: vec![],
         config_error: None,
         practice: None,

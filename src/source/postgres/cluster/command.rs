@@ -4,13 +4,11 @@
 
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
-use std::process::Stdio;
-
-use tokio::process::Command;
 
 use super::{ClusterError, ClusterHandle};
 use crate::domain::id::MemberName;
 use crate::domain::job::Hook;
+use crate::source::{hook_command, kill_group};
 
 /// What is told of a command that failed, in bytes from the end of what it said.
 const TOLD: u64 = 2048;
@@ -32,31 +30,17 @@ pub(super) async fn run(
         line: line.clone(),
     };
     let cannot = |error: std::io::Error| failed(error.to_string());
-    let Some((program, words)) = hook.command.split_first() else {
+    let Some(mut command) = hook_command(hook) else {
         return Err(failed("there is no program to run".to_owned()));
     };
-    let mut command = Command::new(if hook.shell { "/bin/sh" } else { program });
-    if hook.shell {
-        command.arg("-c").arg(&line);
-    } else {
-        command.args(words);
-    }
-    let kept = ["PATH", "HOME", "LANG", "TZ"];
-    let kept = kept
-        .into_iter()
-        .filter_map(|name| Some((name, std::env::var_os(name)?)));
     let said = unnamed_file().map_err(cannot)?;
     let (out, err) = (said.try_clone().map_err(cannot)?, said.try_clone().map_err(cannot)?);
     command
-        .env_clear()
-        .envs(kept.collect::<Vec<_>>())
         .env("LIFEBOAT_CLUSTER", handle.cluster.name.as_str())
         .env("LIFEBOAT_MEMBER", member.as_str())
         .current_dir("/")
-        .stdin(Stdio::null())
         .stdout(out)
-        .stderr(err)
-        .process_group(0);
+        .stderr(err);
     let mut child = command.spawn().map_err(cannot)?;
     let group = child.id();
     let end = tokio::select! {
@@ -69,8 +53,8 @@ pub(super) async fn run(
         () = handle.cancel.cancelled() => "it was cancelled".to_owned(),
     };
     // It and all it started, unless it has ended by itself.
-    if let (Ok(None), Some(group)) = (child.try_wait(), group.and_then(|pid| i32::try_from(pid).ok())) {
-        let _ = nix::sys::signal::killpg(nix::unistd::Pid::from_raw(group), nix::sys::signal::Signal::SIGKILL);
+    if let Ok(None) = child.try_wait() {
+        kill_group(group);
         let _ = child.wait().await;
     }
     Err(failed(format!("{end}{}", tail(said))))

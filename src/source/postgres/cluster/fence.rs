@@ -307,10 +307,11 @@ async fn attempt_to_write(session: &Session) -> Result<bool, ClusterError> {
     Err(session.explain("try to write", &error).into())
 }
 
-/// What `ALTER SYSTEM` has set `default_transaction_read_only` to.
+/// What `ALTER SYSTEM` has set `default_transaction_read_only` to, as `on` or `off`: there it stands as it was typed.
 async fn set_before(session: &Session) -> Result<Option<String>, SourceError> {
-    let sql = "select setting from pg_catalog.pg_file_settings
-                where name = 'default_transaction_read_only' and sourcefile like '%/postgresql.auto.conf' order by seqno desc limit 1";
+    let sql = "select case when setting::bool then 'on' else 'off' end from pg_catalog.pg_file_settings
+                where name = 'default_transaction_read_only' and sourcefile like '%/postgresql.auto.conf' and error is null
+                order by seqno desc limit 1";
     let rows = session.rows("read its settings", sql, &[]).await?;
     Ok(rows.first().and_then(|row| row.get(0)))
 }

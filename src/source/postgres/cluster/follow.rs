@@ -6,11 +6,11 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::time::Duration;
 
-use super::{ClusterError, ClusterHandle, Tell, command};
-use crate::domain::cluster::{Member, RebuildPlan, Role};
+use super::{ClusterError, ClusterHandle, Tell, command, look};
+use crate::domain::cluster::{Answer, Member, RebuildPlan, Receiver, Role};
 use crate::domain::id::MemberName;
 use crate::source::postgres::Login;
-use crate::source::postgres::child::{escaped, ssl_mode};
+use crate::source::postgres::child::{escaped, in_quotes, ssl_authorities, ssl_mode};
 
 /// The settings that are a member's own, whatever it was copied from.
 const OWN_FILES: [&str; 4] = [
@@ -85,11 +85,6 @@ fn put(path: &Path, bytes: &[u8], owner: Option<(u32, u32)>) -> Result<(), Clust
     fs::rename(temp, path).map_err(failed)
 }
 
-/// A value of a connection string, or of a setting: in quotes, whatever is in it.
-fn in_quotes(text: &str) -> String {
-    format!("'{}'", text.replace('\\', "\\\\").replace('\'', "\\'"))
-}
-
 /// Where a standby streams from, without a password.
 fn conninfo(member: &Member, primary: &Login, pass_file: Option<&Path>) -> String {
     let connection = &primary.connection;
@@ -99,6 +94,10 @@ fn conninfo(member: &Member, primary: &Login, pass_file: Option<&Path>) -> Strin
         format!("user={}", in_quotes(&connection.user)),
         format!("application_name={}", in_quotes(member.name.as_str())),
         format!("sslmode={}", ssl_mode(primary)),
+        format!(
+            "sslrootcert={}",
+            in_quotes(&ssl_authorities(primary).display().to_string())
+        ),
     ];
     words.extend(pass_file.map(|path| format!("passfile={}", in_quotes(&path.display().to_string()))));
     words.join(" ")
@@ -207,10 +206,9 @@ impl ClusterHandle {
         command::run(self, &format!("the start of {name}"), &service.start, name).await?;
         let started = self.clock.monotonic();
         loop {
-            let seen = self.look().await;
-            let answer = seen.member(name).map(|one| &one.answer);
-            let server = answer.and_then(|answer| answer.server());
-            let streams = |one: &crate::domain::cluster::Receiver| one.status == "streaming";
+            let answer = look::ask(self, member).await;
+            let server = answer.server();
+            let streams = |one: &Receiver| one.status == "streaming";
             if let Some(server) = server
                 && server.role == Role::Standby
                 && server.receiver.as_ref().is_some_and(streams)
@@ -223,10 +221,11 @@ impl ClusterHandle {
                 return Ok(true);
             }
             if self.clock.elapsed(started) > timeout {
-                let why = match (server, answer) {
-                    (Some(server), _) => format!("it is a {} on timeline {}", server.role.word(), server.timeline),
-                    (None, Some(crate::domain::cluster::Answer::Silent { why })) => why.clone(),
-                    _ => "it does not answer".to_owned(),
+                let why = match &answer {
+                    Answer::Answers(server) => {
+                        format!("it is a {} on timeline {}", server.role.word(), server.timeline)
+                    }
+                    Answer::Silent { why } => why.clone(),
                 };
                 return Err(ClusterError::NotProved {
                     what: format!("{name} was started and does not stream within {} s", timeout.as_secs()),
@@ -245,6 +244,42 @@ impl ClusterHandle {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::source::{PostgresConnection, TlsMode};
+
+    #[test]
+    fn a_standby_checks_the_certificate_of_its_primary_as_we_do() {
+        let member = Member {
+            name: "db1".into(),
+            connection: connection(TlsMode::VerifyFull),
+            database: "postgres".to_owned(),
+            data_directory: None,
+            config_file: None,
+            slot: None,
+            service: None,
+        };
+        let login = |tls| Login::new(connection(tls), None);
+        let checked = conninfo(&member, &login(TlsMode::VerifyFull), None);
+        let authorities = in_quotes(&ssl_authorities(&login(TlsMode::VerifyFull)).display().to_string());
+        let wanted = format!("sslmode=verify-full sslrootcert={authorities}");
+        assert!(checked.ends_with(&wanted), "{checked}");
+        let unseen = conninfo(&member, &login(TlsMode::Require), None);
+        assert!(
+            unseen.ends_with("sslmode=require sslrootcert='/nonexistent/authorities'"),
+            "{unseen}"
+        );
+        assert!(unseen.contains("user='o\\'neil'"), "{unseen}");
+    }
+
+    fn connection(tls: TlsMode) -> PostgresConnection {
+        PostgresConnection {
+            host: "db2.example".to_owned(),
+            port: 5432,
+            user: "o'neil".to_owned(),
+            password: None,
+            tls,
+            bin_dir: None,
+        }
+    }
 
     #[test]
     fn settings_of_a_standby_replace_those_of_a_primary() {

@@ -2,9 +2,8 @@
 //!
 //! Nobody may work on a directory on which `pg_rewind` or `pg_basebackup` is still at work for somebody who is gone.
 
+use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
-use std::fs;
-use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::time::Duration;
 
@@ -15,6 +14,7 @@ use nix::unistd::Pid;
 use super::{ClusterError, Tell};
 use crate::clock::Clock;
 use crate::source::SourceError;
+use crate::source::postgres::process::pids_with_argument;
 
 /// How long one may take to end when it is asked.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -30,16 +30,20 @@ pub(super) fn argument(option: &str, directory: &Path) -> OsString {
 /// Ends every process that has this word among its arguments.
 pub(super) async fn end(argument: &OsStr, clock: &Clock, tell: Tell<'_>) -> Result<(), ClusterError> {
     let begun = clock.monotonic();
+    let mut told = BTreeSet::new();
     loop {
-        let left = having(argument);
+        let left = pids_with_argument(argument);
         if left.is_empty() {
             return Ok(());
         }
         let late = clock.elapsed(begun) > PATIENCE;
         for pid in left {
-            tell(&format!("ending process {pid}, which was left at work on it"));
+            if told.insert(pid) {
+                tell(&format!("ending process {pid}, which was left at work on it"));
+            }
             let signal = if late { Signal::SIGKILL } else { Signal::SIGTERM };
-            if kill(Pid::from_raw(pid), signal) == Err(Errno::EPERM) {
+            let Ok(number) = i32::try_from(pid) else { continue };
+            if kill(Pid::from_raw(number), signal) == Err(Errno::EPERM) {
                 return Err(SourceError::Invalid {
                     what: format!("process {pid} is still at work on the directory, for somebody else"),
                     hint: Some("end it, or wait for it".to_owned()),
@@ -49,16 +53,4 @@ pub(super) async fn end(argument: &OsStr, clock: &Clock, tell: Tell<'_>) -> Resu
         }
         clock.sleep(Duration::from_millis(100)).await;
     }
-}
-
-fn having(argument: &OsStr) -> Vec<i32> {
-    let has = |pid: i32| {
-        let words = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-        words.split(|byte| *byte == 0).any(|word| word == argument.as_bytes())
-    };
-    let processes = fs::read_dir("/proc").into_iter().flatten().filter_map(Result::ok);
-    processes
-        .filter_map(|entry| entry.file_name().to_string_lossy().parse().ok())
-        .filter(|pid| has(*pid))
-        .collect()
 }

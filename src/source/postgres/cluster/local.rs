@@ -8,15 +8,13 @@ use std::io::ErrorKind;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-use nix::errno::Errno;
-use nix::sys::signal::kill;
-use nix::unistd::Pid;
 use tokio::io::AsyncReadExt;
 
 use crate::clock::Clock;
 use crate::domain::cluster::{Control, LocalSeen, LocalState, Member};
 use crate::source::SourceError;
 use crate::source::postgres::child::Program;
+use crate::source::postgres::process::{Occupant, server_on};
 use crate::source::postgres::tools::Tools;
 
 /// More than `pg_controldata` ever prints.
@@ -76,34 +74,10 @@ fn state(directory: &Path) -> LocalState {
         }
         Err(error) => return unknown(&error),
     }
-    let text = match fs::read_to_string(directory.join("postmaster.pid")) {
-        Ok(text) => text,
-        Err(error) if error.kind() == ErrorKind::NotFound => return LocalState::Stopped,
-        Err(error) => return unknown(&error),
-    };
-    let Some(pid) = text.lines().next().and_then(|line| line.trim().parse::<u32>().ok()) else {
-        return LocalState::Unknown {
-            why: "postmaster.pid names no process: a server may be starting".to_owned(),
-        };
-    };
-    if is_of(pid, directory) {
-        LocalState::Running { pid }
-    } else {
-        LocalState::Stopped
-    }
-}
-
-/// Whether a process runs and may be the server of a directory, which is where such a server lives.
-fn is_of(pid: u32, directory: &Path) -> bool {
-    let Ok(number) = i32::try_from(pid) else { return false };
-    if kill(Pid::from_raw(number), None) == Err(Errno::ESRCH) {
-        return false;
-    }
-    let lives = fs::read_link(format!("/proc/{pid}/cwd"));
-    match (lives, fs::canonicalize(directory)) {
-        (Ok(lives), Ok(directory)) => lives == directory,
-        // It cannot be told, so it may be.
-        _ => true,
+    match server_on(directory) {
+        Occupant::Nobody => LocalState::Stopped,
+        Occupant::Server(pid) => LocalState::Running { pid },
+        Occupant::Unclear(why) => LocalState::Unknown { why },
     }
 }
 

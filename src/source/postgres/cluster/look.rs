@@ -65,7 +65,8 @@ pub(super) async fn all(handle: &ClusterHandle) -> Seen {
     }
 }
 
-async fn ask(handle: &ClusterHandle, member: &Member) -> Answer {
+/// Asks one member what it is.
+pub(super) async fn ask(handle: &ClusterHandle, member: &Member) -> Answer {
     let asking = async {
         let session = handle
             .login(&member.name)?

@@ -33,7 +33,7 @@
 //! | [`ledger`] | the notes, and the lock |
 //! | `fence` | keeps writers out and lets them in |
 //! | `promote` | waits for a standby, promotes it |
-//! | `rebuild`, `follow` | rewinds or clones a member, has it follow the primary |
+//! | `rebuild`, `place`, `follow` | rewinds or clones a member, puts the clone in place, has it follow the primary |
 //! | `command`, `leftover` | the commands of the configuration: fence, start, stop; programs a killed process left at work |
 //!
 //! What this room never does: promote on its own account, take silence for absence, delete a data directory that was not
@@ -47,6 +47,7 @@ pub mod ledger;
 mod leftover;
 mod local;
 mod look;
+mod place;
 mod promote;
 mod rebuild;
 
@@ -76,8 +77,8 @@ const EVERY: Duration = Duration::from_millis(200);
 pub struct ClusterHandle {
     /// What it is made of.
     pub cluster: Cluster,
-    /// Who we are on each member.
-    pub logins: BTreeMap<MemberName, Login>,
+    /// Who we are on each member, or why that is not known: then it does not answer, and says so.
+    pub logins: BTreeMap<MemberName, Result<Login, String>>,
     /// The notes of this machine.
     pub ledger: Ledger,
     /// Who acts: `ana@host`.
@@ -130,9 +131,15 @@ impl ClusterHandle {
     }
 
     fn login(&self, name: &MemberName) -> Result<Login, ClusterError> {
-        let member = self.member(name)?;
-        let known = self.logins.get(name).cloned();
-        Ok(known.unwrap_or_else(|| Login::new(member.connection.clone(), None)))
+        let why = match self.logins.get(name) {
+            Some(Ok(login)) => return Ok(login.clone()),
+            Some(Err(why)) => why.as_str(),
+            None => "it is not in the configuration",
+        };
+        Err(ClusterError::from(SourceError::Invalid {
+            what: format!("the password of {name} cannot be read: {why}"),
+            hint: Some("check the password of the member in the configuration".to_owned()),
+        }))
     }
 
     async fn session(&self, name: &MemberName) -> Result<Session, ClusterError> {

@@ -5,26 +5,22 @@
 //!
 //! **Clone** never touches the old directory until the new one is whole: it is built beside it (`….lifeboat-new`), the old one
 //! is renamed (`….lifeboat-old-TIME`), the new one takes its name. Killed before, the old directory is as it was; killed
-//! between the two renames, both are there under those names, and cloning again goes on from there. The old one is deleted only
-//! when that was asked for, and not before the new one streams.
+//! between the two renames, both are there under those names, and cloning again goes on from there (see `place`). The old one is
+//! deleted only when that was asked for, and not before the new one streams.
 
 use std::fs;
-use std::io::ErrorKind;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use super::follow::{OwnSettings, make_standby};
+use super::place::{Place, building};
 use super::{ClusterError, ClusterHandle, Tell, command, leftover, local};
 use crate::domain::cluster::record::{RebuildKind, RebuildNote};
 use crate::domain::cluster::{LocalState, RebuildPlan, rebuild};
 use crate::domain::id::MemberName;
 use crate::source::SourceError;
-use crate::source::postgres::child::{Program, Running};
+use crate::source::postgres::child::{Program, Running, in_quotes};
 use crate::source::postgres::tools::Tools;
-
-/// What is added to the name of a directory for the one that is built beside it.
-const NEW: &str = ".lifeboat-new";
 
 /// A member that follows the primary.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
@@ -68,7 +64,7 @@ impl ClusterHandle {
             plan = self.stopped(&plan, kind, tell).await?;
         }
         let rewinding = leftover::argument("--target-pgdata", &plan.directory);
-        let cloning = leftover::argument("--pgdata", &beside(&plan.directory, NEW));
+        let cloning = leftover::argument("--pgdata", &building(&plan.directory));
         for word in [rewinding, cloning] {
             leftover::end(&word, &self.clock, tell).await?;
         }
@@ -99,11 +95,7 @@ impl ClusterHandle {
             }
         };
         // It is a standby from here on, whoever starts it; what was noted of it as a primary is over.
-        self.ledger.note(&lock, |record| {
-            record.rebuild = None;
-            record.fence = record.fence.take().filter(|note| note.member != *member);
-            record.promotion = record.promotion.take().filter(|note| note.to.is_none());
-        })?;
+        self.ledger.note(&lock, |record| record.rebuilt(member))?;
         let streams = self.start(&plan, timeout, tell).await?;
         let mut rebuilt = Rebuilt {
             member: member.clone(),
@@ -280,14 +272,13 @@ async fn blocking<T: Send + 'static>(
 
 /// The connection string of `pg_rewind`, without a password.
 fn source_server(login: &crate::source::postgres::Login, database: &str) -> String {
-    let quoted = |text: &str| format!("'{}'", text.replace('\\', "\\\\").replace('\'', "\\'"));
     let connection = &login.connection;
     format!(
         "host={} port={} user={} dbname={}",
-        quoted(&connection.host),
+        in_quotes(&connection.host),
         connection.port,
-        quoted(&connection.user),
-        quoted(database)
+        in_quotes(&connection.user),
+        in_quotes(database)
     )
 }
 
@@ -305,77 +296,4 @@ fn cannot_rewind(error: SourceError, only_tried: bool) -> ClusterError {
         why: stderr.clone(),
         next: "clone it anew: lifeboat cluster reclone".to_owned(),
     }
-}
-
-/// Where a clone is built, and what it will replace.
-#[derive(Debug)]
-struct Place {
-    directory: PathBuf,
-    building: PathBuf,
-    /// Where the old directory goes; none when there is nothing in it.
-    old: Option<PathBuf>,
-    own: Option<OwnSettings>,
-    owner: Option<(u32, u32)>,
-}
-
-impl Place {
-    /// Makes a directory to build in, beside the one that will be replaced; what a clone that was killed has left is removed.
-    fn prepare(directory: &Path, stamp: &str) -> Result<Self, ClusterError> {
-        let parent = directory.parent().unwrap_or(Path::new("/"));
-        let (owner, exists) = match fs::metadata(directory) {
-            Ok(_) => (local::owner(directory)?, true),
-            Err(error) if error.kind() == ErrorKind::NotFound => (local::owner(parent)?, false),
-            Err(error) => return Err(ClusterError::local("read", directory, &error)),
-        };
-        if exists && is_mount_point(directory, parent) {
-            return Err(SourceError::Invalid {
-                what: format!("{} is a mount point: it cannot be renamed", directory.display()),
-                hint: Some("let data_directory be a directory below it".to_owned()),
-            }
-            .into());
-        }
-        let building = beside(directory, NEW);
-        match fs::remove_dir_all(&building) {
-            Ok(()) => {}
-            Err(error) if error.kind() == ErrorKind::NotFound => {}
-            Err(error) => return Err(ClusterError::local("remove", &building, &error)),
-        }
-        let failed = |error: std::io::Error| ClusterError::local("create", &building, &error);
-        fs::DirBuilder::new().mode(0o700).create(&building).map_err(failed)?;
-        if let Some((user, group)) = owner {
-            std::os::unix::fs::chown(&building, Some(user), Some(group)).map_err(failed)?;
-        }
-        let full = exists && fs::read_dir(directory).is_ok_and(|mut entries| entries.next().is_some());
-        Ok(Self {
-            own: full.then(|| OwnSettings::read(directory)).transpose()?,
-            old: exists.then(|| beside(directory, &format!(".lifeboat-old-{stamp}"))),
-            directory: directory.to_owned(),
-            building,
-            owner,
-        })
-    }
-
-    /// Puts the new directory in the place of the old one; says where that is.
-    fn put_in(self) -> Result<Option<PathBuf>, ClusterError> {
-        let failed = |error: std::io::Error| ClusterError::local("rename", &self.directory, &error);
-        if let Some(old) = &self.old {
-            fs::rename(&self.directory, old).map_err(failed)?;
-        }
-        fs::rename(&self.building, &self.directory).map_err(failed)?;
-        let parent = self.directory.parent().unwrap_or(Path::new("/"));
-        fs::File::open(parent).and_then(|dir| dir.sync_all()).map_err(failed)?;
-        Ok(self.old)
-    }
-}
-
-/// A directory with a longer name beside another.
-fn beside(directory: &Path, word: &str) -> PathBuf {
-    let mut name = directory.as_os_str().to_owned();
-    name.push(word);
-    PathBuf::from(name)
-}
-
-fn is_mount_point(directory: &Path, parent: &Path) -> bool {
-    let device = |path: &Path| fs::metadata(path).map(|meta| meta.dev()).ok();
-    device(directory) != device(parent)
 }

@@ -97,14 +97,6 @@ pub enum PhysicalError {
         /// What is wrong with it.
         why: String,
     },
-    /// A server runs on the directory.
-    #[error("a PostgreSQL server (process {pid}) runs on {directory}")]
-    Running {
-        /// The directory.
-        directory: PathBuf,
-        /// The process.
-        pid: i32,
-    },
     /// The target is not empty, and nobody said that what differs is to be replaced.
     #[error("{directory} exists and is not empty")]
     NotEmpty {
@@ -130,6 +122,8 @@ pub enum PhysicalError {
         count: usize,
         /// The first, and why.
         first: String,
+        /// Whether the repository lacks something they need, so that it is not the place that is to blame.
+        missing: bool,
     },
     /// A tablespace was to be mapped that the snapshot does not have, or to an impossible place.
     #[error("tablespace {which}: {why}")]
@@ -154,7 +148,7 @@ impl PhysicalError {
     pub const fn is_refusal(&self) -> bool {
         matches!(
             self,
-            Self::Running { .. } | Self::NotEmpty { .. } | Self::NotACopy { .. } | Self::OtherSystem { .. }
+            Self::NotEmpty { .. } | Self::NotACopy { .. } | Self::OtherSystem { .. }
         )
     }
 
@@ -182,7 +176,6 @@ impl PhysicalError {
                  wal_keep_size, or archive the log with `lifeboat wal receive`"
             }
             Self::Malformed { .. } => "look into the server's log; then take a new backup",
-            Self::Running { .. } => "stop that server first, or choose another directory",
             Self::NotEmpty { .. } => {
                 "choose an empty directory; --delta replaces what differs in an old copy of the same cluster"
             }

@@ -9,6 +9,7 @@ use super::control::Control;
 use super::lay_down::MARK;
 use crate::domain::wal::SystemId;
 use crate::source::SourceError;
+use crate::source::postgres::server::refuse_in_use;
 
 /// What may be replaced.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,13 +35,7 @@ pub(super) fn look(directory: &Path, system: SystemId) -> Result<Occupied, Sourc
     if is_empty(directory)? {
         return Ok(Occupied::Nothing);
     }
-    if let Some(pid) = running(directory) {
-        return Err(PhysicalError::Running {
-            directory: directory.to_owned(),
-            pid,
-        }
-        .into());
-    }
+    refuse_in_use(directory)?;
     let other = |found: String| PhysicalError::NotACopy {
         directory: directory.to_owned(),
         found,
@@ -63,20 +58,6 @@ pub(super) fn look(directory: &Path, system: SystemId) -> Result<Occupied, Sourc
     }
 }
 
-/// The server that runs on a directory, as far as can be seen from here.
-pub(crate) fn running(directory: &Path) -> Option<i32> {
-    let lock = fs::read_to_string(directory.join("postmaster.pid")).ok()?;
-    // A server in single-user mode writes its number with a minus.
-    let pid = lock.lines().next()?.trim().parse::<i32>().ok()?.abs();
-    // The number may belong to somebody else by now; a server works in its data directory. Where that cannot be seen, a
-    // process of that number is reason enough to refuse.
-    match fs::read_link(format!("/proc/{pid}/cwd")) {
-        Ok(place) => (fs::canonicalize(directory).ok()? == place).then_some(pid),
-        Err(error) if error.kind() == ErrorKind::NotFound => None,
-        Err(_) => Some(pid),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -96,25 +77,11 @@ mod tests {
     }
 
     #[test]
-    fn a_server_is_seen_by_the_place_it_works_in() {
+    fn where_a_server_may_run_nothing_is_replaced() {
         let place = tempfile::tempdir().unwrap();
-        let lock = place.path().join("postmaster.pid");
-        let mut sleeper = std::process::Command::new("sleep")
-            .arg("60")
-            .current_dir(place.path())
-            .spawn()
-            .unwrap();
-        let pid = i32::try_from(sleeper.id()).unwrap();
-        fs::write(&lock, format!("{pid}\n/x\n")).unwrap();
-        let seen = running(place.path());
+        fs::write(place.path().join(MARK), "7\n").unwrap();
+        fs::write(place.path().join("postmaster.pid"), "").unwrap();
         let error = look(place.path(), SystemId(7)).unwrap_err();
-        // A process that works elsewhere has only taken over the number.
-        fs::write(&lock, format!("{}\n/x\n", std::process::id())).unwrap();
-        let somebody_else = running(place.path());
-        sleeper.kill().unwrap();
-        sleeper.wait().unwrap();
-        fs::write(&lock, format!("{pid}\n/x\n")).unwrap();
-        assert_eq!((seen, somebody_else, running(place.path())), (Some(pid), None, None));
-        assert!(error.to_string().contains("runs on"), "{error}");
+        assert!(matches!(error, SourceError::Server(_)), "{error}");
     }
 }

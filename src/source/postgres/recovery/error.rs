@@ -92,7 +92,7 @@ impl RecoveryError {
     pub fn is_refusal(&self) -> bool {
         match self {
             Self::Refused(_) | Self::Passed { .. } => true,
-            Self::Server(error) => matches!(error, ServerError::InUse { .. }),
+            Self::Server(error) => error.is_refusal(),
             Self::Wal(error) => error.is_refusal(),
             _ => false,
         }

@@ -19,6 +19,8 @@
 //! | [`door`] | how the server gets its log |
 //! | [`roles`] | who to log in as |
 //! | [`run`], `settings`, `control`, `look` | the server: what it is told, started, watched, opened |
+//! | `instant` | what the engine calls: planned, carried out, measured |
+//! | [`order`] | a recovery from the first look at the place to the server at the target |
 //! | [`note`] | what is remembered of a recovery beside its copy |
 //! | [`table`] | one table of a recovered copy into a live database |
 //! | [`error`] | the server's reasons in our words |
@@ -29,8 +31,10 @@ pub mod catalogue;
 mod control;
 pub mod door;
 pub mod error;
+pub(in crate::source) mod instant;
 mod look;
 pub mod note;
+pub mod order;
 pub mod roles;
 pub mod run;
 pub mod scout;
@@ -43,6 +47,7 @@ pub use door::fetch_through;
 pub use error::RecoveryError;
 pub use look::reached;
 pub use note::{Note, Phase, home_of};
+pub use order::{Earlier, Order};
 pub use run::{Replay, Replayed, Seen, Standing, Then, promote, replay, stop};
 
 use super::server::log_end;

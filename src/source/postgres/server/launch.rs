@@ -9,7 +9,7 @@ use std::process::{Child, Stdio};
 
 use secrecy::SecretString;
 
-use super::mark::{Mark, is_in_use};
+use super::mark::{Mark, refuse_in_use};
 use super::place::{self, RunAs, clean_command, make_private};
 use super::{PORT, ServerError, log_path};
 use crate::source::postgres::tools::parse_version;
@@ -168,9 +168,7 @@ impl Launch {
 
     /// Starts it.
     pub(super) fn run(self) -> Result<(Child, Mark), ServerError> {
-        if let Some(pid) = is_in_use(&self.data) {
-            return Err(ServerError::InUse { path: self.data, pid });
-        }
+        refuse_in_use(&self.data)?;
         let sockets = self.prepare_sockets()?;
         if self.copy {
             // Notes of a server that is gone would keep ours from starting once its number has been given out again.

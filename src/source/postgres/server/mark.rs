@@ -4,7 +4,6 @@
 //! directory.
 
 use std::fs;
-use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -14,6 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{ServerError, place};
 use crate::clock::Clock;
+use crate::source::postgres::process::{Occupant, has_argument, processes, server_on};
 
 const MARK_NAME: &str = "server.json";
 /// How many times it is looked whether the processes of a killed server are gone, 30 ms apart.
@@ -66,18 +66,8 @@ impl Mark {
 
     /// Whether its process is there and is the one that was marked.
     pub(super) fn is_running(&self) -> bool {
-        names(self.pid, &self.data)
+        has_argument(self.pid, self.data.as_os_str())
     }
-}
-
-/// Whether the arguments of a process name a directory; nothing that has ended has arguments.
-fn names(pid: u32, data: &Path) -> bool {
-    let mut words = Vec::new();
-    let read = fs::File::open(format!("/proc/{pid}/cmdline")).and_then(|mut file| file.read_to_end(&mut words));
-    read.is_ok()
-        && words
-            .split(|byte| *byte == 0)
-            .any(|word| word == data.as_os_str().as_encoded_bytes())
 }
 
 /// Ends a marked server in steps; returns when it is gone, or cannot be ended.
@@ -126,19 +116,14 @@ pub fn reap_below(dir: &Path, clock: &Clock) {
     }
 }
 
-/// The process of a server that runs on a data directory, by its own `postmaster.pid`; none when there is none.
-pub fn is_in_use(data: &Path) -> Option<u32> {
-    let text = fs::read_to_string(data.join("postmaster.pid")).ok()?;
-    let pid: u32 = text.lines().next()?.trim().parse().ok()?;
-    let words = fs::read(format!("/proc/{pid}/cmdline")).ok()?;
-    let program = words.split(|byte| *byte == 0).next().unwrap_or_default();
-    let program = String::from_utf8_lossy(program).into_owned();
-    // A number that was given out again since belongs to some other program.
-    let server = program
-        .rsplit('/')
-        .next()
-        .is_some_and(|name| name.starts_with("postgres"));
-    server.then_some(pid)
+/// Refuses a data directory a server runs on, or may run on.
+pub fn refuse_in_use(data: &Path) -> Result<(), ServerError> {
+    let path = data.to_owned();
+    match server_on(data) {
+        Occupant::Nobody => Ok(()),
+        Occupant::Server(pid) => Err(ServerError::InUse { path, pid }),
+        Occupant::Unclear(why) => Err(ServerError::Unclear { path, why }),
+    }
 }
 
 /// The processes that work in a data directory, as every process of a server does; those we may not look at are not seen.
@@ -146,11 +131,9 @@ fn workers_in(data: &Path) -> Vec<u32> {
     let Ok(place) = fs::canonicalize(data) else {
         return Vec::new();
     };
-    let entries = fs::read_dir("/proc").into_iter().flatten().filter_map(Result::ok);
-    let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
     let works = |pid: &u32| fs::read_link(format!("/proc/{pid}/cwd")).is_ok_and(|cwd| cwd == place);
     let own = std::process::id();
-    pids.filter(|pid| *pid != own).filter(works).collect()
+    processes().filter(|pid| *pid != own).filter(works).collect()
 }
 
 /// Waits until nobody works in a data directory whose server is gone: what a server that was killed leaves behind ends by
@@ -174,19 +157,19 @@ pub(super) fn wait_for_orphans(data: &Path, clock: &Clock) -> Result<(), ServerE
 /// Ends whatever server of ours runs on a data directory: one whose arguments name it. Blocks.
 ///
 /// # Errors
-/// In use, when a server runs on it that was not started by this program.
+/// In use, when a server runs on it that was not started by this program; unclear, when that cannot be told.
 pub fn end_on(data: &Path, home: &Path, clock: &Clock) -> Result<(), ServerError> {
     if let Some(mark) = Mark::read(home)? {
         end(&mark, clock);
         Mark::remove(home);
         place::remove_far_sockets(&mark.sockets, home);
     }
-    let Some(pid) = is_in_use(data) else {
-        return wait_for_orphans(data, clock);
-    };
     // Started by us a moment before we were killed, without a mark yet: its socket is in our home.
     let sockets = place::socket_dir(home);
-    if names(pid, data) && names(pid, &sockets) {
+    if let Occupant::Server(pid) = server_on(data)
+        && has_argument(pid, data.as_os_str())
+        && has_argument(pid, sockets.as_os_str())
+    {
         let found = Mark {
             pid,
             data: data.to_owned(),
@@ -199,11 +182,6 @@ pub fn end_on(data: &Path, home: &Path, clock: &Clock) -> Result<(), ServerError
         };
         end(&found, clock);
     }
-    match is_in_use(data) {
-        None => wait_for_orphans(data, clock),
-        Some(pid) => Err(ServerError::InUse {
-            path: data.to_owned(),
-            pid,
-        }),
-    }
+    refuse_in_use(data)?;
+    wait_for_orphans(data, clock)
 }

@@ -40,7 +40,7 @@ use nix::sys::signal::Signal;
 use secrecy::SecretString;
 
 pub use launch::{Launch, Programs};
-pub use mark::{end_on, is_in_use, reap, reap_below};
+pub use mark::{end_on, reap, reap_below, refuse_in_use};
 pub use place::RunAs;
 pub(crate) use place::{clean_command, make_private, socket_dir as sockets};
 
@@ -88,6 +88,14 @@ pub enum ServerError {
         /// Its process.
         pid: u32,
     },
+    /// Whether a server runs on that data cannot be told.
+    #[error("it cannot be told whether a server runs on {path}: {why}")]
+    Unclear {
+        /// The data directory.
+        path: PathBuf,
+        /// What stands in the way.
+        why: String,
+    },
     /// The machine this runs on failed.
     #[error("cannot {action} {path}: {error}")]
     Local {
@@ -118,6 +126,11 @@ fn told(found: &[String]) -> String {
 }
 
 impl ServerError {
+    /// Whether an interlock refused it, so that nothing was changed.
+    pub const fn is_refusal(&self) -> bool {
+        matches!(self, Self::InUse { .. } | Self::Unclear { .. })
+    }
+
     /// What the operator should do next.
     pub fn hint(&self) -> String {
         let fixed = match self {
@@ -132,6 +145,7 @@ impl ServerError {
             }
             Self::NotACluster { .. } => "give the directory that holds PG_VERSION and global",
             Self::InUse { .. } => "stop that server first, or choose another directory",
+            Self::Unclear { .. } => "make sure that no server runs on it, then remove its postmaster.pid",
             Self::Local { .. } => "check the permissions of that place and what is free there",
             Self::DidNotStart { .. } => "look into the server's log, which is kept beside its data",
         };

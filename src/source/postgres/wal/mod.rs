@@ -24,6 +24,7 @@
 //! | [`push`], `spool`, [`pusher`] | `archive_command` |
 //! | [`fetch`], [`prefetch`] | `restore_command` |
 //! | [`receive`] | the supervised `pg_receivewal` |
+//! | [`live`] | up to where the server itself is |
 //! | [`record`] | what is written in the log about time |
 //! | [`report`] | list and verify |
 //! | [`prune`] | the only way out for good: what no base backup needs any more |
@@ -35,6 +36,7 @@ pub mod archive;
 pub mod error;
 pub mod fetch;
 pub mod file;
+pub mod live;
 mod object;
 mod page;
 pub mod prefetch;

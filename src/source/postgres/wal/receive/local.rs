@@ -11,6 +11,7 @@ use rustix::fs::FlockOperation;
 
 use crate::clock::Clock;
 use crate::domain::wal::{SegmentName, SystemId, WalName};
+use crate::source::postgres::process::pids_with_argument;
 use crate::source::postgres::wal::spool::{SpoolLock, private_dir, try_lock};
 use crate::source::postgres::wal::{WalError, WalFile};
 
@@ -192,17 +193,7 @@ fn end_left(incoming: &Path, clock: &Clock) -> Vec<u32> {
 }
 
 fn left_running(incoming: &Path) -> Vec<u32> {
-    let argument = super::server::directory_argument(incoming);
-    let words = |pid: u32| fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-    let processes = fs::read_dir("/proc").into_iter().flatten().filter_map(Result::ok);
-    processes
-        .filter_map(|entry| entry.file_name().to_string_lossy().parse().ok())
-        .filter(|pid| {
-            words(*pid)
-                .split(|byte| *byte == 0)
-                .any(|word| word == argument.as_encoded_bytes())
-        })
-        .collect()
+    pids_with_argument(&super::server::directory_argument(incoming))
 }
 
 #[cfg(test)]

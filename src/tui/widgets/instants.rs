@@ -1,0 +1,120 @@
+//! The instants a cluster can be brought to, as a line from the oldest to now.
+//!
+//! ```text
+//!   orders-db   to 03:12:03   4s   ━━━━━━━━━━━━━━xxx━━━━━━━━━━━━━━━━━   from 11-19 01:12, 1 gap
+//! ```
+//!
+//! What cannot be restored is a letter as well as a colour.
+
+use ratatui::text::{Line, Span};
+
+use crate::domain::pitr::LogSight;
+use crate::domain::{Millis, Timestamp};
+use crate::tui::canvas::Look;
+use crate::tui::theme::Role;
+use crate::tui::words;
+
+/// The stretches of a log as times, oldest first; the last one goes as far as was measured.
+pub fn stretches(sight: &LogSight) -> Vec<(Timestamp, Timestamp)> {
+    let known = sight.stretches.iter().map(|stretch| {
+        let to = stretch.to_at.unwrap_or(stretch.from_at);
+        (stretch.from_at, to.max(stretch.from_at))
+    });
+    let mut all: Vec<_> = known.collect();
+    // Where an earlier stretch ends by time nobody has read: it ends somewhere in front of the next.
+    if let (Some(last), Some(to)) = (all.last_mut(), sight.recoverable_to) {
+        last.1 = last.1.max(to);
+    }
+    all
+}
+
+/// The line itself, `width` columns from `from` to `now`.
+pub fn bar(sight: &LogSight, from: Timestamp, now: Timestamp, width: usize, look: Look<'_>) -> Vec<Span<'static>> {
+    let stretches = stretches(sight);
+    let whole = Millis::between(from, now).0.max(1);
+    let covered = |column: usize| {
+        let moment = |column: usize| {
+            let millis = whole.saturating_mul(column as u64) / width.max(1) as u64;
+            from + Millis(millis).to_chrono()
+        };
+        let (begins, ends) = (moment(column), moment(column + 1));
+        stretches.iter().any(|(first, last)| *first < ends && *last >= begins)
+    };
+    // A gap too short to be a column of its own still shows: the column before a new stretch is never whole.
+    let starts: Vec<usize> = stretches
+        .iter()
+        .skip(1)
+        .filter_map(|(first, _)| {
+            let column = Millis::between(from, *first).0.saturating_mul(width as u64) / whole;
+            usize::try_from(column).ok()
+        })
+        .collect();
+    let mut spans: Vec<Span<'static>> = Vec::new();
+    let mut run: Option<(bool, usize)> = None;
+    let mut flush = |run: Option<(bool, usize)>| match run {
+        Some((true, count)) => spans.push(look.span(look.glyphs.bar_full.repeat(count), Role::Ok)),
+        Some((false, count)) => spans.push(look.span("x".repeat(count), Role::Crit)),
+        None => {}
+    };
+    for column in 0..width {
+        let is = covered(column) && !starts.contains(&(column + 1));
+        run = match run {
+            Some((was, count)) if was == is => Some((was, count + 1)),
+            other => {
+                flush(other);
+                Some((is, 1))
+            }
+        };
+    }
+    flush(run);
+    spans
+}
+
+/// How a log stands, in one line.
+pub fn line(sight: &LogSight, look: Look<'_>, width: usize) -> Line<'static> {
+    let mut spans = vec![look.span(format!("  {:<14.14} ", sight.source.as_str()), Role::Text)];
+    let (Some(to), Some(first)) = (sight.recoverable_to, sight.stretches.first()) else {
+        spans.push(look.span("no log behind a base backup: snapshots only", Role::Dim));
+        return Line::from(spans);
+    };
+    let loss = Millis::between(to, look.now);
+    let trouble = trouble(sight);
+    let role = if trouble.is_some() { Role::Crit } else { Role::Ok };
+    spans.push(look.span(format!("to {:<11} ", words::moment(look.now, to)), Role::Text));
+    let loss = if loss < Millis::from_secs(60) {
+        format!("{}s", loss.0 / 1000)
+    } else {
+        words::coarse(loss)
+    };
+    spans.push(look.span(format!("{loss:>5} "), role));
+    let note = trouble.unwrap_or_else(|| {
+        let gaps = sight.stretches.len().saturating_sub(1) as u64;
+        let gaps = if gaps == 0 {
+            String::new()
+        } else {
+            format!(", {}", words::plural(gaps, "gap"))
+        };
+        format!("from {}{gaps}", words::moment(look.now, first.from_at))
+    });
+    let used = 2 + 15 + 15 + 6;
+    let bar_width = width.saturating_sub(used + 2 + 26).min(48);
+    if bar_width >= 8 {
+        spans.extend(bar(sight, first.from_at, look.now, bar_width, look));
+        spans.push(Span::raw("  "));
+    }
+    let room = width.saturating_sub(used + if bar_width >= 8 { bar_width + 2 } else { 0 });
+    let note = crate::tui::screens::overview::fit(&note, room, look.glyphs.more);
+    spans.push(look.span(note, if role == Role::Ok { Role::Dim } else { role }));
+    Line::from(spans)
+}
+
+/// What is wrong with a log, in a few words.
+fn trouble(sight: &LogSight) -> Option<String> {
+    if let Some(gap) = &sight.gap {
+        return Some(format!("GAP at {}", gap.first));
+    }
+    if let Some(failure) = &sight.failure {
+        return Some(format!("NOT SEEN: {}", failure.message));
+    }
+    sight.silent.as_ref().map(|why| format!("SERVER SILENT: {why}"))
+}
