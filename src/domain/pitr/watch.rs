@@ -354,12 +354,12 @@ mod tests {
     #[test]
     fn while_nothing_is_archived_the_memory_is_bounded_and_keeps_the_first() {
         let mut world = World(LogWatch::default(), vec![base("a", 20 * MIB, 0)]);
-        for second in 0..10_000 {
+        for second in 0..3_000 {
             let place = u64::try_from(second).unwrap();
             world.take(second, look(second, Ok(40 * MIB + place), &[1]));
         }
         assert!(world.0.noted.len() <= NOTED);
-        let seen = world.take(10_000, look(10_000, Ok(48 * MIB), &[1]));
+        let seen = world.take(3_000, look(3_000, Ok(48 * MIB), &[1]));
         assert_eq!(seen.waiting_since, Some(at(0)));
         // Two hours of standing still are two notes.
         let mut world = World(LogWatch::default(), Vec::new());
