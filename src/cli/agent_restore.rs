@@ -1,5 +1,6 @@
 //! `lifeboat restore` through the agent: plan, show, confirm, run, bound to the plan that was shown.
 
+use std::num::NonZero;
 use std::path::PathBuf;
 
 use super::agent_snapshot::resolve;
@@ -12,7 +13,7 @@ use super::job::{Ordered, give};
 use super::output::{Paint, Render, Text, moment};
 use super::target::{Target, confirmation_name, parse_target};
 use crate::domain::command::Command;
-use crate::domain::recovery::{RecoveryPlan, RecoveryRequest, RecoveryTarget};
+use crate::domain::recovery::{DatabaseRestore, RecoveryPlan, RecoveryRequest, RecoveryTarget};
 
 /// Restores a snapshot through the agent.
 pub async fn run(args: RestoreArgs, ctx: &Ctx) -> Result<Exit, CliError> {
@@ -22,6 +23,7 @@ pub async fn run(args: RestoreArgs, ctx: &Ctx) -> Result<Exit, CliError> {
         snapshot: snapshot.id.clone(),
         repository: snapshot.repository.clone(),
         target: target(&args)?,
+        instant: None,
         reason: args.reason.clone(),
         plan_digest: None,
     };
@@ -79,6 +81,11 @@ pub async fn run(args: RestoreArgs, ctx: &Ctx) -> Result<Exit, CliError> {
 }
 
 fn target(args: &RestoreArgs) -> Result<RecoveryTarget, CliError> {
+    let how = Box::new(DatabaseRestore {
+        drop_existing: args.drop_existing,
+        tables: args.table.clone(),
+        jobs: args.jobs.map_or(0, NonZero::get),
+    });
     let files_only = || {
         let given = !args.include.is_empty() || args.subpath.is_some() || args.delta || !args.tablespace.is_empty();
         given.then(|| {
@@ -92,12 +99,17 @@ fn target(args: &RestoreArgs) -> Result<RecoveryTarget, CliError> {
                 Ok(RecoveryTarget::Database {
                     connection: None,
                     database: database.clone(),
+                    how: how.clone(),
                 })
             },
             Err,
         );
     }
     match parse_target(args.target.as_deref().unwrap_or_default())? {
+        Target::Directory(_) if !how.is_default() => Err(CliError::usage(
+            "--drop-existing, --table and --jobs are for databases, but the target is a directory",
+        )
+        .hint("leave them out, or give postgres://USER@HOST:PORT/NAME as --target")),
         Target::Directory(path) => Ok(RecoveryTarget::Directory {
             path: absolute(path)?,
             include: args.include.clone(),
@@ -111,6 +123,7 @@ fn target(args: &RestoreArgs) -> Result<RecoveryTarget, CliError> {
             None => Ok(RecoveryTarget::Database {
                 connection: Some(connection),
                 database,
+                how,
             }),
         },
     }
@@ -162,6 +175,9 @@ impl Render for RecoveryPlan {
             }
             (Some(median), None) => out.field("takes about", median.to_string()),
             _ => out.field("takes", "unknown: nothing like it was measured yet"),
+        }
+        for time in &self.estimate_phases {
+            out.field("", format!("{} {}", time.phase.word(), time.took));
         }
         if self.overwrites > 0 {
             out.painted(

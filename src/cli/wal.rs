@@ -17,7 +17,7 @@ use super::error::{CliError, Exit};
 use super::output::Listing;
 use super::recover::of_recovery;
 use crate::domain::job::RepositoryDefinition;
-use crate::domain::pitr::{self, Interval};
+use crate::domain::pitr::{self, Base, Interval};
 use crate::domain::wal::{SegmentSize, SystemId, WalName};
 use crate::repo::Repository;
 use crate::source::SourceError;
@@ -202,13 +202,16 @@ async fn fetch_one(
         return fetch_ahead(args, spool, known, &definition, ctx).await;
     }
     if let (Some(spool), Some(segment)) = (&spool, name.segment()) {
+        // A standby asks for the end of the log again and again: nothing more comes behind that.
+        let moved = spool.position() != Some(segment);
         // A full disk must not keep the segment itself from coming.
         let noted = spool.set_position(segment).is_ok();
         let taken = spool.take(segment, &args.path, &ctx.clock).await.map_err(failed)?;
+        if noted && (taken || moved) && !spool.is_busy() {
+            // Before this one is fetched: the key of the repository takes both their time.
+            ahead(spool, ctx);
+        }
         if taken {
-            if noted && !spool.is_busy() {
-                ahead(spool, ctx);
-            }
             return Ok(Exit::Done);
         }
     }
@@ -223,9 +226,6 @@ async fn fetch_one(
         .map_err(failed)?
     {
         return Ok(Exit::Failed);
-    }
-    if let Some(spool) = spool.filter(|spool| !spool.is_busy()) {
-        ahead(&spool, ctx);
     }
     Ok(Exit::Done)
 }
@@ -255,7 +255,7 @@ async fn fetch_ahead(
     let archive = WalArchive::new(direct::open(definition, ctx).await?, system);
     let size: SegmentSize = archive.segment_size().await.map_err(failed)?.unwrap_or_default();
     let window = prefetch::Window {
-        segments: workers(args.ahead, size),
+        segments: args.ahead,
         jobs: workers(args.jobs, size),
     };
     let ran = prefetch::run(&spool, &archive, window, &ctx.clock).await;
@@ -289,26 +289,23 @@ async fn reports(
         }
         systems = vec![wanted];
     }
+    let bases = bases(&repo, None, system).await;
+    let bases = bases.map_err(|error| of_recovery("the snapshots cannot be listed", &error.into()))?;
     let mut reports = Vec::new();
     for system in systems {
         let archive = WalArchive::new(repo.clone(), system);
         let report = look::system(&archive, how).await.map_err(failed)?;
-        let restorable = restorable(&repo, &archive, how.read_times, ctx).await?;
+        let own = bases.found.iter().filter(|base| base.facts.system == system);
+        let restorable = restorable(own.cloned().collect(), &archive, how.read_times, ctx).await?;
         reports.push(Looked { report, restorable });
     }
     Ok(reports)
 }
 
 /// What can be restored of a cluster; with the times of the newest commits, when they are to be read.
-async fn restorable(
-    repo: &Repository,
-    archive: &WalArchive,
-    times: bool,
-    ctx: &Ctx,
-) -> Result<Vec<Interval>, CliError> {
+async fn restorable(bases: Vec<Base>, archive: &WalArchive, times: bool, ctx: &Ctx) -> Result<Vec<Interval>, CliError> {
     let look = async {
-        let bases = bases(repo, None, Some(archive.system())).await?;
-        let known = Known::of(bases.found, archive).await?;
+        let known = Known::of(bases, archive).await?;
         if times {
             known.intervals(archive).await
         } else {

@@ -4,7 +4,8 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use super::id::{JobName, RecoveryId, RepositoryName, SnapshotId, SourceName};
+use super::id::{DrillName, JobName, RecoveryId, RepositoryName, SnapshotId, SourceName};
+use super::pitr::{self, TimelineChoice};
 use super::run::{Failure, Outcome};
 use super::snapshot::EvidenceLevel;
 use super::source::PostgresConnection;
@@ -19,10 +20,28 @@ pub struct RecoveryRequest {
     pub repository: RepositoryName,
     /// Where it goes.
     pub target: RecoveryTarget,
+    /// The instant of a cluster's log to go on to; with none it is what the snapshot holds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub instant: Option<Box<InstantWish>>,
     /// Why, for the audit.
     pub reason: Option<String>,
     /// The plan this run is bound to: its [`RecoveryPlan::digest`]. Refused when the world no longer matches it.
     pub plan_digest: Option<String>,
+}
+
+/// An instant behind the snapshot of a cluster, reached by replaying its archived log.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InstantWish {
+    /// Where to end.
+    pub to: pitr::Target,
+    /// Whether what happened exactly there is included.
+    pub inclusive: bool,
+    /// The line of history.
+    pub timeline: TimelineChoice,
+    /// Whether another snapshot of the cluster may be taken instead, when it is nearer.
+    pub any_base: bool,
+    /// Whether the server is opened there; else it is paused, so that somebody can look first.
+    pub open: bool,
 }
 
 /// Where a recovery goes.
@@ -46,18 +65,48 @@ pub enum RecoveryTarget {
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         tablespaces: Vec<(String, PathBuf)>,
     },
-    /// A dump into a new database.
+    /// A dump into a new database, or in the place of one that exists; rows alone into one that has the tables.
     Database {
         /// The server; the source's own when absent.
         connection: Option<PostgresConnection>,
-        /// The database to create; refused when it exists.
+        /// The database.
         database: String,
+        /// What is brought back, and how.
+        #[serde(default, skip_serializing_if = "DatabaseRestore::is_default")]
+        how: Box<DatabaseRestore>,
     },
     /// A scratch place that is removed afterwards, to prove the snapshot up to a level.
     Scratch {
         /// The level to reach.
         level: EvidenceLevel,
     },
+}
+
+/// What of a dump is brought back, and how.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct DatabaseRestore {
+    /// Whether a database of that name is replaced, after a safety backup of it; else one that exists is refused.
+    pub drop_existing: bool,
+    /// Only these tables and what belongs to them, as `schema.table` with `*` for any letters; all when empty.
+    pub tables: Vec<String>,
+    /// How many rows of work go on at one time; with more than one the dump is fetched to a file first. Zero is one.
+    pub jobs: u32,
+}
+
+impl DatabaseRestore {
+    /// Whether nothing was chosen: all of it, into a new database, streamed.
+    pub fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// The options of the command line that choose the same.
+    pub fn options(&self) -> Vec<String> {
+        let existing = self.drop_existing.then(|| "--drop-existing".to_owned());
+        let tables = self.tables.iter().map(|table| format!("--table={table}"));
+        let jobs = (self.jobs > 1).then(|| format!("--jobs={}", self.jobs));
+        existing.into_iter().chain(tables).chain(jobs).collect()
+    }
 }
 
 impl RecoveryTarget {
@@ -68,10 +117,12 @@ impl RecoveryTarget {
             Self::Database {
                 connection: Some(server),
                 database,
+                ..
             } => format!("database {database} on {}", server.display()),
             Self::Database {
                 connection: None,
                 database,
+                ..
             } => format!("database {database}"),
             Self::Scratch { level } => format!("scratch, up to {level}"),
         }
@@ -118,6 +169,12 @@ pub struct RecoveryPlan {
     pub estimate_p90: Option<Millis>,
     /// How many measurements the estimate rests on.
     pub estimate_samples: usize,
+    /// How much log is replayed, when it goes on to an instant.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replay: Option<Bytes>,
+    /// The median, phase by phase.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub estimate_phases: Vec<PhaseTime>,
     /// What stands in the way; a plan with blockers is refused.
     pub blockers: Vec<String>,
     /// What should be known.
@@ -140,6 +197,8 @@ pub enum RecoveryPhase {
     Plan,
     /// Reading the repository and writing the target.
     Restore,
+    /// Replaying the log up to an instant.
+    Replay,
     /// Comparing and probing.
     Verify,
     /// Removing scratch things.
@@ -152,6 +211,7 @@ impl RecoveryPhase {
         match self {
             Self::Plan => "plan",
             Self::Restore => "restore",
+            Self::Replay => "replay",
             Self::Verify => "verify",
             Self::Cleanup => "clean up",
         }
@@ -195,6 +255,9 @@ pub struct Recovery {
     pub estimate: Option<Millis>,
     /// Whether somebody asked it to stop, and who.
     pub cancel_requested: Option<String>,
+    /// The drill it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub drill: Option<DrillName>,
 }
 
 /// How long one phase took.
@@ -244,6 +307,9 @@ pub struct RecoveryRecord {
     pub evidence: Option<EvidenceLevel>,
     /// Bytes written to the target.
     pub written: Bytes,
+    /// Bytes of log replayed.
+    #[serde(default, skip_serializing_if = "is_nothing")]
+    pub replayed: Bytes,
     /// Files or tables brought back.
     pub items: u64,
     /// How long each phase took.
@@ -252,6 +318,17 @@ pub struct RecoveryRecord {
     pub findings: Vec<Finding>,
     /// What went wrong.
     pub error: Option<Failure>,
+    /// The drill it was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub drill: Option<DrillName>,
+}
+
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "as the attribute that calls it demands"
+)]
+fn is_nothing(bytes: &Bytes) -> bool {
+    bytes.0 == 0
 }
 
 impl RecoveryRecord {

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use super::id::SourceName;
+use super::units::Millis;
 
 /// The word for a cluster of PostgreSQL that is copied whole, in configurations, labels and histories.
 pub const POSTGRES_PHYSICAL: &str = "postgres-physical";
@@ -106,6 +107,9 @@ pub struct PhysicalSource {
     pub data_directory: Option<PathBuf>,
     /// Where scratch clusters are made to prove snapshots; the agent's own place when absent.
     pub scratch_dir: Option<PathBuf>,
+    /// For how long every instant can be restored; from the oldest base backup on when absent.
+    #[serde(default)]
+    pub log_window: Option<Millis>,
 }
 
 /// Which server of a cluster is read.
@@ -217,6 +221,8 @@ pub enum DumpFormat {
     /// Definitions and rows, in the custom format of `pg_dump`.
     #[default]
     Custom,
+    /// Definitions and rows as SQL text, which people can read: restored in one transaction, whole or not at all.
+    Plain,
     /// Definitions only.
     SchemaOnly,
     /// Rows only: for a database that has the tables.

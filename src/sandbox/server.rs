@@ -29,6 +29,8 @@ pub struct ServerOptions {
     pub password: Option<SecretString>,
     /// The port, which otherwise only names the socket's file.
     pub port: Option<u16>,
+    /// The directory of its programs; found when absent.
+    pub bin_dir: Option<PathBuf>,
     /// Further settings, `name=value`; for tests of what the sandbox itself never needs.
     pub settings: Vec<String>,
 }
@@ -46,7 +48,8 @@ pub struct PostgresServer {
 impl PostgresServer {
     /// Makes a new cluster below `dir` and starts a server on it; returns when it answers.
     pub async fn start(dir: &Path, options: ServerOptions, clock: &Clock) -> Result<Self, ServerError> {
-        let programs = tokio::task::spawn_blocking(|| Programs::find(None, None));
+        let configured = options.bin_dir.clone();
+        let programs = tokio::task::spawn_blocking(move || Programs::find(None, configured.as_deref()));
         let programs = programs.await.map_err(|_| ServerError::NoUser)??;
         let user = RunAs::server_user()?;
         let data = dir.join("data");

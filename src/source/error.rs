@@ -208,7 +208,7 @@ impl SourceError {
             }
             Self::Denied { .. } => "check the role, its password and pg_hba.conf of the server",
             Self::NoSuchDatabase { .. } => "check the name in the configuration; names are case-sensitive",
-            Self::DatabaseExists { .. } => "choose another name; an existing database is never restored over",
+            Self::DatabaseExists { .. } => "choose another name, or put the dump in its place with --drop-existing",
             Self::UnsupportedServer { .. } => "dump it with the tools of its own version",
             Self::Tls { .. } => "check tls of the source: disable, prefer, require or verify-full",
             Self::Local {

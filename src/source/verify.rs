@@ -7,11 +7,12 @@ use super::postgres::physical::{PhysicalError, Proof as ClusterProof};
 use super::recovery::Stopwatch;
 use super::{Milestone, SourceError, Subject, Work, files};
 use crate::clock::Clock;
+use crate::domain::id::SnapshotId;
 use crate::domain::job::SqlProbe;
 use crate::domain::recovery::{Finding, PhaseTime, RecoveryPhase};
 use crate::domain::snapshot::{EvidenceFailure, EvidenceLevel};
 use crate::domain::source::POSTGRES_PHYSICAL;
-use crate::domain::units::Bytes;
+use crate::domain::units::{Bytes, Millis};
 use crate::repo::{CheckOptions, Phase, ReadData, RepoError};
 use crate::store::ErrorKind;
 
@@ -53,6 +54,8 @@ pub struct Verified {
     pub written: Bytes,
     /// Files or tables restored there.
     pub items: u64,
+    /// Bytes of log replayed there.
+    pub replayed: Bytes,
 }
 
 impl Verified {
@@ -105,7 +108,7 @@ impl Proof {
         work: &Work<'_>,
     ) -> Result<Vec<Finding>, SourceError> {
         match (self, level) {
-            (_, EvidenceLevel::Written | EvidenceLevel::Checksummed) => checksum(subject, work).await,
+            (_, EvidenceLevel::Written | EvidenceLevel::Checksummed) => checksum(&subject.snapshot.id, work).await,
             (Self::Database(proof), EvidenceLevel::Decoded) => proof.decode(work).await,
             (Self::Database(proof), EvidenceLevel::Restored) => proof.restore(&job.id, &subject.host, work).await,
             (Self::Database(proof), EvidenceLevel::Probed) => proof.probe(&job.probes, work).await,
@@ -115,6 +118,13 @@ impl Proof {
             (Self::Files(proof), EvidenceLevel::Decoded) => proof.decode(work).await,
             (Self::Files(proof), EvidenceLevel::Restored) => proof.restore(subject, job, work).await,
             (Self::Files(proof), EvidenceLevel::Probed) => proof.probe(work).await,
+        }
+    }
+
+    fn replayed(&self) -> Option<(Millis, Bytes)> {
+        match self {
+            Self::Cluster(proof) => proof.replayed(),
+            Self::Database(_) | Self::Files(_) => None,
         }
     }
 
@@ -174,7 +184,7 @@ async fn climb(
             _ => RecoveryPhase::Verify,
         });
         let outcome = match (level, proof.as_mut()) {
-            (EvidenceLevel::Checksummed, _) => checksum(subject, work).await,
+            (EvidenceLevel::Checksummed, _) => checksum(&subject.snapshot.id, work).await,
             (_, Some(proof)) => proof.step(level, subject, job, work).await,
             (_, None) => match Proof::begin(subject, job, work).await {
                 Ok(begun) => proof.insert(begun).step(level, subject, job, work).await,
@@ -183,6 +193,11 @@ async fn climb(
         };
         if level == EvidenceLevel::Restored && outcome.is_ok() {
             (verified.written, verified.items) = proof.as_ref().map_or((Bytes(0), 0), Proof::size);
+            // Replaying came after laying down within this level, and is a phase of its own.
+            if let Some((took, bytes)) = proof.as_ref().and_then(Proof::replayed) {
+                watch.split(RecoveryPhase::Replay, took);
+                verified.replayed = bytes;
+            }
         }
         let step = judge(level, outcome, work.clock)?;
         match &step.result {
@@ -269,11 +284,11 @@ fn refutes(error: &SourceError) -> bool {
 }
 
 /// Reads every blob the snapshot needs and compares it with its hash.
-async fn checksum(subject: &Subject, work: &Work<'_>) -> Result<Vec<Finding>, SourceError> {
+pub(super) async fn checksum(snapshot: &SnapshotId, work: &Work<'_>) -> Result<Vec<Finding>, SourceError> {
     work.progress.set_current("reading every blob");
     let options = CheckOptions {
         read_data: ReadData::All,
-        snapshot: Some(subject.snapshot.id.0.clone()),
+        snapshot: Some(snapshot.0.clone()),
     };
     let report = work
         .repo

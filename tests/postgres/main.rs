@@ -3,6 +3,7 @@
 mod choose;
 mod exported;
 mod faults;
+mod restores;
 mod round_trip;
 mod server;
 mod world;

@@ -159,6 +159,7 @@ impl World {
 
     pub fn subject(&self, snapshot: &SnapshotRecord) -> Subject {
         Subject {
+            instant: None,
             snapshot: snapshot.clone(),
             source: Some(self.source()),
             secrets: Secrets::default(),
@@ -235,6 +236,7 @@ pub fn into_database(name: &str) -> RecoveryTarget {
     RecoveryTarget::Database {
         connection: None,
         database: name.to_owned(),
+        how: Box::default(),
     }
 }
 

@@ -2,10 +2,12 @@
 
 mod archive;
 mod cluster;
+mod drill;
 mod kill;
 mod physical;
 mod prune;
 mod receive;
 mod recover;
 mod refuse;
+mod versions;
 mod world;

@@ -21,6 +21,11 @@ pub struct World {
 impl World {
     /// A server that archives through `wal push`, or one that does not archive.
     pub async fn new(archives: bool) -> Self {
+        Self::of(archives, None).await
+    }
+
+    /// The same of another version, whose programs are there.
+    pub async fn of(archives: bool, bin_dir: Option<PathBuf>) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let top = dir.path();
         fs::set_permissions(top, fs::Permissions::from_mode(0o711)).unwrap();
@@ -40,6 +45,7 @@ impl World {
         }
         let options = ServerOptions {
             settings,
+            bin_dir,
             ..ServerOptions::default()
         };
         let clock = Clock::system();

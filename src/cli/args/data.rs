@@ -1,5 +1,6 @@
 //! Options of the commands that work on repositories and snapshots.
 
+use std::num::NonZero;
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueHint};
@@ -193,10 +194,10 @@ pub struct RestoreArgs {
     pub repository: RepositoryArgs,
     /// A prefix of the snapshot's id, `latest` or `latest:JOB`
     pub id: String,
-    /// The directory, or postgres://USER@HOST:PORT/NAME for a new database there
+    /// The directory, or postgres://USER@HOST:PORT/NAME for a database there
     #[arg(long, value_name = "DIR|URL", required_unless_present = "target_database")]
     pub target: Option<String>,
-    /// A new database of this name on the source's own server
+    /// A database of this name on the source's own server
     #[arg(long, value_name = "NAME", conflicts_with = "target")]
     pub target_database: Option<String>,
     /// Only what matches
@@ -211,6 +212,15 @@ pub struct RestoreArgs {
     /// With --delta: believe the length and time of a file instead of reading it
     #[arg(long, requires = "delta")]
     pub quick: bool,
+    /// Put a dump in the place of a database that exists, after a safety backup of it
+    #[arg(long)]
+    pub drop_existing: bool,
+    /// Only this table of a dump with all that belongs to it, as schema.table with * for any letters; repeatable
+    #[arg(long, value_name = "T")]
+    pub table: Vec<String>,
+    /// Restore a dump with so many connections; it is fetched to a file in the temporary directory first
+    #[arg(long, value_name = "N")]
+    pub jobs: Option<NonZero<u32>>,
     /// Where a tablespace of a cluster goes: its name, number or old place, and the new place
     #[arg(long, value_name = "OLD=NEW")]
     pub tablespace: Vec<String>,

@@ -42,6 +42,30 @@ pub struct InitArgs {
     pub yes: bool,
 }
 
+/// `lifeboat drill`.
+#[derive(Debug, Clone, Subcommand)]
+pub enum DrillCommand {
+    /// Show the drills, how they ended and how long they took
+    List,
+    /// Do a drill now
+    Run {
+        /// Its name
+        name: String,
+        /// With the newest restore point, whatever the configuration says
+        #[arg(long, conflicts_with_all = ["random", "to"])]
+        latest: bool,
+        /// With one at random
+        #[arg(long, conflicts_with = "to")]
+        random: bool,
+        /// With what was there at this time
+        #[arg(long, value_name = "TIME")]
+        to: Option<String>,
+        /// Show how it goes, and end with its outcome
+        #[arg(long)]
+        wait: bool,
+    },
+}
+
 /// `lifeboat stats`.
 #[derive(Debug, Clone, Args)]
 pub struct StatsArgs {

@@ -101,6 +101,7 @@ async fn copyable(directory: &str, port: u16, clock: &Clock) -> Result<Copyable,
             method: PhysicalChoice::Auto,
             data_directory: None,
             scratch_dir: None,
+            log_window: None,
         };
         let secrets = Secrets::default();
         let asked = tokio::select! {

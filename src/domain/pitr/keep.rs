@@ -57,9 +57,6 @@ pub fn floor(bases: &[Base], window: Option<Millis>, now: Timestamp, size: Segme
 
 /// Whether a file of the log lies wholly in front of the floor; histories never do.
 pub fn may_go(name: WalName, floor: u64, size: SegmentSize) -> bool {
-    let segment = match name {
-        WalName::History(_) => return false,
-        WalName::Segment(name) | WalName::Partial(name) | WalName::Backup(name, _) => name,
-    };
-    segment.number(size).is_some_and(|number| number < floor)
+    let number = name.of_segment().and_then(|segment| segment.number(size));
+    number.is_some_and(|number| number < floor)
 }

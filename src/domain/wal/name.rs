@@ -128,6 +128,14 @@ impl WalName {
         }
     }
 
+    /// The segment it is, or is a part or a note of; none for a history.
+    pub fn of_segment(self) -> Option<SegmentName> {
+        match self {
+            Self::History(_) => None,
+            Self::Segment(name) | Self::Partial(name) | Self::Backup(name, _) => Some(name),
+        }
+    }
+
     /// The segment, when it is a whole one.
     pub fn segment(self) -> Option<SegmentName> {
         match self {

@@ -201,6 +201,7 @@ impl Drill<'_> {
             let target = RecoveryTarget::Database {
                 connection: None,
                 database: RESTORED.to_owned(),
+                how: Box::default(),
             };
             requests.push(request(snapshot, target));
         }
@@ -299,6 +300,7 @@ fn request(snapshot: &SnapshotRecord, target: RecoveryTarget) -> RecoveryRequest
         snapshot: snapshot.id.clone(),
         repository: snapshot.repository.clone(),
         target,
+        instant: None,
         reason: Some("drill".to_owned()),
         plan_digest: None,
     }

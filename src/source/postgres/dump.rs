@@ -3,11 +3,10 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
 
-use tokio::io::AsyncReadExt;
-
 use super::DatabaseManifest;
 use super::child::Program;
 use super::connect::{Login, ServerFacts, Session};
+use super::globals::globals;
 use super::probe::{self, TableContent};
 use super::tools::Tools;
 use crate::domain::snapshot::DatabaseFacts;
@@ -19,8 +18,6 @@ use crate::source::{BackupJob, SourceError, Work};
 
 /// Tables are fingerprinted as long as they take no more than this together; a second or two of one core of the server.
 const FINGERPRINT_BUDGET: u64 = 256 << 20;
-/// Roles and tablespaces of the largest servers known take a few megabytes.
-const GLOBALS_LIMIT: u64 = 64 << 20;
 /// What an argument vector has room for: two megabytes, at most 135 bytes a name, and some air.
 const MOST_NAMED: usize = 10_000;
 /// The name of the roles and tablespaces in the snapshot.
@@ -117,7 +114,7 @@ async fn write(
     opened: &Opened,
     work: &Work<'_>,
 ) -> Result<Finished, SourceError> {
-    let dump_name = dump_name(&database.database);
+    let dump_name = dump_name(&database.database, database.selection.format);
     let options = StreamOptions {
         tags: labels(source, &job.job, &job.run)
             .into_iter()
@@ -138,7 +135,7 @@ async fn write(
     manifest.subject = vec![format!("{} on {}", database.database, login.connection.display())];
 
     // The roles come first: they take no time, and should one be created meanwhile, the dump may name it but needs it too.
-    match globals(login, database, opened, work).await {
+    match globals(login, database, &opened.facts, &opened.tools, work).await {
         Ok((bytes, note)) => {
             manifest.notes.extend(note);
             manifest.artifacts.push(put(&mut writer, GLOBALS_NAME, &bytes).await?);
@@ -188,9 +185,12 @@ async fn stream(
 ) -> Result<(Artifact, BTreeMap<String, TableContent>), SourceError> {
     let subject = format!("database {:?} on {}", database.database, login.connection.display());
     let format = database.selection.format;
+    let plain = format == DumpFormat::Plain;
     let dump = Program::new("pg_dump", &opened.tools.program("pg_dump"), subject)
-        .arg("--format=custom")
-        .arg("--compress=0")
+        .arg(if plain { "--format=plain" } else { "--format=custom" })
+        .arg_if(!plain, "--compress=0")
+        // What cuts the text into statements reads UTF-8; a database without an encoding has none to be changed to.
+        .arg_if(plain && opened.described.encoding != "SQL_ASCII", "--encoding=UTF8")
         .arg("--lock-wait-timeout=60s")
         .arg(format!("--snapshot={}", opened.exported))
         .arg_if(format == DumpFormat::SchemaOnly, "--schema-only")
@@ -291,50 +291,6 @@ async fn put(writer: &mut StreamSnapshot, name: &str, bytes: &[u8]) -> Result<Ar
     })
 }
 
-/// Reads roles and tablespaces; without passwords when the role may not read those, and says so.
-async fn globals(
-    login: &Login,
-    database: &PostgresSource,
-    opened: &Opened,
-    work: &Work<'_>,
-) -> Result<(Vec<u8>, Option<String>), SourceError> {
-    let with_passwords = opened.facts.superuser;
-    let mut program = Program::new(
-        "pg_dumpall",
-        &opened.tools.program("pg_dumpall"),
-        format!("roles of {}", login.connection.display()),
-    )
-    .arg("--globals-only")
-    .arg_if(!with_passwords, "--no-role-passwords")
-    .connect(login, None);
-    // The one database we are known to be let into; a name that reads as a connection string must be left out.
-    let name = &database.database;
-    if !name.contains('=') && !name.contains("://") {
-        program = program.arg(format!("--database={name}"));
-    }
-    let mut running = program.start(Some(login))?;
-    drop(running.take_stdin());
-    let output = running.take_stdout();
-    let reading = async {
-        let mut bytes = Vec::new();
-        if let Some(output) = output {
-            let read = output.take(GLOBALS_LIMIT).read_to_end(&mut bytes).await;
-            read.map_err(|error| SourceError::local("read from", std::path::Path::new("pg_dumpall"), &error))?;
-        }
-        Ok(bytes)
-    };
-    let bytes = match work.cancellable(reading).await {
-        Ok(bytes) => bytes,
-        Err(error) => {
-            running.kill().await;
-            return Err(error);
-        }
-    };
-    running.finish().await?;
-    let note = "roles were dumped without their passwords, because the role that dumped is no superuser";
-    Ok((bytes, (!with_passwords).then(|| note.to_owned())))
-}
-
 fn facts_of(database: &PostgresSource, opened: &Opened, contents: &BTreeMap<String, TableContent>) -> DatabaseFacts {
     DatabaseFacts {
         name: database.database.clone(),
@@ -350,7 +306,7 @@ fn facts_of(database: &PostgresSource, opened: &Opened, contents: &BTreeMap<Stri
 }
 
 /// The name of a dump in its snapshot: the database's, with what a file name cannot hold written as `%2F`.
-pub(super) fn dump_name(database: &str) -> String {
+fn dump_name(database: &str, format: DumpFormat) -> String {
     let mut name = String::with_capacity(database.len() + 5);
     for c in database.chars() {
         if c == '/' || c == '%' || c == '\\' || c.is_control() {
@@ -360,7 +316,7 @@ pub(super) fn dump_name(database: &str) -> String {
             name.push(c);
         }
     }
-    name + ".dump"
+    name + if format == DumpFormat::Plain { ".sql" } else { ".dump" }
 }
 
 #[cfg(test)]
@@ -398,8 +354,8 @@ mod tests {
 
     #[test]
     fn any_database_name_makes_a_file_name() {
-        assert_eq!(dump_name("shop"), "shop.dump");
-        assert_eq!(dump_name("a/b \"c\"%\n"), "a%2Fb \"c\"%25%0A.dump");
-        assert_eq!(dump_name(".."), "...dump");
+        assert_eq!(dump_name("shop", DumpFormat::Plain), "shop.sql");
+        assert_eq!(dump_name("a/b \"c\"%\n", DumpFormat::Custom), "a%2Fb \"c\"%25%0A.dump");
+        assert_eq!(dump_name("..", DumpFormat::SchemaOnly), "...dump");
     }
 }

@@ -46,6 +46,12 @@ pub async fn export(
         .fetch_add(total, std::sync::atomic::Ordering::Relaxed);
     work.progress.set_phase(Phase::Copying);
     match form {
+        DumpForm::Custom if dump.is_plain() => {
+            return Err(SourceError::Invalid {
+                what: "the dump is SQL text, which cannot be made into the custom format".to_owned(),
+                hint: Some("export it as SQL text".to_owned()),
+            });
+        }
         DumpForm::Custom => {
             let mut file = tokio::fs::File::from_std(part.file()?);
             let copying = async {
@@ -83,25 +89,47 @@ async fn as_text(
     target: &Path,
     work: &Work<'_>,
 ) -> Result<std::fs::File, SourceError> {
-    let tools = dump.tools(None, 0, work).await?;
-    let subject = format!("the dump in snapshot {}", dump.snapshot.short());
-    let mut running = Program::new("pg_restore", &tools.program("pg_restore"), subject)
-        .arg("--file=-")
-        .start(None)?;
     let (pieces, inbox) = mpsc::channel::<Vec<u8>>(WAITING);
     let compressing = tokio::task::spawn_blocking(move || compress(file, inbox));
-    let piped = work.cancellable(pipe(dump, &mut running, pieces, work)).await;
-    match piped {
-        Ok(()) => running.finish().await?,
-        Err(error) => {
-            running.kill().await;
-            return Err(error);
-        }
+    if dump.is_plain() {
+        work.cancellable(copy(dump, pieces, work)).await?;
+    } else {
+        through_restore(dump, pieces, work).await?;
     }
     let compressed = compressing
         .await
         .map_err(|error| RepoError::local("write", target, &std::io::Error::other(error)))?;
     compressed.map_err(|error| SourceError::local("write", target, &error))
+}
+
+/// Hands on a dump that is text already.
+async fn copy(dump: &Dump, pieces: mpsc::Sender<Vec<u8>>, work: &Work<'_>) -> Result<(), SourceError> {
+    let mut reader = dump.open(work).await?;
+    while let Some(blob) = reader.next_blob().await? {
+        count(work, blob.len());
+        // The compression has failed when it takes nothing more; it says why.
+        if pieces.send(blob).await.is_err() {
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// Has `pg_restore` make the text of a dump in the custom format.
+async fn through_restore(dump: &Dump, pieces: mpsc::Sender<Vec<u8>>, work: &Work<'_>) -> Result<(), SourceError> {
+    let tools = dump.tools(None, 0, work).await?;
+    let subject = format!("the dump in snapshot {}", dump.snapshot.short());
+    let mut running = Program::new("pg_restore", &tools.program("pg_restore"), subject)
+        .arg("--file=-")
+        .start(None)?;
+    let piped = work.cancellable(pipe(dump, &mut running, pieces, work)).await;
+    match piped {
+        Ok(()) => running.finish().await,
+        Err(error) => {
+            running.kill().await;
+            Err(error)
+        }
+    }
 }
 
 /// Feeds the child and takes its text, both at once; ends when both have ended.

@@ -1,4 +1,4 @@
-//! Feeding dumps to `pg_restore`: whole, or only as far as the table of contents.
+//! Feeding dumps to `pg_restore`: whole, or only as far as the table of contents, or by a file that has all of it.
 
 use std::fs;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
@@ -7,8 +7,13 @@ use std::path::{Path, PathBuf};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::child::{Program, Running, random_word};
+use super::pick::{Picked, pick};
 use super::restore::Dump;
+use super::toc;
 use super::tools::Tools;
+use crate::domain::Bytes;
+use crate::repo::Progress;
+use crate::source::files::free_space;
 use crate::source::{SourceError, Work};
 
 /// Waits for a child that needs no input; kills it when the caller cancels.
@@ -77,32 +82,77 @@ pub(super) async fn feed(
     }
 }
 
-/// The beginning of a dump in a private file: at least its whole table of contents.
+/// A dump in a private file: its beginning, with at least its whole table of contents, or all of it.
 pub(super) struct Head {
     /// The file.
     pub(super) path: PathBuf,
-    /// How many entries the table of contents has.
+    /// How many entries the table of contents has; not counted when all of it was fetched.
     pub(super) entries: u64,
 }
 
 impl Head {
-    /// Feeds `pg_restore --list` until it has read the table of contents, and keeps what it was fed.
-    pub(super) async fn read(dump: &Dump, tools: &Tools, work: &Work<'_>) -> Result<Self, SourceError> {
+    /// An empty file in a directory of its own.
+    fn create() -> Result<(Self, tokio::fs::File), SourceError> {
         let directory = std::env::temp_dir().join(format!("lifeboat-{}", random_word()));
         let local = |error: std::io::Error| SourceError::local("write", &directory, &error);
         fs::DirBuilder::new().mode(0o700).create(&directory).map_err(local)?;
-        let mut head = Self {
+        let head = Self {
             path: directory.join("head.dump"),
             entries: 0,
         };
-        let mut file = fs::OpenOptions::new();
-        let file = file
-            .write(true)
-            .create_new(true)
-            .mode(0o600)
-            .open(&head.path)
-            .map_err(local)?;
-        let mut file = tokio::fs::File::from_std(file);
+        let mut options = fs::OpenOptions::new();
+        let file = options.write(true).create_new(true).mode(0o600).open(&head.path);
+        Ok((head, tokio::fs::File::from_std(file.map_err(local)?)))
+    }
+
+    /// Fetches the whole dump into the file; refused before the first byte when there is no room for it.
+    pub(super) async fn whole(dump: &Dump, work: &Work<'_>) -> Result<Self, SourceError> {
+        has_room(dump)?;
+        let (head, mut file) = Self::create()?;
+        let path = head.path.clone();
+        let local = |error: std::io::Error| SourceError::local("write", &path, &error);
+        let fetching = async {
+            let mut reader = dump.open(work).await?;
+            while let Some(blob) = reader.next_blob().await? {
+                file.write_all(&blob).await.map_err(local)?;
+                Progress::add(&work.progress.bytes_done, blob.len() as u64);
+            }
+            file.flush().await.map_err(local)
+        };
+        work.cancellable(fetching).await?;
+        Ok(head)
+    }
+
+    /// What of the dump belongs to some tables; the list of it is beside the file.
+    pub(super) async fn pick(&self, dump: &Dump, tables: &[String]) -> Result<(PathBuf, Picked), SourceError> {
+        let (path, list, tables) = (self.path.clone(), self.path.with_extension("list"), tables.to_vec());
+        let (snapshot, target) = (dump.snapshot.short().to_owned(), list.clone());
+        let picking = tokio::task::spawn_blocking(move || {
+            let bytes = fs::read(&path).map_err(|error| SourceError::local("read", &path, &error))?;
+            let entries = toc::read(&bytes).map_err(|why| SourceError::Snapshot {
+                snapshot,
+                why: format!("has a dump whose table of contents cannot be read: {why}"),
+            })?;
+            let picked = pick(&entries, &tables).map_err(|pattern| SourceError::Invalid {
+                what: format!("there is no table {pattern} in the dump"),
+                hint: Some("write schema.table, in double quotes what SQL needs them for".to_owned()),
+            })?;
+            let mut lines = String::new();
+            for id in &picked.ids {
+                lines.extend([&id.to_string(), ";\n"]);
+            }
+            fs::write(&target, lines).map_err(|error| SourceError::local("write", &target, &error))?;
+            Ok::<_, SourceError>(picked)
+        });
+        let picked = picking.await.map_err(|_| SourceError::Cancelled)??;
+        Ok((list, picked))
+    }
+
+    /// Feeds `pg_restore --list` until it has read the table of contents, and keeps what it was fed.
+    pub(super) async fn read(dump: &Dump, tools: &Tools, work: &Work<'_>) -> Result<Self, SourceError> {
+        let (mut head, mut file) = Self::create()?;
+        let path = head.path.clone();
+        let local = |error: std::io::Error| SourceError::local("write", &path, &error);
         let subject = format!("the table of contents of snapshot {}", dump.snapshot.short());
         let mut running = Program::new("pg_restore", &tools.program("pg_restore"), subject)
             .arg("--list")
@@ -151,9 +201,17 @@ impl Head {
 
 impl Drop for Head {
     fn drop(&mut self) {
-        // Private to this user and small; what cannot be removed goes with the system's temporary files.
-        let _ = fs::remove_file(&self.path);
-        let _ = self.path.parent().map(fs::remove_dir);
+        // Private to this user; what cannot be removed goes with the system's temporary files.
+        let _ = self.path.parent().map(fs::remove_dir_all);
+    }
+}
+
+/// Whether the temporary directory has room for the whole dump.
+pub(super) fn has_room(dump: &Dump) -> Result<(), SourceError> {
+    let (place, needed) = (std::env::temp_dir(), Bytes(dump.artifact.bytes));
+    match free_space(&place).filter(|free| *free < needed) {
+        Some(free) => Err(SourceError::NoRoom { place, free, needed }),
+        None => Ok(()),
     }
 }
 

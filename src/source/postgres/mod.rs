@@ -6,7 +6,8 @@
 //!
 //! **No temporary file.** The dump goes from the pipe into the repository and back from the repository into the pipe. Only the
 //! table of contents, the first few kilobytes of a dump, is ever written to disk: that is all `pg_restore -j` needs to build
-//! indexes and constraints in parallel after the rows have been streamed.
+//! indexes and constraints in parallel after the rows have been streamed. Who wants the rows in parallel too (`--jobs`) needs the
+//! whole dump in a file; it is private, its room is checked first, and it is gone afterwards.
 //!
 //! **Whole or nothing.** A `pg_dump` that does not end well commits no snapshot. A restore that does not end well leaves no
 //! database: see [`scratch`].
@@ -17,9 +18,13 @@
 //! | --- | --- |
 //! | `connect`, `tls` | who we are to which server, encrypted how; errors told apart |
 //! | `tools`, `child` | the client programs: found, matched by version, run without a shell, killed |
-//! | `dump` | a database into a snapshot |
+//! | `dump`, `globals` | a database into a snapshot, and the roles beside it |
 //! | `plan`, `restore`, `feed` | a snapshot into a new database: planned, streamed, renamed when it is complete |
-//! | `verify` | the proof of a snapshot, step by step |
+//! | `script`, `play` | a plain dump: its text cut into statements and rows, and run |
+//! | `toc`, `pick` | a dump's table of contents, and what of it belongs to some tables |
+//! | `rows` | a dump of rows alone into the tables of a database |
+//! | `replace`, `properties` | a dump in the place of a database, after a safety backup; what is the database's own is kept |
+//! | `verify`, `compare` | the proof of a snapshot, step by step; a copy held against what was recorded |
 //! | [`recovery`] | point-in-time recovery: from a base backup and the archive to a server at the target |
 //! | [`server`] | private servers: started on a copy, stopped whatever happens |
 //! | `scratch` | databases that are renamed or dropped, whatever happens; the reaper |
@@ -31,20 +36,29 @@
 
 mod child;
 pub mod cluster;
+mod compare;
 mod connect;
 mod dump;
 pub mod export;
 mod feed;
+mod globals;
 pub mod physical;
+mod pick;
 mod plan;
+mod play;
 mod probe;
 pub(in crate::source) mod process;
+mod properties;
 pub mod recovery;
+mod replace;
 mod restore;
+mod rows;
 mod scratch;
+mod script;
 pub mod server;
 pub mod switch;
 mod tls;
+mod toc;
 mod tools;
 mod verify;
 pub mod wal;
@@ -83,7 +97,10 @@ pub async fn contents(
 
 /// Asks a server what it is.
 pub async fn identify(login: &Login, database: &str, clock: &Clock) -> Result<ServerFacts, SourceError> {
-    login.open(database, clock).await?.facts().await
+    let session = login.open(database, clock).await?;
+    let facts = session.facts().await;
+    session.settle(clock).await;
+    facts
 }
 
 /// Runs statements in a database; for the sandbox, whose databases are its own.
@@ -98,5 +115,8 @@ pub async fn reap(login: &Login, host: &str, clock: &Clock) -> Result<Vec<String
 
 /// Puts a question to a database; none when the answer is NULL or nothing.
 pub async fn ask(login: &Login, database: &str, sql: &str, clock: &Clock) -> Result<Option<String>, SourceError> {
-    probe::value(&login.open(database, clock).await?, "ask", sql).await
+    let session = login.open(database, clock).await?;
+    let answer = probe::value(&session, "ask", sql).await;
+    session.settle(clock).await;
+    answer
 }

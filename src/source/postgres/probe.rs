@@ -56,8 +56,13 @@ impl Table {
 
     /// How manifests, findings and history name it: `schema.table`, each quoted where it must be.
     pub(super) fn key(&self) -> String {
-        format!("{}.{}", plain_or_quoted(&self.schema), plain_or_quoted(&self.name))
+        key_of(&self.schema, &self.name)
     }
+}
+
+/// How manifests name a table of a schema.
+pub(super) fn key_of(schema: &str, name: &str) -> String {
+    format!("{}.{}", plain_or_quoted(schema), plain_or_quoted(name))
 }
 
 fn plain_or_quoted(name: &str) -> String {
@@ -163,6 +168,14 @@ pub(super) fn affordable(tables: &[Table], budget: u64) -> Vec<bool> {
         chosen[index] = true;
     }
     chosen
+}
+
+/// Whether a table has a row.
+pub(super) async fn has_rows(session: &Session, table: &Table) -> Result<bool, SourceError> {
+    let doing = format!("look into {}", table.key());
+    let sql = format!("select exists (select 1 from only {})", table.sql());
+    let rows = session.rows(&doing, &sql, &[]).await?;
+    Ok(rows.first().is_some_and(|row| row.get(0)))
 }
 
 /// Counts the rows of a table, and fingerprints them when asked to.

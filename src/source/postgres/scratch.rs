@@ -199,8 +199,8 @@ impl ScratchDatabase {
         result
     }
 
-    /// Lets go of it without dropping, because it was never made.
-    fn abandon(mut self) {
+    /// Lets go of it without dropping, because it was never made, or has the name somebody waits for.
+    pub(super) fn abandon(mut self) {
         self.armed = false;
     }
 }

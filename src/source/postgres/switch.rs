@@ -126,6 +126,11 @@ async fn sessions(session: &Session, live: &str, new: &str, end: bool) -> Result
 
 /// Gives the live database another name, and its name to the new one.
 pub async fn switch(login: &Login, plan: &SwitchPlan, clock: &Clock) -> Result<(), SourceError> {
+    switch_and(login, plan, "", clock).await
+}
+
+/// The same, with more statements in the same transaction, each with its semicolon.
+pub(super) async fn switch_and(login: &Login, plan: &SwitchPlan, also: &str, clock: &Clock) -> Result<(), SourceError> {
     let (session, ending) = (
         login.open_maintenance(None, clock).await?,
         login.open_maintenance(None, clock).await?,
@@ -135,7 +140,7 @@ pub async fn switch(login: &Login, plan: &SwitchPlan, clock: &Clock) -> Result<(
     // The server itself waits five seconds for the sessions on a database; more than two attempts are seldom needed.
     let sql = format!(
         "begin; set local lock_timeout = '20s'; alter database {live_name} rename to {kept_name}; \
-         alter database {new_name} rename to {live_name}; commit"
+         alter database {new_name} rename to {live_name}; {also} commit"
     );
     let renaming = async {
         let started = clock.monotonic();

@@ -3,13 +3,15 @@
 use sha2::{Digest, Sha256};
 
 use super::child::Program;
+use super::compare::compare;
 use super::connect::Login;
 use super::feed::{Head, feed};
+use super::play;
 use super::probe;
-use super::restore::{Dump, compare, into_scratch};
+use super::restore::{Dump, into_scratch};
 use super::scratch::ScratchDatabase;
 use crate::domain::job::SqlProbe;
-use crate::domain::recovery::Finding;
+use crate::domain::recovery::{DatabaseRestore, Finding};
 use crate::domain::units::Bytes;
 use crate::source::{SourceError, Subject, Work};
 
@@ -41,22 +43,28 @@ impl Proof {
 
     /// Reads the table of contents and every entry of the dump, and holds its length and hash against those recorded.
     pub(in crate::source) async fn decode(&self, work: &Work<'_>) -> Result<Vec<Finding>, SourceError> {
-        let tools = self.dump.tools(Some(&self.login), 0, work).await?;
         work.progress.set_current("reading the dump");
-        let head = Head::read(&self.dump, &tools, work).await?;
-        let subject = format!("the dump of snapshot {}", self.dump.snapshot.short());
-        let decoding = Program::new("pg_restore", &tools.program("pg_restore"), subject)
-            .arg("--file=/dev/null")
-            .start(None)?;
         let (mut bytes, mut digest) = (0_u64, Sha256::new());
         let hash = |blob: &[u8]| {
             bytes += blob.len() as u64;
             digest.update(blob);
         };
+        if self.dump.is_plain() {
+            let held = play::read(&self.dump, hash, work).await?;
+            let readable = Finding {
+                what: "dump readable".to_owned(),
+                ok: held.statements > 0,
+                detail: format!("{} statements and the rows of {} tables", held.statements, held.copies),
+            };
+            return Ok(vec![readable, self.as_recorded(bytes, &hex::encode(digest.finalize()))]);
+        }
+        let tools = self.dump.tools(Some(&self.login), 0, work).await?;
+        let head = Head::read(&self.dump, &tools, work).await?;
+        let subject = format!("the dump of snapshot {}", self.dump.snapshot.short());
+        let decoding = Program::new("pg_restore", &tools.program("pg_restore"), subject)
+            .arg("--file=/dev/null")
+            .start(None)?;
         feed(&self.dump, decoding, true, hash, work).await?;
-        let sha256 = hex::encode(digest.finalize());
-        let artifact = &self.dump.artifact;
-        let same = bytes == artifact.bytes && sha256 == artifact.sha256;
         Ok(vec![
             Finding {
                 what: "dump readable".to_owned(),
@@ -66,19 +74,25 @@ impl Proof {
                     head.entries, tools.version
                 ),
             },
-            Finding {
-                what: format!("length and SHA-256 of {}", artifact.name),
-                ok: same,
-                detail: if same {
-                    format!("{}, as recorded", Bytes(bytes))
-                } else {
-                    format!(
-                        "{bytes} bytes, {sha256}; recorded were {} bytes, {}",
-                        artifact.bytes, artifact.sha256
-                    )
-                },
-            },
+            self.as_recorded(bytes, &hex::encode(digest.finalize())),
         ])
+    }
+
+    fn as_recorded(&self, bytes: u64, sha256: &str) -> Finding {
+        let artifact = &self.dump.artifact;
+        let same = bytes == artifact.bytes && sha256 == artifact.sha256;
+        Finding {
+            what: format!("length and SHA-256 of {}", artifact.name),
+            ok: same,
+            detail: if same {
+                format!("{}, as recorded", Bytes(bytes))
+            } else {
+                format!(
+                    "{bytes} bytes, {sha256}; recorded were {} bytes, {}",
+                    artifact.bytes, artifact.sha256
+                )
+            },
+        }
     }
 
     /// Restores into a new scratch database.
@@ -88,7 +102,9 @@ impl Proof {
         host: &str,
         work: &Work<'_>,
     ) -> Result<Vec<Finding>, SourceError> {
-        let (scratch, mut findings) = into_scratch(&self.dump, &self.login, id, host, work).await?;
+        let how = DatabaseRestore::default();
+        let filled = into_scratch(&self.dump, &self.login, &how, id, host, work).await?;
+        let (scratch, mut findings) = (filled.scratch, filled.findings);
         findings.push(Finding {
             what: "restored".to_owned(),
             ok: true,
@@ -111,7 +127,7 @@ impl Proof {
         let Some(scratch) = &self.scratch else {
             return Ok(Vec::new());
         };
-        let mut findings = compare(&self.dump, &self.login, scratch.name(), work).await?;
+        let mut findings = compare(&self.dump, &self.login, scratch.name(), None, work).await?;
         let session = self.login.open(scratch.name(), work.clock).await?;
         findings.extend(probe::ask_all(&session, probes, work).await?);
         Ok(findings)

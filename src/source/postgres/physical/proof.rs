@@ -17,18 +17,19 @@ use super::label::{self, BackupLabel};
 use super::lay_down::{LayDownOptions, cluster_of, lay_down};
 use super::segments::Stretch;
 use crate::domain::job::SqlProbe;
-use crate::domain::recovery::Finding;
+use crate::domain::recovery::{Finding, InstantWish, RecoveryPhase};
 use crate::domain::source::SourceKind;
-use crate::domain::units::Bytes;
+use crate::domain::units::{Bytes, Millis};
 use crate::domain::wal::WalName;
 use crate::repo::{NodeKind, SnapshotInfo, off_runtime};
 use crate::source::files::free_space;
 use crate::source::manifest::ClusterManifest;
 use crate::source::postgres::probe;
+use crate::source::postgres::recovery::instant;
 use crate::source::postgres::server::{Launch, PrivateServer, Programs, ServerError};
 use crate::source::scratch_dir::ScratchDir;
 use crate::source::verify::VerifyJob;
-use crate::source::{SourceError, Subject, Work};
+use crate::source::{Milestone, SourceError, Subject, Work};
 
 /// Labels, maps and control files are smaller than this.
 const SMALL: u64 = 1 << 20;
@@ -41,6 +42,7 @@ pub(in crate::source) struct Proof {
     cluster: ClusterManifest,
     files: u64,
     server: Option<PrivateServer>,
+    replayed: Option<(Millis, Bytes)>,
     scratch: Option<ScratchDir>,
 }
 
@@ -57,6 +59,7 @@ impl Proof {
             cluster,
             files: subject.snapshot.files,
             server: None,
+            replayed: None,
             scratch: None,
         })
     }
@@ -221,6 +224,9 @@ impl Proof {
         scratch.let_servers_in()?;
         self.scratch = Some(scratch);
         let laid = lay_down(&subject.snapshot.id, &data, &options, work).await?;
+        if let Some(instant) = &subject.instant {
+            return self.replay(subject, instant, &data, &home, work).await;
+        }
         work.progress.set_current("recovering the copy");
         let mut roles = vec!["postgres".to_owned()];
         roles.extend(settings.map(|settings| settings.connection.user.clone()));
@@ -234,6 +240,27 @@ impl Proof {
                 laid.written, laid.files, laid.took, self.cluster.stop_lsn
             ),
         }])
+    }
+
+    /// Has a private server go on to an instant.
+    async fn replay(
+        &mut self,
+        subject: &Subject,
+        instant: &InstantWish,
+        data: &Path,
+        home: &Path,
+        work: &Work<'_>,
+    ) -> Result<Vec<Finding>, SourceError> {
+        (work.reached)(Milestone::Phase(RecoveryPhase::Replay));
+        let (replayed, findings) = instant::prove(subject, instant, data, home, work).await?;
+        self.replayed = Some((replayed.took, replayed.seen.done));
+        self.server = Some(replayed.server);
+        Ok(findings)
+    }
+
+    /// How long replaying took, and how much of it there was.
+    pub(in crate::source) fn replayed(&self) -> Option<(Millis, Bytes)> {
+        self.replayed
     }
 
     /// Starts a server on the copy and waits until it has recovered it; as long as it works it may take its time.

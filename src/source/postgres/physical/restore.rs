@@ -184,6 +184,7 @@ pub(in crate::source) async fn restore(
     findings.extend(next_steps(&laid.cluster, path).map(|detail| finding("what remains to be done", detail)));
     Ok(Restored {
         written: laid.written,
+        replayed: Bytes(0),
         items: laid.files,
         findings,
         phases: watch.stop(),

@@ -7,13 +7,15 @@
 //! **Split brain.** Different content under one name is refused, and a note of the refusal is left in the archive, so that
 //! a report still shows it when the log of the server that was refused is gone.
 
+use std::path::PathBuf;
+
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use super::file::Content;
 use super::object::{self, Header};
 use super::prune::MARK;
-use super::{WalError, page};
+use super::{WalError, fetch, page};
 use crate::domain::wal::{SegmentName, SegmentSize, SystemId, TimelineId, WalName};
 use crate::repo::sealed::Put;
 use crate::repo::{RepoError, Repository};
@@ -224,6 +226,20 @@ impl WalArchive {
         Ok(found.map(|(header, bytes)| Fetched { bytes, at: header.at }))
     }
 
+    /// Unpacks a file to a path, where it appears whole or not at all; false when the archive does not have it.
+    pub async fn unpack(&self, name: WalName, target: PathBuf) -> Result<bool, WalError> {
+        let key = self.key(name.timeline(), &name.to_string());
+        let Some(object) = self.repo.get_sealed(&key).await? else {
+            return Ok(false);
+        };
+        let (system, name) = (self.system, name.to_string());
+        let unpacking = tokio::task::spawn_blocking(move || {
+            fetch::place_with(&target, |write| object::unpack(&object, system, &name, write))
+        });
+        unpacking.await.map_err(|error| WalError::worker(&error))??;
+        Ok(true)
+    }
+
     /// Reads the longest beginning of a growing segment, filled up with zeros to the size of a segment.
     pub async fn get_growing(&self, name: SegmentName) -> Result<Option<Fetched>, WalError> {
         let Some(longest) = self.growing(name).await?.into_iter().max() else {
@@ -233,6 +249,14 @@ impl WalArchive {
         let (first, _) = page::filled(name, &bytes)?;
         bytes.resize(usize::try_from(first.size.bytes()).unwrap_or(bytes.len()), 0);
         Ok(Some(Fetched { bytes, at: header.at }))
+    }
+
+    /// Reads a segment, or as much as there is of it while it grows.
+    pub async fn get_whole_or_growing(&self, name: SegmentName) -> Result<Option<Fetched>, WalError> {
+        match self.get(WalName::Segment(name)).await? {
+            Some(whole) => Ok(Some(whole)),
+            None => self.get_growing(name).await,
+        }
     }
 
     /// The lengths of the beginnings of a segment.

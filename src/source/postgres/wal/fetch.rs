@@ -11,6 +11,8 @@
 //! the next. PostgreSQL syncs what it keeps.
 
 use std::fs;
+use std::io::Write as _;
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -28,25 +30,40 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Fetches a file to a path; false when the archive does not have it.
 pub async fn one(archive: &WalArchive, name: WalName, target: &Path, growing: bool) -> Result<bool, WalError> {
-    let mut found = archive.get(name).await?;
-    if let (None, Some(segment), true) = (&found, name.segment(), growing) {
-        found = archive.get_growing(segment).await?;
+    if archive.unpack(name, target.to_owned()).await? {
+        return Ok(true);
     }
-    let Some(fetched) = found else { return Ok(false) };
+    let Some(segment) = name.segment().filter(|_| growing) else {
+        return Ok(false);
+    };
+    let Some(fetched) = archive.get_growing(segment).await? else {
+        return Ok(false);
+    };
     let target = target.to_owned();
     let placing = tokio::task::spawn_blocking(move || place(&target, &fetched.bytes));
     placing.await.map_err(|error| WalError::worker(&error))??;
     Ok(true)
 }
 
-/// Writes a file beside its place and moves it there.
-fn place(target: &Path, bytes: &[u8]) -> Result<(), WalError> {
+/// Writes a file beside its place and moves it there. Blocks.
+pub fn place(target: &Path, bytes: &[u8]) -> Result<(), WalError> {
+    place_with(target, |write| write(bytes))
+}
+
+/// Who takes the next part of a file.
+pub(super) type Write<'a> = &'a mut dyn FnMut(&[u8]) -> Result<(), WalError>;
+
+/// The same of a file that comes in parts.
+pub(super) fn place_with(target: &Path, parts: impl FnOnce(Write<'_>) -> Result<(), WalError>) -> Result<(), WalError> {
     let temp = beside(target);
-    let written = fs::write(&temp, bytes).and_then(|()| fs::rename(&temp, target));
-    written.map_err(|error| {
+    let failed = |error: std::io::Error| WalError::local("write", target, &error);
+    let written = fs::File::create(&temp).map_err(failed).and_then(|mut file| {
+        parts(&mut |part| file.write_all(part).map_err(failed))?;
+        fs::rename(&temp, target).map_err(failed)
+    });
+    written.inspect_err(|_| {
         // A half-written file must not eat the disk that has just run full.
         let _ = fs::remove_file(&temp);
-        WalError::local("write", target, &error)
     })
 }
 
@@ -86,7 +103,7 @@ impl FetchSpool {
     }
 
     /// The file a segment is fetched to.
-    fn path(&self, name: SegmentName) -> PathBuf {
+    pub(super) fn path(&self, name: SegmentName) -> PathBuf {
         self.dir.join(name.to_string())
     }
 
@@ -96,7 +113,16 @@ impl FetchSpool {
 
     /// Notes how far the server has come.
     pub fn set_position(&self, name: SegmentName) -> Result<(), WalError> {
-        place(&self.dir.join("position"), name.to_string().as_bytes())
+        let path = self.dir.join("position");
+        // In place: where a file is put over another, some file systems write it to the disk first. Names have one length,
+        // and whoever reads one while it is written is wrong for a moment about what is wanted next.
+        let file = fs::OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(&path);
+        let noted = file.and_then(|file| file.write_all_at(name.to_string().as_bytes(), 0));
+        noted.map_err(|error| WalError::local("write", &path, &error))
     }
 
     /// How far the server has come.
@@ -150,10 +176,6 @@ impl FetchSpool {
     pub(super) fn arrived(&self, name: SegmentName) {
         // A mark that stays makes a call wait only while there is a fetcher, and not for long.
         let _ = fs::remove_file(self.mark(name));
-    }
-
-    pub(super) fn place(&self, name: SegmentName, bytes: &[u8]) -> Result<(), WalError> {
-        place(&self.path(name), bytes)
     }
 
     /// Removes every segment that `wanted` does not want.

@@ -3,6 +3,8 @@
 //! `length of the header (4, little-endian) ‖ header (JSON) ‖ zstd frame`. The whole is sealed by the repository, so none of
 //! it is believed before it authenticates; what an authentic header says still bounds what is unpacked.
 
+use std::io::Read;
+
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -13,6 +15,8 @@ use crate::repo::RepoError;
 
 /// Fast, and most of what a higher level would find in a log.
 const LEVEL: i32 = 3;
+/// How much is unpacked at a time: what the processor keeps at hand.
+const PART: usize = 256 << 10;
 /// The most an object may unpack to: the largest segment there is.
 const MAX_CONTENT: u64 = 1 << 30;
 
@@ -62,8 +66,20 @@ pub(super) fn encode(header: &Header, content: &[u8]) -> Result<Vec<u8>, WalErro
     let mut object = Vec::with_capacity(4 + json.len() + content.len() / 3);
     object.extend(length.to_le_bytes());
     object.extend(json);
-    object.extend(zstd::bulk::compress(content, LEVEL).map_err(|error| internal(error.to_string()))?);
+    object.extend(compress(content).map_err(|error| internal(error.to_string()))?);
     Ok(object)
+}
+
+/// One frame, with a checksum of what it unpacks to.
+fn compress(content: &[u8]) -> std::io::Result<Vec<u8>> {
+    let mut compressor = zstd::bulk::Compressor::new(LEVEL)?;
+    compressor.include_checksum(true)?;
+    compressor.compress(content)
+}
+
+/// Whether a frame has a checksum of what it unpacks to: RFC 8878, 3.1.1.1.1.
+fn has_checksum(frame: &[u8]) -> bool {
+    frame.get(4).is_some_and(|descriptor| descriptor & 0x04 != 0)
 }
 
 /// Reads the header of an object, and where the content begins.
@@ -74,17 +90,63 @@ fn split(object: &[u8]) -> Option<(Header, &[u8])> {
     Some((serde_json::from_slice(json).ok()?, &rest[length..]))
 }
 
-/// Reads an object that was stored as `name` of `system`.
-pub(super) fn decode(object: &[u8], system: SystemId, name: &str) -> Result<(Header, Vec<u8>), WalError> {
-    let damaged = |why: &str| WalError::from(RepoError::damaged(format!("WAL object {name}"), why));
-    let (header, packed) = split(object).ok_or_else(|| damaged("it has no header"))?;
+fn damaged(name: &str, why: &str) -> WalError {
+    RepoError::damaged(format!("WAL object {name}"), why).into()
+}
+
+/// Reads the header of an object that was stored as `name` of `system`, and where the content begins.
+fn open<'a>(object: &'a [u8], system: SystemId, name: &str) -> Result<(Header, &'a [u8]), WalError> {
+    let (header, packed) = split(object).ok_or_else(|| damaged(name, "it has no header"))?;
     if header.name != name || header.system != system {
-        return Err(damaged("it was written for another name"));
+        return Err(damaged(name, "it was written for another name"));
     }
-    let length = usize::try_from(header.length.min(MAX_CONTENT + 1)).unwrap_or(usize::MAX);
     if header.length > MAX_CONTENT {
-        return Err(damaged("it claims to be larger than any segment"));
+        return Err(damaged(name, "it claims to be larger than any segment"));
     }
+    Ok((header, packed))
+}
+
+/// Unpacks an object that was stored as `name` of `system`, part by part; an error makes what was written worthless.
+///
+/// What authenticated is what was stored; the checksum of the frame tells that it unpacks to what was packed. An object
+/// from before there was one is held against its hash.
+pub(super) fn unpack(
+    object: &[u8],
+    system: SystemId,
+    name: &str,
+    write: &mut dyn FnMut(&[u8]) -> Result<(), WalError>,
+) -> Result<(), WalError> {
+    let (header, packed) = open(object, system, name)?;
+    let broken = |_| damaged(name, "it does not decompress");
+    let mut decoder = zstd::stream::read::Decoder::with_buffer(packed).map_err(broken)?;
+    let mut hash = (!has_checksum(packed)).then(Sha256::new);
+    let (mut part, mut left) = (vec![0; PART], header.length);
+    loop {
+        let length = decoder.read(&mut part).map_err(broken)?;
+        if length == 0 {
+            break;
+        }
+        left = left
+            .checked_sub(length as u64)
+            .ok_or_else(|| damaged(name, "it unpacks to more than its header says"))?;
+        if let Some(hash) = &mut hash {
+            hash.update(&part[..length]);
+        }
+        write(&part[..length])?;
+    }
+    let same = hash.is_none_or(|hash| hex::encode(hash.finalize()) == header.sha256);
+    if left == 0 && same {
+        Ok(())
+    } else {
+        Err(damaged(name, "its content does not match its header"))
+    }
+}
+
+/// Reads an object that was stored as `name` of `system`, and holds it against its hash.
+pub(super) fn decode(object: &[u8], system: SystemId, name: &str) -> Result<(Header, Vec<u8>), WalError> {
+    let (header, packed) = open(object, system, name)?;
+    let length = usize::try_from(header.length).unwrap_or(usize::MAX);
+    let damaged = |why: &str| damaged(name, why);
     let content = zstd::bulk::decompress(packed, length).map_err(|_| damaged("it does not decompress"))?;
     if content.len() == length && hash(&content) == header.sha256 {
         Ok((header, content))
@@ -102,6 +164,42 @@ mod tests {
     fn object(content: &[u8]) -> Vec<u8> {
         let header = Header::of("x".to_owned(), SystemId(7), content, DateTime::UNIX_EPOCH);
         encode(&header, content).unwrap()
+    }
+
+    #[test]
+    fn an_object_unpacks_part_by_part_to_what_it_was_and_to_nothing_else() {
+        let content: Vec<u8> = (0..1_000_000u32)
+            .flat_map(|number| (number / 3).to_le_bytes())
+            .collect();
+        let unpacked = |object: &[u8], name: &str| {
+            let mut out = Vec::new();
+            let mut write = |part: &[u8]| {
+                out.extend_from_slice(part);
+                Ok(())
+            };
+            unpack(object, SystemId(7), name, &mut write).map(|()| out)
+        };
+        let stored = object(&content);
+        assert!(unpacked(&stored, "x").unwrap() == content);
+        assert!(unpacked(&stored, "y").is_err());
+        let header = Header::of("x".to_owned(), SystemId(7), &content, DateTime::UNIX_EPOCH);
+        let start = encode(&header, b"").unwrap().len() - compress(b"").unwrap().len();
+        assert!(has_checksum(&stored[start..]));
+        // As they were written before there was a checksum in them.
+        let old = |content: &[u8]| [&stored[..start], &zstd::bulk::compress(content, LEVEL).unwrap()].concat();
+        assert!(unpacked(&old(&content), "x").unwrap() == content);
+        let mut other = content.clone();
+        other[500_000] ^= 1;
+        assert!(unpacked(&old(&other), "x").is_err(), "another content");
+        assert!(unpacked(&old(&content[1..]), "x").is_err(), "shorter");
+        let longer = [&content[..], b"more"].concat();
+        let longer = [&stored[..start], &compress(&longer).unwrap()].concat();
+        assert!(unpacked(&longer, "x").is_err(), "longer");
+        let mut bad = stored.clone();
+        let last = bad.len() - 1;
+        bad[last] ^= 1;
+        assert!(unpacked(&bad, "x").is_err(), "the checksum is looked at");
+        assert!(unpacked(&stored[..last], "x").is_err(), "cut");
     }
 
     #[test]
@@ -130,6 +228,7 @@ mod tests {
             stored[place] = byte;
             stored.truncate(cut.index(stored.len()) + 1);
             let _ = decode(&stored, SystemId(7), "x");
+            let _ = unpack(&stored, SystemId(7), "x", &mut |_| Ok(()));
         }
     }
 }

@@ -1,15 +1,18 @@
 //! The fetcher in the background of `restore_command`: keeps the next segments at hand, several on their way at a time.
 //!
 //! It follows the position that the calls note, on that timeline, and keeps a window of segments behind it. Every segment is
-//! whole and verified before it gets its name. What lies outside the window is removed; when nobody has asked for a while,
+//! whole and verified before it gets its name. What lies outside the window is removed, but for the one at the position: a
+//! call may be about to take it, or wait for it; when nobody has asked for a while,
 //! everything is, and the fetcher ends.
 //!
 //! **Crash windows.** Killed, it leaves at most a window of segments, which the next call uses or removes. A segment it could
 //! not read is no answer: the call that needs it asks the archive itself, and tells what is wrong.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
 
 use super::fetch::FetchSpool;
 use super::{WalArchive, WalError};
@@ -52,6 +55,7 @@ async fn follow(
     let mut last = None;
     let mut moved = clock.monotonic();
     let mut end: Option<(SegmentName, std::time::Instant)> = None;
+    let (mut coming, mut on_their_way) = (FuturesUnordered::new(), BTreeSet::new());
     loop {
         let Some(position) = spool.position() else {
             return Ok(());
@@ -62,27 +66,31 @@ async fn follow(
             return Ok(());
         }
         let wanted = after(position, window.segments, size);
-        spool.keep_only(|name| wanted.contains(&name));
+        // The one at the position may be on its way to a call that waits for it.
+        spool.keep_only(|name| name == position || wanted.contains(&name) || on_their_way.contains(&name));
         end = end.filter(|(_, since)| clock.elapsed(*since) < END_HOLDS);
         let known_end = end.map(|(name, _)| name);
-        let mut todo: Vec<SegmentName> = wanted.into_iter().filter(|name| !spool.has(*name)).collect();
-        todo.retain(|name| known_end.is_none_or(|end| *name < end || name.timeline != end.timeline));
-        todo.truncate(window.jobs);
-        if todo.is_empty() {
-            clock.sleep(LOOK_EVERY).await;
-            continue;
-        }
-        for name in &todo {
-            spool.announce(*name)?;
-        }
-        let mut fetches = futures_util::stream::iter(todo)
-            .map(|name| async move { (fetch(spool, archive, name).await, name) })
-            .buffer_unordered(window.jobs);
-        while let Some((found, name)) = fetches.next().await {
-            spool.arrived(name);
-            if !found? && end.is_none_or(|(end, _)| name < end) {
-                end = Some((name, clock.monotonic()));
+        let may_be = |name: &SegmentName| known_end.is_none_or(|end| *name < end || name.timeline != end.timeline);
+        for name in wanted.into_iter().filter(may_be) {
+            if coming.len() == window.jobs {
+                break;
             }
+            if !on_their_way.contains(&name) && !spool.has(name) {
+                spool.announce(name)?;
+                on_their_way.insert(name);
+                let path = spool.path(name);
+                coming.push(async move { (archive.unpack(WalName::Segment(name), path).await, name) });
+            }
+        }
+        tokio::select! {
+            Some((found, name)) = coming.next(), if !coming.is_empty() => {
+                on_their_way.remove(&name);
+                spool.arrived(name);
+                if !found? && end.is_none_or(|(end, _)| name < end) {
+                    end = Some((name, clock.monotonic()));
+                }
+            }
+            () = clock.sleep(LOOK_EVERY) => {}
         }
     }
 }
@@ -92,16 +100,6 @@ fn after(position: SegmentName, count: usize, size: SegmentSize) -> Vec<SegmentN
     std::iter::successors(position.next(size), |name| name.next(size))
         .take(count)
         .collect()
-}
-
-async fn fetch(spool: &FetchSpool, archive: &WalArchive, name: SegmentName) -> Result<bool, WalError> {
-    let Some(fetched) = archive.get(WalName::Segment(name)).await? else {
-        return Ok(false);
-    };
-    let spool = spool.clone();
-    let placing = tokio::task::spawn_blocking(move || spool.place(name, &fetched.bytes));
-    placing.await.map_err(|error| WalError::worker(&error))??;
-    Ok(true)
 }
 
 #[cfg(test)]
@@ -170,7 +168,11 @@ mod tests {
             assert_eq!(std::fs::read(&target).unwrap(), sample(name(3), SYSTEM, size(), 3, 128));
             assert!(!spool.take(name(3), &target, &clock).await.unwrap(), "it is taken once");
             spool.set_position(name(6)).unwrap();
-            until(&[7, 8, 9]).await;
+            // A call may be about to take the one at the position.
+            until(&[6, 7, 8, 9]).await;
+            assert!(spool.take(name(6), &target, &clock).await.unwrap());
+            spool.set_position(name(8)).unwrap();
+            until(&[8, 9]).await;
             loop {
                 clock.advance(IDLE);
                 Clock::system().sleep(Duration::from_millis(5)).await;

@@ -107,11 +107,7 @@ impl WalArchive {
             .iter()
             .filter_map(|listed| self.key_of(listed).map(|found| (found, listed.stored)))
             .collect();
-        let number = |name: &WalName| match name {
-            WalName::Segment(name) | WalName::Partial(name) | WalName::Backup(name, _) => name.number(size),
-            WalName::History(_) => None,
-        };
-        placed.sort_by_key(|((name, ..), _)| number(name));
+        placed.sort_by_key(|((name, ..), _)| name.of_segment().and_then(|segment| segment.number(size)));
         let (mut goes, mut keys, mut frees, mut waits, mut stays) = (Vec::new(), Vec::new(), 0, 0, 0);
         for ((name, stored, key), bytes) in placed {
             if may_go(name, certain, size) {
