@@ -23,6 +23,7 @@ pub async fn run(args: RestoreArgs, ctx: &Ctx) -> Result<Exit, CliError> {
         snapshot: snapshot.id.clone(),
         repository: snapshot.repository.clone(),
         target: target(&args)?,
+        instant: None,
         reason: args.reason.clone(),
         plan_digest: None,
     };
@@ -174,6 +175,9 @@ impl Render for RecoveryPlan {
             }
             (Some(median), None) => out.field("takes about", median.to_string()),
             _ => out.field("takes", "unknown: nothing like it was measured yet"),
+        }
+        for time in &self.estimate_phases {
+            out.field("", format!("{} {}", time.phase.word(), time.took));
         }
         if self.overwrites > 0 {
             out.painted(

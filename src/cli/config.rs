@@ -33,6 +33,7 @@ struct Checked {
     jobs: usize,
     services: usize,
     clusters: usize,
+    drills: usize,
 }
 
 impl Checked {
@@ -45,6 +46,7 @@ impl Checked {
             jobs: all.jobs.len(),
             services: all.services.len(),
             clusters: all.clusters.len(),
+            drills: all.drills.len(),
         }
     }
 }
@@ -57,8 +59,8 @@ impl Render for Checked {
         out.painted(
             Paint::Good,
             format!(
-                "correct: repositories {}, sources {}, jobs {}, services {}, clusters {}",
-                self.repositories, self.sources, self.jobs, self.services, self.clusters
+                "correct: repositories {}, sources {}, jobs {}, services {}, clusters {}, drills {}",
+                self.repositories, self.sources, self.jobs, self.services, self.clusters, self.drills
             ),
         );
     }
@@ -173,6 +175,17 @@ impl Render for Shown {
                 out.field(member.name.as_str(), format!("{}{place}", member.connection.display()));
             }
             out.maybe("fence", cluster.fence.as_ref().map(|hook| hook.command.join(" ")));
+        }
+        for drill in all.drills.values() {
+            out.heading(&format!("drill {}", drill.name));
+            out.field("source", drill.source.as_str());
+            let schedule = drill.schedule.as_ref();
+            out.field(
+                "schedule",
+                schedule.map_or_else(|| "by hand".to_owned(), Schedule::in_words),
+            );
+            out.field("restores", format!("{}, to level {}", drill.point.words(), drill.level));
+            out.maybe("limit", drill.limit.map(short));
         }
     }
 }

@@ -88,6 +88,7 @@ fn not_done(command: &Command) -> String {
         Command::DisableJob { job, .. } => format!("job {job} was not disabled"),
         Command::StartRecovery { request } => format!("snapshot {} was not restored", request.snapshot.short()),
         Command::VerifySnapshot { snapshot, .. } => format!("snapshot {} was not verified", snapshot.short()),
+        Command::RunDrill { drill, .. } => format!("drill {drill} was not begun"),
         Command::CancelRecovery { recovery } => format!("{recovery} was not asked to stop"),
         Command::AcknowledgeAlert { key, .. } => format!("alert {key} was not acknowledged"),
         Command::ResolveAlert { key, .. } => format!("alert {key} was not resolved"),

@@ -29,6 +29,7 @@ mod context;
 mod database;
 mod direct;
 mod doctor;
+mod drill;
 mod error;
 mod export;
 mod follow;
@@ -160,6 +161,7 @@ async fn dispatch(verb: Option<Verb>, ctx: &Ctx, wiring: Wiring) -> Result<Exit,
         Some(Verb::Job { command }) => job::run(command, ctx).await,
         Some(Verb::Recover(args)) => recover::run(*args, ctx).await,
         Some(Verb::Recovery { command }) => recovery::run(command, ctx).await,
+        Some(Verb::Drill { command }) => drill::run(command, ctx).await,
         Some(Verb::Retention { command }) => retention::run(command, ctx).await,
         Some(Verb::Maintenance { command }) => keep::run(command, ctx).await,
         Some(Verb::Alert { command }) => alert::run(command, ctx).await,

@@ -38,6 +38,19 @@ pub fn parse_target(text: &str) -> Result<Target, CliError> {
     }
 }
 
+/// Reads `postgres://USER@HOST:PORT`, where a database may be named too and is left out. A password in it is refused.
+pub fn parse_server(url: &str) -> Result<PostgresConnection, CliError> {
+    let start = url.find("://").map_or(0, |at| at + 3);
+    let end = url.find('?').unwrap_or(url.len());
+    let named = url.get(start..end).is_some_and(|place| place.contains('/'));
+    let url = if named {
+        url.to_owned()
+    } else {
+        format!("{}/postgres{}", &url[..end], &url[end..])
+    };
+    parse_postgres(&url).map(|(connection, _)| connection)
+}
+
 /// Reads `postgres://USER@HOST:PORT/NAME`. A password in it is refused: it would stand in the list of processes.
 pub fn parse_postgres(url: &str) -> Result<(PostgresConnection, String), CliError> {
     let hint = "write postgres://USER@HOST:PORT/NAME, without a password";

@@ -7,16 +7,18 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::cluster;
+use super::drill;
 use super::job;
 use super::postgres;
 use super::raw::{RawAgent, RawFiles, RawPostgresDump, RawPostgresPhysical, RawService, TOP};
 use super::repository::repository;
 use super::section::{Place, Problems, SourceFile, read, suggestion};
 use crate::domain::cluster::Cluster;
-use crate::domain::id::{ClusterName, RepositoryName, ServiceName, SourceName, is_valid_name};
+use crate::domain::drill::Drill;
+use crate::domain::id::{ClusterName, DrillName, RepositoryName, ServiceName, SourceName, is_valid_name};
 use crate::domain::job::{Definitions, Job, Limits, RepositoryDefinition};
 use crate::domain::objective::{Objective, Service};
-use crate::domain::source::{FilesSource, Source, SourceKind};
+use crate::domain::source::{FilesSource, POSTGRES_PHYSICAL, Source, SourceKind};
 use crate::domain::units::{Bytes, Millis};
 
 /// The recovery point objective of a service that names none: the strictest of the usual classes.
@@ -38,6 +40,7 @@ pub(super) struct Built {
     pub(super) jobs: BTreeMap<crate::domain::id::JobName, Job>,
     pub(super) services: BTreeMap<ServiceName, Service>,
     pub(super) clusters: BTreeMap<ClusterName, Cluster>,
+    pub(super) drills: BTreeMap<DrillName, Drill>,
 }
 
 impl Built {
@@ -52,6 +55,7 @@ impl Built {
             jobs: self.jobs.clone(),
             services: self.services.clone(),
             clusters: self.clusters.clone(),
+            drills: self.drills.clone(),
             limits: self.limits,
         }
     }
@@ -90,7 +94,7 @@ pub(super) fn build(files: &[SourceFile], problems: &mut Problems) -> Built {
             let offset = key.span().start;
             let name = key.into_inner();
             match (TOP.iter().find(|top| **top == name), index == 0) {
-                (Some(kind @ (&"repository" | &"source" | &"job" | &"service" | &"cluster")), _) => {
+                (Some(kind @ (&"repository" | &"source" | &"job" | &"service" | &"cluster" | &"drill")), _) => {
                     let sections = collected.entry(kind).or_insert_with(|| Sections(Vec::new()));
                     collect(sections, kind, file, offset, value, problems);
                 }
@@ -108,6 +112,7 @@ pub(super) fn build(files: &[SourceFile], problems: &mut Problems) -> Built {
     }
     let mut of = |kind| collected.remove(kind).unwrap_or_else(|| Sections(Vec::new()));
     let (repositories, sources, jobs, services) = (of("repository"), of("source"), of("job"), of("service"));
+    let drills = of("drill");
     each(of("cluster"), problems, |place, raw, name, problems| {
         built
             .clusters
@@ -137,6 +142,13 @@ pub(super) fn build(files: &[SourceFile], problems: &mut Problems) -> Built {
         built
             .jobs
             .insert(name.into(), job::build(place, raw, name, kind, problems));
+    });
+    let kind_of = |name: &String| (name.clone(), kinds.get(name).copied());
+    let known: Vec<_> = source_names.iter().map(kind_of).collect();
+    each(drills, problems, |place, raw, name, problems| {
+        built
+            .drills
+            .insert(name.into(), drill::build(place, raw, name, &known, problems));
     });
     built
 }
@@ -286,7 +298,7 @@ fn read_sources(sections: Sections<'_>, built: &mut Built, problems: &mut Proble
             }
             Some((_, Some("postgres-dump"))) => read::<RawPostgresDump>(&place, value, problems)
                 .map(|raw| SourceKind::PostgresDump(postgres::dump(&place, raw, problems))),
-            Some((_, Some("postgres-physical"))) => read::<RawPostgresPhysical>(&place, value, problems)
+            Some((_, Some(POSTGRES_PHYSICAL))) => read::<RawPostgresPhysical>(&place, value, problems)
                 .map(|raw| SourceKind::PostgresPhysical(postgres::physical(&place, raw, problems))),
             other => {
                 let (offset, message) = match other {

@@ -142,6 +142,7 @@ pub fn write_source(config: &Config, source: &Source) -> Result<Config, ConfigEr
                 method: Some(cluster.method),
                 from: Some(cluster.from),
                 scratch_dir: cluster.scratch_dir.clone().map(AbsolutePath),
+                log_window: cluster.log_window.map(Duration),
                 standby: cluster.standby.as_ref().map(raw_connection),
             };
             write(config, Kind::Source, name, &raw)

@@ -2,7 +2,7 @@
 
 use toml::Spanned;
 
-use super::raw::{RawHook, RawHooks, RawJob, RawRetry, RawVerify};
+use super::raw::{RawHook, RawHooks, RawJob, RawProbe, RawRetry, RawVerify};
 use super::section::{Place, Problems, suggestion};
 use crate::domain::job::{Hook, Hooks, Job, RetryPolicy, SqlProbe, VerifyPolicy};
 use crate::domain::schedule::Schedule;
@@ -72,7 +72,7 @@ fn is_tag(tag: &str) -> bool {
     !tag.is_empty() && tag.len() <= 128 && !tag.contains(|c: char| c == ',' || c.is_whitespace() || c.is_control())
 }
 
-fn schedule(
+pub(super) fn schedule(
     place: &Place<'_>,
     expression: Option<Spanned<String>>,
     zone: Option<&Spanned<String>>,
@@ -135,39 +135,46 @@ fn verify(
     let Some(raw) = raw else { return VerifyPolicy::default() };
     let offset = raw.span().start;
     let raw = raw.into_inner();
-    if !raw.probes.is_empty() {
-        if raw.level < EvidenceLevel::Probed {
-            let hint = Some("write level = \"probed\"".to_owned());
-            let message = format!("probes are asked at level probed; at {} they never are", raw.level);
-            place.problem(problems, offset, "verify.probes", message, hint);
-        }
-        if kind.is_some_and(|kind| kind != "postgres-dump") {
-            let message = "probes are questions to a database, and this source is none";
-            place.problem(
-                problems,
-                offset,
-                "verify.probes",
-                message,
-                Some("leave them out".to_owned()),
-            );
-        }
+    let probes = Spanned::new(offset..offset, raw.probes);
+    check_probes(place, "verify.probes", &probes, raw.level, kind, problems);
+    VerifyPolicy {
+        level: raw.level,
+        probes: probes.into_inner().into_iter().map(probe).collect(),
     }
-    for probe in raw
-        .probes
-        .iter()
-        .filter(|probe| probe.name.trim().is_empty() || probe.sql.trim().is_empty())
-    {
+}
+
+/// Notes what is wrong with questions that are asked at a level, of a source of some kind.
+pub(super) fn check_probes(
+    place: &Place<'_>,
+    key: &str,
+    probes: &Spanned<Vec<RawProbe>>,
+    level: EvidenceLevel,
+    kind: Option<&'static str>,
+    problems: &mut Problems,
+) {
+    let offset = probes.span().start;
+    let probes = probes.get_ref();
+    if !probes.is_empty() && level < EvidenceLevel::Probed {
+        let hint = Some("write level = \"probed\"".to_owned());
+        let message = format!("probes are asked at level probed; at {level} they never are");
+        place.problem(problems, offset, key, message, hint);
+    }
+    if !probes.is_empty() && kind.is_some_and(|kind| !kind.starts_with("postgres-")) {
+        let message = "probes are questions to a database, and this source is none";
+        place.problem(problems, offset, key, message, Some("leave them out".to_owned()));
+    }
+    let empty = |probe: &&RawProbe| probe.name.trim().is_empty() || probe.sql.trim().is_empty();
+    for probe in probes.iter().filter(empty) {
         let message = format!("the probe \"{}\" needs a name and a query", probe.name);
-        place.problem(problems, offset, "verify.probes", message, None);
+        place.problem(problems, offset, key, message, None);
     }
-    let probe = |raw: super::raw::RawProbe| SqlProbe {
+}
+
+pub(super) fn probe(raw: RawProbe) -> SqlProbe {
+    SqlProbe {
         name: raw.name,
         sql: raw.sql,
         expect: raw.expect,
-    };
-    VerifyPolicy {
-        level: raw.level,
-        probes: raw.probes.into_iter().map(probe).collect(),
     }
 }
 

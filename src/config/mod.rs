@@ -25,6 +25,7 @@
 
 mod build;
 mod cluster;
+mod drill;
 pub mod dropin;
 mod error;
 mod job;
@@ -55,7 +56,7 @@ pub struct Config {
     pub path: PathBuf,
     /// Every file that was read, the main one first.
     pub files: Vec<PathBuf>,
-    /// Repositories, sources, jobs, services and clusters.
+    /// Repositories, sources, jobs, services, clusters and drills.
     pub definitions: Definitions,
     /// Settings of the agent.
     pub agent: AgentSettings,

@@ -78,6 +78,7 @@ pub(super) fn physical(place: &Place<'_>, raw: RawPostgresPhysical, problems: &m
         method: raw.method.unwrap_or_default(),
         data_directory: raw.data_directory.map(|path| path.0),
         scratch_dir: raw.scratch_dir.map(|path| path.0),
+        log_window: raw.log_window.map(|window| window.0),
     }
 }
 

@@ -16,7 +16,7 @@ use crate::domain::source::{DumpFormat, PhysicalChoice, ReadFrom, SecretRef, Tls
 use crate::domain::units::{Bytes, Millis, human_duration, parse_bytes};
 
 /// The sections and keys of the main file's top level.
-pub(super) const TOP: [&str; 8] = [
+pub(super) const TOP: [&str; 9] = [
     "site",
     "environment",
     "agent",
@@ -25,6 +25,7 @@ pub(super) const TOP: [&str; 8] = [
     "job",
     "service",
     "cluster",
+    "drill",
 ];
 
 /// `[agent]`.
@@ -114,6 +115,7 @@ pub(super) struct RawPostgresPhysical {
     pub(super) method: Option<PhysicalChoice>,
     pub(super) from: Option<ReadFrom>,
     pub(super) scratch_dir: Option<AbsolutePath>,
+    pub(super) log_window: Option<Duration>,
     pub(super) standby: Option<RawConnection>,
 }
 
@@ -246,6 +248,32 @@ pub(super) struct RawMember {
     pub(super) stop: Option<Spanned<RawHook>>,
 }
 
+/// `[drill.NAME]`.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawDrill {
+    pub(super) source: Spanned<String>,
+    pub(super) schedule: Option<Spanned<String>>,
+    pub(super) zone: Option<Spanned<String>>,
+    pub(super) point: Option<RawPoint>,
+    pub(super) level: Option<Spanned<EvidenceLevel>>,
+    pub(super) limit: Option<Spanned<Duration>>,
+    #[serde(default = "no_probes")]
+    pub(super) probes: Spanned<Vec<RawProbe>>,
+}
+
+fn no_probes() -> Spanned<Vec<RawProbe>> {
+    Spanned::new(0..0, Vec::new())
+}
+
+/// `point` of a drill.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum RawPoint {
+    Latest,
+    Random,
+}
+
 /// Every key there is, by the section it is in.
 #[cfg(test)]
 pub(super) fn every_key() -> Vec<(&'static str, &'static [&'static str])> {
@@ -268,6 +296,7 @@ pub(super) fn every_key() -> Vec<(&'static str, &'static [&'static str])> {
         ("service", fields::<RawService>()),
         ("cluster", fields::<RawCluster>()),
         ("member", fields::<RawMember>()),
+        ("drill", fields::<RawDrill>()),
     ]
 }
 

@@ -59,6 +59,8 @@ pub enum AlertKind {
     WalGap,
     /// A server has written log that is not in the archive for too long.
     WalLate,
+    /// Pages of a cluster were damaged on its server when it was backed up.
+    PageChecksum,
     /// A drill should have been done by now.
     DrillOverdue,
     /// The last drill failed, or took longer than it may.
@@ -84,6 +86,7 @@ impl AlertKind {
             Self::RetentionRefused => "retention-refused",
             Self::WalGap => "wal-gap",
             Self::WalLate => "wal-late",
+            Self::PageChecksum => "page-checksum",
             Self::DrillOverdue => "drill-overdue",
             Self::DrillFailed => "drill-failed",
         }
@@ -98,7 +101,8 @@ impl AlertKind {
             | Self::VerificationFailed
             | Self::RepositoryUnreachable
             | Self::RepositoryDamaged
-            | Self::WalGap => Severity::Critical,
+            | Self::WalGap
+            | Self::PageChecksum => Severity::Critical,
             Self::BackupFailed
             | Self::BackupPartial
             | Self::ScheduleMissed

@@ -102,6 +102,10 @@ fn apply_event(state: &mut State, at: Timestamp, event: &Event) {
         | Event::AlertAcknowledged { .. }
         | Event::AlertResolved { .. }
         | Event::AlertRearmed { .. } => apply_alert(state, at, event),
+        Event::DrillAppeared { .. }
+        | Event::DrillDisappeared { .. }
+        | Event::DrillBegun { .. }
+        | Event::DrillSkipped { .. } => super::drill::apply(state, at, event),
         Event::CommandRefused { .. } => {}
     }
 }
@@ -292,6 +296,7 @@ fn with_evidence(state: &mut State, snapshot: &SnapshotId, change: impl Fn(&mut 
 
 fn finish_recovery(state: &mut State, record: &RecoveryRecord) {
     state.recoveries.remove(&record.id);
+    super::drill::finished(state, record);
     let Some(source) = &record.source else { return };
     let facts = state.sources.entry(source.clone()).or_default();
     if let Some(took) = measured_time(record) {
@@ -300,10 +305,13 @@ fn finish_recovery(state: &mut State, record: &RecoveryRecord) {
             at: record.finished_at,
             took,
             written: record.written,
+            replay: phase_time(record, RecoveryPhase::Replay).map(|took| (took, record.replayed)),
         };
         push_bounded(&mut facts.measurements, measurement, MEASUREMENTS_KEPT);
     }
-    if record.request.target.is_verification() && record.outcome.is_failure() {
+    // That an instant could not be reached says nothing about the snapshot.
+    let of_snapshot = record.request.target.is_verification() && record.request.instant.is_none();
+    if of_snapshot && record.outcome.is_failure() {
         note_inconclusive(facts, record);
     }
 }
@@ -346,14 +354,27 @@ fn measured_time(record: &RecoveryRecord) -> Option<Millis> {
     if record.outcome != Outcome::Succeeded || !whole {
         return None;
     }
-    let counted = |phase| matches!(phase, RecoveryPhase::Restore | RecoveryPhase::Verify);
-    let took = record
+    Some(time_to_usable(record))
+}
+
+/// How long a recovery took until what it brought back could be used and was checked.
+pub(super) fn time_to_usable(record: &RecoveryRecord) -> Millis {
+    let counted = |phase| {
+        matches!(
+            phase,
+            RecoveryPhase::Restore | RecoveryPhase::Replay | RecoveryPhase::Verify
+        )
+    };
+    let phases = record.phases.iter().filter(|time| counted(time.phase));
+    Millis(phases.map(|time| time.took.0).sum())
+}
+
+fn phase_time(record: &RecoveryRecord, phase: RecoveryPhase) -> Option<Millis> {
+    record
         .phases
         .iter()
-        .filter(|time| counted(time.phase))
-        .map(|time| time.took.0)
-        .sum();
-    Some(Millis(took))
+        .find(|time| time.phase == phase)
+        .map(|time| time.took)
 }
 
 fn apply_alert(state: &mut State, at: Timestamp, event: &Event) {

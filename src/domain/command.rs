@@ -2,7 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::id::{AlertKey, JobName, MaintenanceId, RecoveryId, RepositoryName, RunId, SnapshotId};
+use super::drill::DrillPoint;
+use super::id::{AlertKey, DrillName, JobName, MaintenanceId, RecoveryId, RepositoryName, RunId, SnapshotId};
 use super::maintenance::{MaintenanceResult, SnapshotChange};
 use super::recovery::{RecoveryPhase, RecoveryRecord, RecoveryRequest};
 use super::run::{Failure, Outcome, RunStats};
@@ -25,6 +26,12 @@ pub enum Command {
     StartRecovery { request: RecoveryRequest },
     /// Prove a snapshot up to a level.
     VerifySnapshot { snapshot: SnapshotId, level: EvidenceLevel },
+    /// Do a drill now, with the restore point it is configured with or another.
+    RunDrill {
+        drill: DrillName,
+        #[serde(default)]
+        point: Option<DrillPoint>,
+    },
     /// Stop a recovery.
     CancelRecovery { recovery: RecoveryId },
     /// Take an alert.
@@ -81,6 +88,7 @@ impl Command {
             Self::DisableJob { .. } => "disable job",
             Self::StartRecovery { .. } => "start recovery",
             Self::VerifySnapshot { .. } => "verify snapshot",
+            Self::RunDrill { .. } => "run drill",
             Self::CancelRecovery { .. } => "cancel recovery",
             Self::AcknowledgeAlert { .. } => "acknowledge alert",
             Self::ResolveAlert { .. } => "resolve alert",

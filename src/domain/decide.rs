@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::alert::BY_HAND;
 use super::command::{Actor, Command, Refusal, RefusalKind};
+use super::drill;
 use super::event::Event;
 use super::id::{JobName, RecoveryId, RunId, time_ordered_id};
 use super::job::Definitions;
@@ -117,6 +118,9 @@ pub fn command(
                 key: key.clone(),
                 reason,
             }])
+        }
+        Command::RunDrill { drill, point } => {
+            drill::begin(context, &actor.name, drill, *point, None, &looked_up.snapshots)
         }
         about_keeping => super::keep::command(context, actor, about_keeping, &looked_up),
     }
@@ -263,6 +267,7 @@ pub fn verify(
         snapshot: snapshot.id.clone(),
         repository: snapshot.repository.clone(),
         target: RecoveryTarget::Scratch { level },
+        instant: None,
         reason: None,
         plan_digest: None,
     };
@@ -277,7 +282,12 @@ pub fn verification_of<'a>(state: &'a State, snapshot: &SnapshotRecord) -> Optio
     state.recoveries.values().find(of_it)
 }
 
-fn new_recovery(context: &Context<'_>, by: &str, request: RecoveryRequest, snapshot: &SnapshotRecord) -> Recovery {
+pub(super) fn new_recovery(
+    context: &Context<'_>,
+    by: &str,
+    request: RecoveryRequest,
+    snapshot: &SnapshotRecord,
+) -> Recovery {
     Recovery {
         id: context.recovery_id(),
         request,
@@ -291,6 +301,7 @@ fn new_recovery(context: &Context<'_>, by: &str, request: RecoveryRequest, snaps
         phase: RecoveryPhase::Plan,
         estimate: None,
         cancel_requested: None,
+        drill: None,
     }
 }
 

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::alert::Alert;
 use super::command::Actor;
-use super::id::{AlertKey, JobName, MaintenanceId, RecoveryId, RepositoryName, RunId, SnapshotId};
+use super::id::{AlertKey, DrillName, JobName, MaintenanceId, RecoveryId, RepositoryName, RunId, SnapshotId};
 use super::maintenance::{Maintenance, MaintenanceRecord, Task};
 use super::recovery::{Recovery, RecoveryPhase, RecoveryRecord};
 use super::retention::TooMany;
@@ -132,6 +132,24 @@ pub enum Event {
         new: SnapshotId,
         tags: Vec<String>,
     },
+    /// A drill was first seen in the configuration.
+    DrillAppeared { drill: DrillName },
+    /// A drill is no longer in the configuration.
+    DrillDisappeared { drill: DrillName },
+    /// A drill was begun: a recovery of its own.
+    DrillBegun {
+        drill: DrillName,
+        recovery: RecoveryId,
+        /// The due time that it answers; none when somebody asked for it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        due: Option<Timestamp>,
+    },
+    /// A drill was due and could not be done.
+    DrillSkipped {
+        drill: DrillName,
+        due: Timestamp,
+        reason: String,
+    },
     /// Somebody asked for what may not be.
     CommandRefused { command: String, reason: String },
 }
@@ -179,6 +197,10 @@ impl Event {
             Self::SnapshotPinned { .. } => "snapshot_pinned",
             Self::SnapshotUnpinned { .. } => "snapshot_unpinned",
             Self::SnapshotRetagged { .. } => "snapshot_retagged",
+            Self::DrillAppeared { .. } => "drill_appeared",
+            Self::DrillDisappeared { .. } => "drill_disappeared",
+            Self::DrillBegun { .. } => "drill_begun",
+            Self::DrillSkipped { .. } => "drill_skipped",
             Self::CommandRefused { .. } => "command_refused",
         }
     }
@@ -261,6 +283,10 @@ impl Event {
             Self::AlertAcknowledged { key, by, .. } => format!("alert {key} acknowledged by {by}"),
             Self::AlertResolved { key, reason } => format!("alert {key} resolved: {reason}"),
             Self::AlertRearmed { key } => format!("alert {key} may open again"),
+            Self::DrillAppeared { drill } => format!("drill {drill} appeared in the configuration"),
+            Self::DrillDisappeared { drill } => format!("drill {drill} left the configuration"),
+            Self::DrillBegun { drill, recovery, .. } => format!("drill {drill} begun as {recovery}"),
+            Self::DrillSkipped { drill, reason, .. } => format!("drill {drill} was due and not done: {reason}"),
             Self::CommandRefused { command, reason } => format!("refused to {command}: {reason}"),
             _ => self.keeping_summary(),
         }

@@ -7,6 +7,7 @@
 use super::id::{ServiceName, SourceName};
 use super::job::Definitions;
 use super::objective::{GaugeLevel, RpoGauge, RtoGauge, Service};
+use super::recovery::{PhaseTime, RecoveryPhase};
 use super::seen::Seen;
 use super::snapshot::SnapshotRecord;
 use super::state::{Measurement, SourceFacts, State};
@@ -154,18 +155,76 @@ fn quantile(times: &[Millis], numerator: usize, denominator: usize) -> Option<Mi
     sorted.get(rank.saturating_sub(1)).copied()
 }
 
+/// How long something should take.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Estimate {
+    /// The median.
+    pub median: Option<Millis>,
+    /// The ninetieth percentile.
+    pub p90: Option<Millis>,
+    /// How many measurements it rests on.
+    pub samples: usize,
+    /// The median, phase by phase, when it has two.
+    pub phases: Vec<PhaseTime>,
+}
+
+/// How long a recovery should take that writes `size` bytes of a source and then replays so much log, by what was measured.
+///
+/// Laying down and replaying go by rates of their own: one is the repository's, the other the server's.
+pub fn estimate(facts: Option<&SourceFacts>, size: Bytes, replay: Option<Bytes>) -> Estimate {
+    let (median, p90, samples) = laying(facts, size);
+    let Some(log) = replay else {
+        return Estimate {
+            median,
+            p90,
+            samples,
+            phases: Vec::new(),
+        };
+    };
+    let (replay_median, replay_p90, replays) = replaying(facts, log);
+    let phase = |phase, took: Option<Millis>| took.map(|took| PhaseTime { phase, took });
+    let phases = [
+        phase(RecoveryPhase::Restore, median),
+        phase(RecoveryPhase::Replay, replay_median),
+    ];
+    Estimate {
+        median: add(median, replay_median),
+        p90: add(p90, replay_p90),
+        samples: samples.min(replays),
+        phases: phases.into_iter().flatten().collect(),
+    }
+}
+
+/// How long replaying so much log should take, by the rates of earlier replays.
+fn replaying(facts: Option<&SourceFacts>, log: Bytes) -> (Option<Millis>, Option<Millis>, usize) {
+    // A replay of less is mostly the server's start, and says nothing about a rate.
+    let floor = 16 << 20;
+    let measured = facts.into_iter().flat_map(|facts| &facts.measurements);
+    let scaled = measured.filter_map(|measurement| {
+        let (took, bytes) = measurement.replay?;
+        Some(scale(took, log, bytes, floor))
+    });
+    let times: Vec<Millis> = scaled.collect();
+    (quantile(&times, 1, 2), quantile(&times, 9, 10), times.len())
+}
+
+/// A time for `measured` bytes as one for `wanted`; below `floor` both count as that, because fixed costs rule there.
+fn scale(took: Millis, wanted: Bytes, measured: Bytes, floor: u64) -> Millis {
+    let ratio = (wanted.0.max(floor)) as f64 / (measured.0.max(floor)) as f64;
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "a time estimate, positive"
+    )]
+    Millis((took.0 as f64 * ratio) as u64)
+}
+
 /// How long writing `size` bytes of a source should take, by its measured recoveries: median, ninetieth percentile, samples.
-pub fn estimate(facts: Option<&SourceFacts>, size: Bytes) -> (Option<Millis>, Option<Millis>, usize) {
+fn laying(facts: Option<&SourceFacts>, size: Bytes) -> (Option<Millis>, Option<Millis>, usize) {
     let scale = |measurement: &Measurement| {
-        // Below a few megabytes the fixed costs rule, so a small measurement is not scaled up in proportion.
-        let floor = 8 << 20;
-        let ratio = (size.0.max(floor)) as f64 / (measurement.written.0.max(floor)) as f64;
-        #[expect(
-            clippy::cast_possible_truncation,
-            clippy::cast_sign_loss,
-            reason = "a time estimate, positive"
-        )]
-        Millis((measurement.took.0 as f64 * ratio) as u64)
+        let replayed = measurement.replay.map_or(0, |(took, _)| took.0);
+        let took = Millis(measurement.took.0.saturating_sub(replayed));
+        scale(took, size, measurement.written, 8 << 20)
     };
     let times: Vec<Millis> = facts
         .into_iter()

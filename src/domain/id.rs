@@ -51,6 +51,8 @@ text_id! {
     MemberName,
     /// Names a repository, as written in the configuration.
     RepositoryName,
+    /// Names a drill, as written in the configuration.
+    DrillName,
     /// Identifies one execution of a job; sorts by time.
     RunId,
     /// Identifies one recovery; sorts by time.

@@ -5,12 +5,13 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::cluster::Cluster;
-use super::id::{ClusterName, JobName, RepositoryName, SourceName};
+use super::drill::Drill;
+use super::id::{ClusterName, DrillName, JobName, RepositoryName, SourceName};
 use super::objective::Service;
 use super::retention::RetentionPolicy;
 use super::schedule::Schedule;
 use super::snapshot::EvidenceLevel;
-use super::source::{SecretRef, Source};
+use super::source::{SecretRef, Source, SourceKind};
 use super::units::{Bytes, Millis};
 
 /// Everything the configuration defines; facts about these things are events.
@@ -31,6 +32,9 @@ pub struct Definitions {
     /// Replicated PostgreSQL servers that stand in for each other.
     #[serde(default)]
     pub clusters: BTreeMap<ClusterName, Cluster>,
+    /// Recoveries done for practice.
+    #[serde(default)]
+    pub drills: BTreeMap<DrillName, Drill>,
     /// Bounds of the engine.
     pub limits: Limits,
 }
@@ -39,6 +43,12 @@ impl Definitions {
     /// The jobs that protect a source.
     pub fn jobs_of<'a>(&'a self, source: &'a SourceName) -> impl Iterator<Item = &'a Job> {
         self.jobs.values().filter(move |job| job.source == *source)
+    }
+
+    /// Whether a source is a cluster that some job backs up, so that its log counts.
+    pub fn has_log(&self, source: &SourceName) -> bool {
+        let kind = self.sources.get(source).map(|source| &source.kind);
+        matches!(kind, Some(SourceKind::PostgresPhysical(_))) && self.jobs_of(source).next().is_some()
     }
 
     /// The services a source belongs to.

@@ -12,6 +12,7 @@ pub mod apply;
 pub mod cluster;
 pub mod command;
 pub mod decide;
+pub mod drill;
 pub mod event;
 pub mod gauge;
 pub mod id;

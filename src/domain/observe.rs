@@ -165,6 +165,8 @@ pub fn ended_recovery(recovery: &Recovery, outcome: Outcome, error: Option<Failu
         phases: Vec::new(),
         findings: Vec::new(),
         error,
+        replayed: Bytes(0),
+        drill: recovery.drill.clone(),
     }
 }
 

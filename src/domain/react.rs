@@ -2,6 +2,7 @@
 //! look finds all unfinished work again.
 
 use super::decide::{Context, live_run, verification_of, verify};
+use super::drill;
 use super::event::Event;
 use super::id::{MaintenanceId, RecoveryId, RunId, time_ordered_id};
 use super::job::{Definitions, Job, MissedPolicy};
@@ -94,6 +95,7 @@ fn waits_for_prune(state: &State, recovery: &Recovery) -> bool {
 /// alerts that open and end. Asked again after its events are applied, it has nothing more to say.
 pub fn settle(context: &Context<'_>) -> Vec<Event> {
     let mut events = jobs_come_and_go(context);
+    events.extend(drill::come_and_go(context));
     if events.is_empty() {
         events = due_runs(context);
     }
@@ -208,6 +210,7 @@ fn retry_verification_at(attempts: u32, last: Timestamp) -> Option<Timestamp> {
 pub fn wake_at(state: &State, definitions: &Definitions, now: Timestamp) -> Option<Timestamp> {
     let mut moments: Vec<Timestamp> = rules::next_change(state, definitions, now).into_iter().collect();
     moments.extend(keep::wake_at(definitions, now));
+    moments.extend(drill::wake_at(definitions, now));
     for job in definitions.jobs.values() {
         let facts = state.jobs.get(&job.name).filter(|facts| facts.enabled);
         if let (Some(schedule), Some(_)) = (&job.schedule, facts) {

@@ -4,7 +4,8 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use super::id::{JobName, RecoveryId, RepositoryName, SnapshotId, SourceName};
+use super::id::{DrillName, JobName, RecoveryId, RepositoryName, SnapshotId, SourceName};
+use super::pitr::{self, TimelineChoice};
 use super::run::{Failure, Outcome};
 use super::snapshot::EvidenceLevel;
 use super::source::PostgresConnection;
@@ -19,10 +20,28 @@ pub struct RecoveryRequest {
     pub repository: RepositoryName,
     /// Where it goes.
     pub target: RecoveryTarget,
+    /// The instant of a cluster's log to go on to; with none it is what the snapshot holds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub instant: Option<Box<InstantWish>>,
     /// Why, for the audit.
     pub reason: Option<String>,
     /// The plan this run is bound to: its [`RecoveryPlan::digest`]. Refused when the world no longer matches it.
     pub plan_digest: Option<String>,
+}
+
+/// An instant behind the snapshot of a cluster, reached by replaying its archived log.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InstantWish {
+    /// Where to end.
+    pub to: pitr::Target,
+    /// Whether what happened exactly there is included.
+    pub inclusive: bool,
+    /// The line of history.
+    pub timeline: TimelineChoice,
+    /// Whether another snapshot of the cluster may be taken instead, when it is nearer.
+    pub any_base: bool,
+    /// Whether the server is opened there; else it is paused, so that somebody can look first.
+    pub open: bool,
 }
 
 /// Where a recovery goes.
@@ -150,6 +169,12 @@ pub struct RecoveryPlan {
     pub estimate_p90: Option<Millis>,
     /// How many measurements the estimate rests on.
     pub estimate_samples: usize,
+    /// How much log is replayed, when it goes on to an instant.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replay: Option<Bytes>,
+    /// The median, phase by phase.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub estimate_phases: Vec<PhaseTime>,
     /// What stands in the way; a plan with blockers is refused.
     pub blockers: Vec<String>,
     /// What should be known.
@@ -172,6 +197,8 @@ pub enum RecoveryPhase {
     Plan,
     /// Reading the repository and writing the target.
     Restore,
+    /// Replaying the log up to an instant.
+    Replay,
     /// Comparing and probing.
     Verify,
     /// Removing scratch things.
@@ -184,6 +211,7 @@ impl RecoveryPhase {
         match self {
             Self::Plan => "plan",
             Self::Restore => "restore",
+            Self::Replay => "replay",
             Self::Verify => "verify",
             Self::Cleanup => "clean up",
         }
@@ -227,6 +255,9 @@ pub struct Recovery {
     pub estimate: Option<Millis>,
     /// Whether somebody asked it to stop, and who.
     pub cancel_requested: Option<String>,
+    /// The drill it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub drill: Option<DrillName>,
 }
 
 /// How long one phase took.
@@ -276,6 +307,9 @@ pub struct RecoveryRecord {
     pub evidence: Option<EvidenceLevel>,
     /// Bytes written to the target.
     pub written: Bytes,
+    /// Bytes of log replayed.
+    #[serde(default, skip_serializing_if = "is_nothing")]
+    pub replayed: Bytes,
     /// Files or tables brought back.
     pub items: u64,
     /// How long each phase took.
@@ -284,6 +318,17 @@ pub struct RecoveryRecord {
     pub findings: Vec<Finding>,
     /// What went wrong.
     pub error: Option<Failure>,
+    /// The drill it was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub drill: Option<DrillName>,
+}
+
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "as the attribute that calls it demands"
+)]
+fn is_nothing(bytes: &Bytes) -> bool {
+    bytes.0 == 0
 }
 
 impl RecoveryRecord {

@@ -3,7 +3,8 @@
 //! Each rule looks at the state and the time and says which conditions hold. A condition opens an alert at one threshold
 //! and ends it at another, so that a value that swings around the threshold does not ring all night.
 
-mod log;
+mod drill;
+pub(super) mod log;
 
 use std::collections::BTreeMap;
 
@@ -114,6 +115,7 @@ fn conditions(context: &Context<'_>) -> BTreeMap<AlertKey, Condition> {
     }
     all.extend(super::keep::conditions(state, definitions));
     all.extend(log::conditions(context));
+    all.extend(drill::conditions(context));
     all.into_iter()
         .map(|condition| (condition.kind.key(&condition.name), condition))
         .collect()
@@ -343,5 +345,6 @@ pub fn next_change(state: &State, definitions: &Definitions, now: Timestamp) -> 
         let since = facts.last_success_at.unwrap_or(facts.appeared_at);
         moments.push(since + NO_SUCCESS_AFTER.to_chrono() + chrono::Duration::milliseconds(1));
     }
+    moments.extend(drill::moments(state, definitions));
     moments.into_iter().filter(|moment| *moment > now).min()
 }

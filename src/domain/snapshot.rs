@@ -244,4 +244,7 @@ pub struct ClusterFacts {
     pub stopped_at: Timestamp,
     /// The major version of the server.
     pub major: u32,
+    /// Pages whose checksum was wrong on the server already, and is so in the snapshot.
+    #[serde(default)]
+    pub damaged_pages: u64,
 }

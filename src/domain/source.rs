@@ -5,6 +5,10 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use super::id::SourceName;
+use super::units::Millis;
+
+/// The word for a cluster of PostgreSQL that is copied whole, in configurations, labels and histories.
+pub const POSTGRES_PHYSICAL: &str = "postgres-physical";
 
 /// Where a secret is read from; never the secret itself, so it may appear in definitions, on screens and in the journal.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -45,7 +49,7 @@ impl SourceKind {
         match self {
             Self::Files(_) => "files",
             Self::PostgresDump(_) => "postgres-dump",
-            Self::PostgresPhysical(_) => "postgres-physical",
+            Self::PostgresPhysical(_) => POSTGRES_PHYSICAL,
         }
     }
 
@@ -103,6 +107,9 @@ pub struct PhysicalSource {
     pub data_directory: Option<PathBuf>,
     /// Where scratch clusters are made to prove snapshots; the agent's own place when absent.
     pub scratch_dir: Option<PathBuf>,
+    /// For how long every instant can be restored; from the oldest base backup on when absent.
+    #[serde(default)]
+    pub log_window: Option<Millis>,
 }
 
 /// Which server of a cluster is read.

@@ -5,7 +5,10 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use serde::{Deserialize, Serialize};
 
 use super::alert::Alert;
-use super::id::{AlertKey, JobName, MaintenanceId, RecoveryId, RepositoryName, RunId, SnapshotId, SourceName};
+use super::drill::DrillFacts;
+use super::id::{
+    AlertKey, DrillName, JobName, MaintenanceId, RecoveryId, RepositoryName, RunId, SnapshotId, SourceName,
+};
 use super::maintenance::Maintenance;
 use super::recovery::Recovery;
 use super::retention::TooMany;
@@ -48,6 +51,9 @@ pub struct State {
     pub maintenance: BTreeMap<MaintenanceId, Maintenance>,
     /// How each repository is kept in order.
     pub upkeep: BTreeMap<RepositoryName, UpkeepFacts>,
+    /// Facts about drills.
+    #[serde(default)]
+    pub drills: BTreeMap<DrillName, DrillFacts>,
     /// Pinned snapshots.
     pub pinned: BTreeSet<SnapshotId>,
 }
@@ -173,6 +179,9 @@ pub struct Measurement {
     pub took: Millis,
     /// How much it wrote.
     pub written: Bytes,
+    /// How long of that the log was replayed, and how much of it.
+    #[serde(default)]
+    pub replay: Option<(Millis, Bytes)>,
 }
 
 /// Facts about a repository.

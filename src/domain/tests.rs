@@ -260,7 +260,8 @@ fn measured_recoveries_give_the_recovery_time() {
     assert_eq!(rto.measured, Some(Millis::from_secs(20)));
     assert_eq!(rto.measured_p90, Some(Millis::from_secs(30)));
     assert_eq!(rto.level, GaugeLevel::Met);
-    let (median, _, samples) = gauge::estimate(world.state.sources.values().next(), Bytes(2 << 30));
+    let estimate = gauge::estimate(world.state.sources.values().next(), Bytes(2 << 30), None);
+    let (median, samples) = (estimate.median, estimate.samples);
     assert_eq!((median, samples), (Some(Millis::from_secs(40)), 3));
 }
 

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::alert::Alert;
 use super::command::{Actor, Command};
+use super::drill::DrillView;
 use super::event::EventRecord;
 use super::id::{JobName, MaintenanceId, RecoveryId, RepositoryName, RunId, ServiceName, SourceName};
 use super::maintenance::Maintenance;
@@ -47,6 +48,9 @@ pub struct Overview {
     pub maintenance: Vec<MaintenanceView>,
     /// Repositories, by name.
     pub repositories: Vec<RepositoryView>,
+    /// Recoveries done for practice.
+    #[serde(default)]
+    pub drills: Vec<DrillView>,
     /// How the archived logs of clusters stand, one a source and repository.
     #[serde(default)]
     pub logs: Vec<LogSight>,

@@ -5,6 +5,7 @@
 //! with the error, an observation waits and is tried again.
 
 mod begin;
+mod drills;
 mod ends;
 mod keep;
 mod sight;
@@ -341,6 +342,7 @@ impl Core {
             // Before the rules look, so that they see what it came to.
             self.apply_retention(&agent).await;
             self.settle(&agent).await;
+            self.begin_drills(&agent).await;
             self.begin_work(&agent).await;
             self.begin_listings();
             self.begin_looks();

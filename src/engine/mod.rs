@@ -25,6 +25,7 @@ mod work;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
@@ -40,6 +41,7 @@ use crate::domain::cluster::ClusterView;
 use crate::domain::command::{Actor, Command, Observation, Refusal};
 use crate::domain::decide::LookedUp;
 use crate::domain::event::EventRecord;
+use crate::domain::id::SourceName;
 use crate::domain::job::{Definitions, RepositoryDefinition};
 use crate::domain::recovery::{RecoveryPlan, RecoveryRecord, RecoveryRequest};
 use crate::domain::run::RunRecord;
@@ -48,6 +50,8 @@ use crate::domain::state::State;
 use crate::domain::view::{AgentView, Overview, Page, Query, Receipt, TreeEntryView};
 use crate::journal::{Journal, JournalError};
 
+/// How long a drill waits for the first look at a log.
+const LOG_WAIT: Duration = Duration::from_secs(15);
 /// How many events a slow listener may lag behind before it misses some.
 const EVENTS_KEPT: usize = 1024;
 
@@ -94,6 +98,7 @@ pub struct Engine {
     clients: Arc<AtomicU64>,
     logs: PathBuf,
     clusters: Arc<clusters::Clusters>,
+    clock: Clock,
 }
 
 impl std::fmt::Debug for Engine {
@@ -124,6 +129,7 @@ impl Engine {
             config_path: options.config_path.as_ref().map(|path| path.display().to_string()),
             clients: 0,
         };
+        let own_clock = options.clock.clone();
         let looks = clusters::Clusters::new(options.state_dir.clone(), clock.clone());
         let beside = overview::Beside::new(agent, snapshots);
         let definitions = Arc::new(options.definitions);
@@ -172,6 +178,7 @@ impl Engine {
             clients,
             logs: log::directory(&options.state_dir),
             clusters: Arc::new(looks),
+            clock: own_clock,
         })
     }
 
@@ -214,11 +221,33 @@ impl Engine {
                     ..LookedUp::default()
                 })
             }
+            Command::RunDrill { drill, .. } => {
+                let source = self
+                    .definitions
+                    .borrow()
+                    .drills
+                    .get(drill)
+                    .map(|drill| drill.source.clone());
+                if let Some(source) = source.filter(|source| self.definitions.borrow().has_log(source)) {
+                    self.seen_log(&source).await;
+                }
+                Ok(LookedUp::default())
+            }
             Command::VerifySnapshot { snapshot, .. } => Ok(LookedUp {
                 snapshot: Some(self.snapshot(snapshot.as_str()).await?),
                 ..LookedUp::default()
             }),
             _ => Ok(LookedUp::default()),
+        }
+    }
+
+    /// Waits until somebody has looked at the log of a source, which is a matter of seconds after a start; not for ever.
+    async fn seen_log(&self, source: &SourceName) {
+        let mut overview = self.overview.clone();
+        let seen = |overview: &Arc<Overview>| overview.logs.iter().any(|sight| sight.source == *source);
+        tokio::select! {
+            _ = overview.wait_for(seen) => {}
+            () = self.clock.sleep(LOG_WAIT) => {}
         }
     }
 

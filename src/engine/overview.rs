@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use crate::domain::drill::{self, Drill, DrillView};
 use crate::domain::gauge;
 use crate::domain::id::{MaintenanceId, RecoveryId, RepositoryName, RunId};
 use crate::domain::job::{Definitions, Job, RepositoryDefinition};
@@ -114,6 +115,11 @@ pub fn draw(state: &State, definitions: &Definitions, beside: &Beside, now: Time
         recoveries: recoveries.collect(),
         maintenance: maintenance.collect(),
         repositories: repository_views(state, definitions, beside, now),
+        drills: definitions
+            .drills
+            .values()
+            .map(|drill| drill_view(state, definitions, drill, now))
+            .collect(),
         logs: beside.seen.logs.clone(),
         config_error: beside.trouble.clone(),
         practice: beside.practice.clone(),
@@ -168,6 +174,22 @@ fn job_view(state: &State, definitions: &Definitions, job: &Job, now: Timestamp)
         verify: job.verify.level,
         retention: job.retention.as_ref().map(RetentionPolicy::words),
         retained: facts.retention,
+    }
+}
+
+fn drill_view(state: &State, definitions: &Definitions, drill: &Drill, now: Timestamp) -> DrillView {
+    let facts = state.drills.get(&drill.name);
+    DrillView {
+        name: drill.name.clone(),
+        source: drill.source.clone(),
+        schedule: drill.schedule.as_ref().map(Schedule::in_words),
+        point: drill.point.words(),
+        level: drill.level,
+        next_due: drill.schedule.as_ref().and_then(|schedule| schedule.next_after(now)),
+        running: drill::live(state, &drill.name).map(|recovery| recovery.id.clone()),
+        limit: drill::limit(definitions, drill),
+        last: facts.and_then(|facts| facts.last.clone()),
+        last_success_at: facts.and_then(|facts| facts.last_success_at),
     }
 }
 

@@ -110,6 +110,8 @@ impl Hands for Puppet {
                 estimate: None,
                 estimate_p90: None,
                 estimate_samples: 0,
+                estimate_phases: Vec::new(),
+                replay: None,
                 blockers: Vec::new(),
                 warnings: Vec::new(),
                 undo: String::new(),
@@ -243,6 +245,7 @@ fn definitions() -> Definitions {
         jobs: jobs.into_iter().map(|job| (job.name.clone(), job)).collect(),
         services: BTreeMap::new(),
         clusters: BTreeMap::new(),
+        drills: BTreeMap::new(),
         limits: Limits::default(),
     }
 }
@@ -378,6 +381,7 @@ async fn a_recovery_is_bound_to_the_plan_that_was_shown() {
         target: RecoveryTarget::Scratch {
             level: EvidenceLevel::Restored,
         },
+        instant: None,
         reason: None,
         plan_digest: None,
     };

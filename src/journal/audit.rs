@@ -76,7 +76,8 @@ fn subject(event: &Event) -> Subject {
             snapshot: text(&recovery.request.snapshot),
             ..thing(&recovery.id)
         },
-        Event::RecoveryStarted { recovery }
+        Event::DrillBegun { recovery, .. }
+        | Event::RecoveryStarted { recovery }
         | Event::RecoveryPhaseReached { recovery, .. }
         | Event::RecoveryCancelRequested { recovery, .. } => thing(recovery),
         Event::RecoveryFinished { record } => Subject {
@@ -94,6 +95,9 @@ fn subject(event: &Event) -> Subject {
             thing(key)
         }
         Event::RepositoryReached { repository } | Event::RepositoryLost { repository, .. } => thing(repository),
+        Event::DrillAppeared { drill } | Event::DrillDisappeared { drill } | Event::DrillSkipped { drill, .. } => {
+            thing(drill)
+        }
         Event::AgentStarted { .. } | Event::AgentStopped { .. } | Event::CommandRefused { .. } => Subject::default(),
     }
 }

@@ -87,7 +87,7 @@ use tokio::sync::Mutex;
 use crate::clock::Clock;
 use crate::store::{ObjectInfo, Store};
 
-pub use archive::assemble::{Aside, Assembler, Assembly, AssemblyOptions, Content, plain_node};
+pub use archive::assemble::{Aside, Assembler, Assembly, AssemblyOptions, Content, bare_node};
 pub use archive::stream::{StreamOptions, StreamSnapshot, StreamStats};
 pub use archive::{BackupOptions, BackupResult, BackupStats, Compression, FixedBlocks, ItemError, Parent};
 pub use beside::Note;
@@ -101,7 +101,7 @@ pub use id::{Id, short};
 pub use pins::Pin;
 pub use progress::{Phase, Progress, ProgressSample};
 pub use prune::{PruneOptions, PruneRefusal, PruneReport};
-pub use restore::{Overwrite, RestoreOptions, RestorePlan, RestoreResult};
+pub use restore::{Overwrite, RestoreOptions, RestorePlan, RestoreResult, WriteBack};
 pub use snapshot::{SnapshotFile, SnapshotInfo, Summary};
 pub use tag::{Retagged, TagChange};
 pub use trash::{Forgotten, Trashed};
@@ -424,7 +424,7 @@ async fn open_keys(
 }
 
 /// Computes where it blocks nobody; how many at once is bounded by the callers.
-async fn off_runtime<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, RepoError> {
+pub(crate) async fn off_runtime<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, RepoError> {
     tokio::task::spawn_blocking(work)
         .await
         .map_err(|error| RepoError::internal(format!("a worker ended: {error}")))

@@ -26,7 +26,7 @@ pub enum Phase {
     Done,
 }
 
-/// The counters of one operation; shared, never reset.
+/// The counters of one operation; shared. They begin anew only where another kind of work does.
 #[derive(Debug, Default)]
 pub struct Progress {
     /// How many files there are, as far as is known.

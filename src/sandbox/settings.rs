@@ -45,7 +45,8 @@ pub(super) fn configuration(dir: &Path, login: Option<&Login>) -> String {
     };
     // The log of the cluster is streamed, so that seconds can be promised of it.
     let cluster = if login.is_some() {
-        "\n[service.cluster]\nsources = [\"cluster\"]\nrpo = \"1m\"\nrto = \"3m\"\n"
+        "\n[service.cluster]\nsources = [\"cluster\"]\nrpo = \"1m\"\nrto = \"3m\"\n\n\
+         [drill.any-instant]\nsource = \"cluster\"\nschedule = \"30 */5 * * * *\"\npoint = \"random\"\n"
     } else {
         ""
     };

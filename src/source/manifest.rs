@@ -164,6 +164,7 @@ impl ClusterManifest {
             stop_lsn: self.stop_lsn,
             stopped_at: self.stopped_at,
             major: self.major,
+            damaged_pages: self.damaged_total,
         }
     }
 }
@@ -189,16 +190,6 @@ pub enum PhysicalMethod {
     Local,
     /// Over the connection, by `pg_basebackup`.
     Remote,
-}
-
-impl PhysicalMethod {
-    /// The word used on screens.
-    pub const fn word(self) -> &'static str {
-        match self {
-            Self::Local => "local",
-            Self::Remote => "remote",
-        }
-    }
 }
 
 /// A tablespace that lies outside of the data directory.

@@ -51,7 +51,7 @@ pub use recovery::{PlanParts, Restored, plan, quote, restore};
 pub use verify::{Verified, VerifiedStep, VerifyJob, verify};
 
 use crate::clock::Clock;
-use crate::domain::recovery::{Finding, RecoveryPhase};
+use crate::domain::recovery::{Finding, InstantWish, RecoveryPhase, RecoveryTarget};
 use crate::domain::snapshot::{EvidenceFailure, EvidenceLevel, SnapshotRecord};
 use crate::domain::source::{PostgresConnection, Source, SourceKind};
 use crate::repo::{Progress, Repository};
@@ -74,6 +74,8 @@ pub struct Secrets {
 pub struct Subject {
     /// The snapshot.
     pub snapshot: SnapshotRecord,
+    /// The instant behind it that is meant, when it is one of a cluster.
+    pub instant: Option<InstantWish>,
     /// The source it protects, when it is still defined.
     pub source: Option<Source>,
     /// Passwords.
@@ -128,6 +130,18 @@ impl Work<'_> {
 }
 
 impl Subject {
+    /// The instant that is to be reached in a target.
+    fn wish(&self, target: &RecoveryTarget) -> Result<&InstantWish, SourceError> {
+        let wish = self
+            .instant
+            .as_ref()
+            .filter(|_| postgres::physical::is_whole(self, target));
+        wish.ok_or_else(|| SourceError::Invalid {
+            what: format!("snapshot {} cannot go on to an instant", self.snapshot.id.short()),
+            hint: Some("only a whole cluster can, with its archived log".to_owned()),
+        })
+    }
+
     /// Who we are on the server a dump goes to: the one the target names, else the source's own.
     fn target_login(&self, connection: Option<&PostgresConnection>) -> Result<postgres::Login, SourceError> {
         if let Some(connection) = connection {

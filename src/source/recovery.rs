@@ -4,6 +4,7 @@ use std::time::Instant;
 
 use super::postgres::physical;
 use super::{Milestone, SourceError, Subject, Work, files, postgres};
+use crate::domain::id::SnapshotId;
 use crate::domain::recovery::{Finding, PhaseTime, RecoveryPhase, RecoveryTarget};
 use crate::domain::snapshot::EvidenceLevel;
 use crate::domain::units::{Bytes, Millis};
@@ -19,6 +20,10 @@ pub struct PlanParts {
     pub fetch: Bytes,
     /// Bytes to write to the target.
     pub write: Bytes,
+    /// Bytes of log to replay, when it goes on to an instant.
+    pub replay: Option<Bytes>,
+    /// The snapshot it begins from, when that may be another than the one asked for.
+    pub base: Option<SnapshotId>,
     /// How many existing things get overwritten.
     pub overwrites: u64,
     /// The first of them.
@@ -40,6 +45,8 @@ pub struct PlanParts {
 pub struct Restored {
     /// Bytes written to the target.
     pub written: Bytes,
+    /// Bytes of log replayed.
+    pub replayed: Bytes,
     /// Files or tables brought back.
     pub items: u64,
     /// What was looked at afterwards; one that is not ok makes the recovery partial.
@@ -80,6 +87,15 @@ impl<'a> Stopwatch<'a> {
         self.phase = phase;
     }
 
+    /// Counts a part of the current phase, the last `took` of it, to another.
+    pub(super) fn split(&mut self, phase: RecoveryPhase, took: Millis) {
+        self.close();
+        if let Some(current) = self.done.iter_mut().find(|time| time.phase == self.phase) {
+            current.took.0 = current.took.0.saturating_sub(took.0);
+        }
+        self.done.push(PhaseTime { phase, took });
+    }
+
     /// Ends the last phase.
     pub(super) fn stop(mut self) -> Vec<PhaseTime> {
         self.close();
@@ -101,6 +117,10 @@ impl<'a> Stopwatch<'a> {
 pub async fn plan(subject: &Subject, target: &RecoveryTarget, work: &Work<'_>) -> Result<PlanParts, SourceError> {
     let planning = async {
         match target {
+            RecoveryTarget::Directory { .. } if subject.instant.is_some() => {
+                let instant = subject.wish(target)?;
+                Box::pin(postgres::recovery::instant::plan(subject, target, instant, work)).await
+            }
             RecoveryTarget::Directory { .. } if physical::is_whole(subject, target) => {
                 physical::plan(subject, target, work).await
             }
@@ -144,6 +164,10 @@ pub async fn restore(
     work: &Work<'_>,
 ) -> Result<Restored, SourceError> {
     match target {
+        RecoveryTarget::Directory { .. } if subject.instant.is_some() => {
+            let instant = subject.wish(target)?;
+            Box::pin(postgres::recovery::instant::restore(subject, target, instant, work)).await
+        }
         RecoveryTarget::Directory { .. } if physical::is_whole(subject, target) => {
             Box::pin(physical::restore(subject, target, work)).await
         }

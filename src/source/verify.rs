@@ -11,7 +11,8 @@ use crate::domain::id::SnapshotId;
 use crate::domain::job::SqlProbe;
 use crate::domain::recovery::{Finding, PhaseTime, RecoveryPhase};
 use crate::domain::snapshot::{EvidenceFailure, EvidenceLevel};
-use crate::domain::units::Bytes;
+use crate::domain::source::POSTGRES_PHYSICAL;
+use crate::domain::units::{Bytes, Millis};
 use crate::repo::{CheckOptions, Phase, ReadData, RepoError};
 use crate::store::ErrorKind;
 
@@ -53,6 +54,8 @@ pub struct Verified {
     pub written: Bytes,
     /// Files or tables restored there.
     pub items: u64,
+    /// Bytes of log replayed there.
+    pub replayed: Bytes,
 }
 
 impl Verified {
@@ -91,7 +94,7 @@ impl Proof {
                 DatabaseProof::begin(subject, login, work).await?,
             )));
         }
-        if subject.snapshot.kind == "postgres-physical" {
+        if subject.snapshot.kind == POSTGRES_PHYSICAL {
             return Ok(Self::Cluster(Box::new(ClusterProof::begin(subject, work).await?)));
         }
         Ok(Self::Files(files::Proof::new(subject, job)))
@@ -109,12 +112,19 @@ impl Proof {
             (Self::Database(proof), EvidenceLevel::Decoded) => proof.decode(work).await,
             (Self::Database(proof), EvidenceLevel::Restored) => proof.restore(&job.id, &subject.host, work).await,
             (Self::Database(proof), EvidenceLevel::Probed) => proof.probe(&job.probes, work).await,
-            (Self::Cluster(proof), EvidenceLevel::Decoded) => proof.decode(subject, work).await,
+            (Self::Cluster(proof), EvidenceLevel::Decoded) => proof.decode(work).await,
             (Self::Cluster(proof), EvidenceLevel::Restored) => Box::pin(proof.restore(subject, job, work)).await,
             (Self::Cluster(proof), EvidenceLevel::Probed) => proof.probe(subject, &job.probes, work).await,
             (Self::Files(proof), EvidenceLevel::Decoded) => proof.decode(work).await,
             (Self::Files(proof), EvidenceLevel::Restored) => proof.restore(subject, job, work).await,
             (Self::Files(proof), EvidenceLevel::Probed) => proof.probe(work).await,
+        }
+    }
+
+    fn replayed(&self) -> Option<(Millis, Bytes)> {
+        match self {
+            Self::Cluster(proof) => proof.replayed(),
+            Self::Database(_) | Self::Files(_) => None,
         }
     }
 
@@ -183,6 +193,11 @@ async fn climb(
         };
         if level == EvidenceLevel::Restored && outcome.is_ok() {
             (verified.written, verified.items) = proof.as_ref().map_or((Bytes(0), 0), Proof::size);
+            // Replaying came after laying down within this level, and is a phase of its own.
+            if let Some((took, bytes)) = proof.as_ref().and_then(Proof::replayed) {
+                watch.split(RecoveryPhase::Replay, took);
+                verified.replayed = bytes;
+            }
         }
         let step = judge(level, outcome, work.clock)?;
         match &step.result {

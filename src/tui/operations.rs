@@ -101,7 +101,11 @@ pub fn restore_dialog(app: &App, plan: &RecoveryPlan) -> Dialog {
         RecoveryTarget::Directory { path, .. } => {
             let last = path.file_name().map(|name| name.to_string_lossy().into_owned());
             (
-                "Restore into a directory",
+                if request.instant.is_some() {
+                    "Recover a cluster to an instant"
+                } else {
+                    "Restore into a directory"
+                },
                 last.unwrap_or_else(|| path.display().to_string()),
             )
         }

@@ -252,6 +252,22 @@ impl App {
                 None,
             ));
         }
+        let drills = overview
+            .drills
+            .iter()
+            .filter(|drill| service.sources.contains(&drill.source));
+        choices.extend(drills.map(|drill| {
+            let command = Command::RunDrill {
+                drill: drill.name.clone(),
+                point: None,
+            };
+            let busy = drill.running.as_ref().map(|live| format!("{live} is under way"));
+            Choice::new(
+                format!("Do drill {} now", drill.name),
+                Operation::Give(vec![command]),
+                busy,
+            )
+        }));
         choices
     }
 

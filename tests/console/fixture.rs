@@ -5,6 +5,7 @@ pub use crate::kept::retention;
 use crate::kept::{maintenance_live, upkeep};
 
 use lifeboat::domain::alert::{Acknowledgement, Alert, AlertKind, AlertRecord, AlertSubject};
+use lifeboat::domain::drill::{DrillResult, DrillView};
 use lifeboat::domain::id::SnapshotId;
 use lifeboat::domain::objective::{GaugeLevel, RpoGauge, RtoGauge};
 use lifeboat::domain::pitr::{Interval, LogSight, Missing};
@@ -74,6 +75,7 @@ pub fn overview() -> Overview {
             repository("vault-a", "/srv/backup/vault-a", Some(true), 412, Some(61)),
         ],
         logs: vec![log_sight()],
+        drills: vec![drill()],
         config_error: None,
         practice: None,
     }
@@ -94,6 +96,28 @@ fn repository(name: &str, url: &str, reachable: Option<bool>, snapshots: u64, us
         snapshots,
         used_percent: used,
         upkeep: Some(upkeep(name)),
+    }
+}
+
+/// A drill that was done well two days ago.
+fn drill() -> DrillView {
+    DrillView {
+        name: "orders-monthly".into(),
+        source: "orders-db".into(),
+        schedule: Some("05:00 on the first of the month".to_owned()),
+        point: "random".to_owned(),
+        level: EvidenceLevel::Probed,
+        next_due: Some(now() + chrono::Duration::days(11)),
+        running: None,
+        limit: Some(Millis::from_secs(HOUR / 2)),
+        last: Some(DrillResult {
+            recovery: "rec-01hd3k5t9x2m4".into(),
+            at: ago(60 * 49),
+            outcome: Outcome::Succeeded,
+            took: Millis::from_secs(252),
+            error: None,
+        }),
+        last_success_at: Some(ago(60 * 49)),
     }
 }
 
@@ -321,6 +345,7 @@ pub fn request(target: RecoveryTarget, snapshot: u64) -> RecoveryRequest {
         snapshot: snapshot_id(snapshot),
         repository: "vault-a".into(),
         target,
+        instant: None,
         reason: Some("INC-77".to_owned()),
         plan_digest: Some("5f1c0a9e".to_owned()),
     }
@@ -349,6 +374,7 @@ fn recovery_live() -> RecoveryView {
             phase: RecoveryPhase::Restore,
             estimate: Some(Millis::from_secs(250)),
             cancel_requested: None,
+            drill: None,
         },
         progress: Some(ProgressView {
             phase: "load".to_owned(),

@@ -207,6 +207,8 @@ pub fn recoveries() -> Vec<RecoveryRecord> {
         let start = ago(i64::try_from(number * 95).unwrap());
         RecoveryRecord {
             id: format!("rec-01hd3k{number:07}").into(),
+            drill: None,
+            replayed: Bytes(0),
             request: request(target, number),
             source: Some("orders-db".into()),
             job: Some(if verification { "orders-db" } else { "documents" }.into()),
@@ -378,6 +380,8 @@ pub fn plan(request: &RecoveryRequest) -> RecoveryPlan {
         estimate: Some(Millis::from_secs(252)),
         estimate_p90: Some(Millis::from_secs(380)),
         estimate_samples: 6,
+        estimate_phases: Vec::new(),
+        replay: None,
         blockers: match &request.target {
             RecoveryTarget::Database { database, .. } if database == "orders" => {
                 vec!["database orders exists on db1; a restore never writes into an existing database".to_owned()]

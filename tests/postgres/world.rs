@@ -159,6 +159,7 @@ impl World {
 
     pub fn subject(&self, snapshot: &SnapshotRecord) -> Subject {
         Subject {
+            instant: None,
             snapshot: snapshot.clone(),
             source: Some(self.source()),
             secrets: Secrets::default(),

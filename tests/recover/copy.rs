@@ -1,12 +1,17 @@
 //! Clusters copied while they work, laid down, started.
 
 use lifeboat::domain::job::{Expectation, SqlProbe};
+use lifeboat::domain::recovery::RecoveryTarget;
 use lifeboat::domain::snapshot::EvidenceLevel;
-use lifeboat::domain::source::Source;
+use lifeboat::domain::source::{PostgresConnection, Source, SourceKind};
+use lifeboat::repo::Repository;
 use lifeboat::repo::pack::BlobKind;
-use lifeboat::source::{Milestone, PhysicalMethod};
+use lifeboat::source::postgres::physical::way;
+use lifeboat::source::{Milestone, PhysicalMethod, Secrets};
+use lifeboat::store::{Access, AccessKey, open_with};
 
 use crate::faults::mapped;
+use crate::server::{Conditions, KEY, SECRET, Server};
 use crate::world::{World, ledger, whole};
 
 /// Copies under load, lays down, starts: one moment, all of it, at least as new as promised.
@@ -117,6 +122,18 @@ async fn tablespaces_come_back_where_they_are_wanted() {
         let sql = "select count(*) || pg_tablespace_location(oid) from far, pg_tablespace where spcname = 'fast' group by oid";
         let expected = format!("5000{}", new.display());
         assert_eq!(crate::world::question(&copy, sql, &world.clock).await, expected);
+        drop(copy);
+        // A tablespace it was given since is none of the snapshot's: its link goes, and it stays as it is.
+        let foreign = target.join("pg_tblspc/99999");
+        std::os::unix::fs::symlink(&space, &foreign).unwrap();
+        let mut again = mapped(&target, "fast", &new);
+        if let RecoveryTarget::Directory { delta, .. } = &mut again {
+            *delta = true;
+        }
+        world.restore(&done.snapshot, &again).await.unwrap();
+        assert!(!foreign.is_symlink() && space.exists());
+        let copy = world.start(&target, &format!("{name}-again")).await;
+        assert_eq!(crate::world::question(&copy, sql, &world.clock).await, expected);
     }
     let left = std::fs::read_dir(world.path("spool")).unwrap().count();
     assert_eq!(left, 0, "nothing is left in the spool");
@@ -194,4 +211,59 @@ async fn a_snapshot_that_lost_a_blob_while_it_was_proved_is_refuted() {
     let failure = verified.failure().unwrap();
     assert_eq!(failure.level, EvidenceLevel::Restored, "{failure:?}");
     assert!(failure.message.contains("could not be laid into"), "{failure:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cluster_comes_back_out_of_a_bucket() {
+    let mut world = World::new().await;
+    let bucket = tempfile::tempdir().unwrap();
+    let s3 = Server::start(bucket.path(), 0, std::time::Duration::ZERO, Conditions::Honoured).await;
+    let access = Access {
+        key: Some(AccessKey {
+            id: KEY.to_owned(),
+            secret: SECRET.to_owned().into(),
+        }),
+        clock: world.clock.clone(),
+        ..Access::default()
+    };
+    let store = open_with(&s3.url("clusters"), access).unwrap();
+    let password = "secret".to_owned().into();
+    world.repo = Repository::init(store, &password, world.clock.clone()).await.unwrap();
+    comes_back(&world, &world.source, "bucket").await;
+    // An old copy becomes the snapshot again, and the snapshot is proved by a private server.
+    let done = world.back_up(&world.source).await.unwrap();
+    let target = whole(&world.path("bucket"), true);
+    world.restore(&done.snapshot, &target).await.unwrap();
+    let verified = world
+        .verify(&done.snapshot, EvidenceLevel::Restored, Vec::new())
+        .await
+        .unwrap();
+    let findings: Vec<_> = verified.findings().collect();
+    assert_eq!(verified.level(), Some(EvidenceLevel::Restored), "{findings:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_role_may_do_decides_which_way_a_cluster_can_be_copied() {
+    let world = World::new().await;
+    world
+        .sql("create role sender login replication; create role nobody login; create role reader login in role pg_read_all_settings")
+        .await;
+    let asked = async |user: &str| {
+        let connection = PostgresConnection {
+            user: user.to_owned(),
+            ..world.server.connection()
+        };
+        let source = world.with(|physical| physical.connection = connection);
+        let SourceKind::PostgresPhysical(physical) = source.kind else {
+            panic!("another kind")
+        };
+        way(&physical, &Secrets::default(), &world.clock).await
+    };
+    assert_eq!(asked("lifeboat").await.unwrap(), PhysicalMethod::Local);
+    assert_eq!(asked("sender").await.unwrap(), PhysicalMethod::Remote);
+    let error = asked("nobody").await.unwrap_err();
+    assert!(error.hint().is_some(), "{error}");
+    // Reading the files is not enough: somebody has to begin the backup.
+    let error = asked("reader").await.unwrap_err();
+    assert!(error.hint().is_some(), "{error}");
 }

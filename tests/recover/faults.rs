@@ -39,6 +39,8 @@ async fn a_damaged_page_is_told_and_the_backup_goes_on() {
             "{what}: {warning:?}"
         );
         assert!(!done.snapshot.partial, "{what}");
+        // What history keeps says so too.
+        assert_eq!(done.snapshot.cluster.as_ref().unwrap().damaged_pages, 1, "{what}");
         let cluster = world.manifest(&done).await.cluster.unwrap();
         let pages: Vec<_> = cluster
             .damaged_pages

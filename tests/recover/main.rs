@@ -3,4 +3,7 @@
 mod copy;
 mod faults;
 mod program;
+#[allow(dead_code, reason = "each of its users needs a part of it")]
+#[path = "../s3/server.rs"]
+mod server;
 mod world;

@@ -132,3 +132,31 @@ async fn a_file_that_cannot_be_read_is_named_as_the_cause() {
     let (listed, _) = program.json(&["snapshot", "list"]);
     assert_eq!(listed.as_array().map(Vec::len), Some(0), "{listed}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_first_configuration_can_protect_a_whole_cluster() {
+    let world = World::new().await;
+    let place = world.place("first");
+    let config = place.join("lifeboat.toml").display().to_string();
+    let sockets = world.server.connection().host.replace('/', "%2F");
+    let url = format!("postgres://lifeboat@{sockets}");
+    let run = |args: &[&str]| {
+        let mut command = as_server(std::path::Path::new(env!("CARGO_BIN_EXE_lifeboat")));
+        let output = command
+            .args(args)
+            .env("HOME", &place)
+            .current_dir(&place)
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.success(), "{args:?}: {said}");
+        serde_json::from_slice::<Value>(&output.stdout).unwrap()
+    };
+    let made = run(&["--json", "init", "--yes", "--output", &config, "--physical", &url]);
+    assert_eq!(made["jobs"], serde_json::json!(["cluster"]), "{made}");
+    let embedded = ["--embedded", "--json", "--config", &config];
+    let done = run(&[&embedded[..], &["job", "run", "cluster", "--wait"]].concat());
+    assert_eq!(done["outcome"], "succeeded", "{done}");
+    let listed = run(&[&embedded[..], &["snapshot", "list"]].concat());
+    assert_eq!(listed[0]["kind"], "postgres-physical", "{listed}");
+}

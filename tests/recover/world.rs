@@ -94,6 +94,7 @@ impl World {
                 method: PhysicalChoice::Local,
                 data_directory: None,
                 scratch_dir: Some(own_dir(dir.path(), "spool")),
+                log_window: None,
             }),
         };
         let world = Self {
@@ -193,6 +194,7 @@ impl World {
 
     pub fn subject(&self, snapshot: &SnapshotRecord) -> Subject {
         Subject {
+            instant: None,
             snapshot: snapshot.clone(),
             source: Some(self.source.clone()),
             secrets: Secrets::default(),

@@ -2,6 +2,7 @@
 
 mod archive;
 mod cluster;
+mod drill;
 mod kill;
 mod physical;
 mod prune;

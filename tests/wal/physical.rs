@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-use lifeboat::repo::{Assembler, AssemblyOptions, NodeKind, Progress, Repository, plain_node};
+use lifeboat::repo::{Assembler, AssemblyOptions, NodeKind, Progress, Repository};
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
@@ -67,11 +67,11 @@ impl World {
             .unwrap();
         let (now, top) = (self.clock.now(), stage.clone());
         let putting = tokio::task::spawn_blocking(move || {
-            assembler.enter(plain_node("", NodeKind::Dir, now)).unwrap();
+            assembler.enter(assembler.plain("", NodeKind::Dir, now)).unwrap();
             directory(&assembler, "data", &top);
             let text = serde_json::to_vec(&about).unwrap();
             assembler
-                .bytes(plain_node("lifeboat.json", NodeKind::File, now), &text)
+                .bytes(assembler.plain("lifeboat.json", NodeKind::File, now), &text)
                 .unwrap();
             assembler.leave().unwrap();
         });

@@ -297,6 +297,8 @@ async fn pauses_moves_on_and_opens() {
     let (opened, exit) = recover(&world, &["--promote", &place, "--start"]);
     assert_eq!(exit, 0, "{opened:#}");
     assert_eq!((&opened["timeline"], &opened["running"]), (&2.into(), &true.into()));
+    let log = std::fs::read_to_string(format!("{place}.lifeboat/server.log")).unwrap();
+    assert!(!log.contains("connection to client lost"), "we hang up rudely: {log}");
     ask(&world, &opened, "insert into account (amount) values (1)");
     let (gone, exit) = recover_refused(&world, &["--discard", &place, "--yes", "stepwise"]);
     assert_eq!(exit, 4, "what was opened is not removed: {gone}");

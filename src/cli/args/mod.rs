@@ -131,6 +131,12 @@ pub enum Verb {
         #[command(subcommand)]
         command: RecoveryCommand,
     },
+    /// Recover for practice, into a scratch place: list and run drills
+    Drill {
+        /// What to do.
+        #[command(subcommand)]
+        command: DrillCommand,
+    },
     /// Make, check and unlock a repository; works with no configuration and no agent
     Repo(RepoArgs),
     /// Show what is kept and why, and put the rest in the trash

@@ -25,6 +25,12 @@ pub struct InitArgs {
     /// A PostgreSQL database to protect: postgres://USER@HOST:PORT/NAME, without a password
     #[arg(long, value_name = "URL")]
     pub postgres: Vec<String>,
+    /// A PostgreSQL server whose whole cluster is protected: postgres://USER@HOST:PORT, without a password
+    #[arg(long, value_name = "URL")]
+    pub physical: Vec<String>,
+    /// Protect every PostgreSQL server found on this machine whose whole cluster can be copied
+    #[arg(long)]
+    pub local_servers: bool,
     /// When the jobs run
     #[arg(long, value_name = "CRON", default_value = "0 2 * * *")]
     pub schedule: String,
@@ -34,6 +40,30 @@ pub struct InitArgs {
     /// Ask nothing; take flags and defaults
     #[arg(long)]
     pub yes: bool,
+}
+
+/// `lifeboat drill`.
+#[derive(Debug, Clone, Subcommand)]
+pub enum DrillCommand {
+    /// Show the drills, how they ended and how long they took
+    List,
+    /// Do a drill now
+    Run {
+        /// Its name
+        name: String,
+        /// With the newest restore point, whatever the configuration says
+        #[arg(long, conflicts_with_all = ["random", "to"])]
+        latest: bool,
+        /// With one at random
+        #[arg(long, conflicts_with = "to")]
+        random: bool,
+        /// With what was there at this time
+        #[arg(long, value_name = "TIME")]
+        to: Option<String>,
+        /// Show how it goes, and end with its outcome
+        #[arg(long)]
+        wait: bool,
+    },
 }
 
 /// `lifeboat stats`.

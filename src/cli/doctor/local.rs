@@ -330,6 +330,7 @@ mod tests {
             jobs: BTreeMap::new(),
             services: BTreeMap::from([(ServiceName::from("orders"), service)]),
             clusters: BTreeMap::new(),
+            drills: BTreeMap::new(),
             limits: Limits::default(),
         };
         let now = "2026-03-01T12:00:00Z".parse().unwrap();

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::subject::{self, Subject};
-use super::{directory_name, end_server, finish, of_recovery, program, watched, wish_of};
+use super::{Telling, directory_name, end_server, finish, of_recovery, wish_of};
 use crate::cli::args::RecoverArgs;
 use crate::cli::confirm::confirm_as;
 use crate::cli::context::Ctx;
@@ -87,13 +87,15 @@ impl Begun {
             then,
             data: self.data.clone(),
             home: self.home.clone(),
-            program: program().map_err(failed)?,
+            program: recovery::order::program().map_err(failed)?,
             bin_dir: self.bin_dir(args),
             roles: args.user.iter().chain(&self.note.roles).cloned().collect(),
             settings: args.set.clone(),
         };
         let stop = ctx.interrupts().stop;
-        let replayed = watched(&order, &subject.archive, &stop, ctx).await.map_err(failed)?;
+        let told = Telling::begin(ctx);
+        let replayed = recovery::replay(&order, &subject.archive, &ctx.clock, &stop, &|seen| told.tell(seen)).await;
+        let replayed = replayed.map_err(failed)?;
         let phase = Phase::of(replayed.seen.standing);
         self.note.reached(phase, &self.home).map_err(failed)?;
         Ok(replayed)

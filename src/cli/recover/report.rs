@@ -12,6 +12,7 @@ use crate::domain::units::{Bytes, Millis, Timestamp};
 use crate::domain::wal::{Lsn, SystemId, TimelineId};
 use crate::source::postgres::physical::LaidDown;
 use crate::source::postgres::recovery::{Replayed, Standing};
+use crate::source::quote;
 
 /// Which instants can be restored.
 #[derive(Debug, Serialize)]
@@ -164,15 +165,15 @@ impl Outcome {
         let bin = replayed.server.bin_dir();
         let psql = format!(
             "{} -h {} -p {} -U {} -d postgres",
-            quoted(&bin.join("psql").display().to_string()),
-            quoted(&connection.host),
+            quote(&bin.join("psql").display().to_string()),
+            quote(&connection.host),
             connection.port,
-            quoted(&connection.user),
+            quote(&connection.user),
         );
         let start = format!(
             "{} -D {} -l logfile start",
-            quoted(&bin.join("pg_ctl").display().to_string()),
-            quoted(&target.display().to_string())
+            quote(&bin.join("pg_ctl").display().to_string()),
+            quote(&target.display().to_string())
         );
         Self {
             directory: target.to_owned(),
@@ -181,7 +182,7 @@ impl Outcome {
             lsn: replayed.seen.lsn,
             last_commit: replayed.seen.last_commit,
             written: laid.map(|laid| laid.written),
-            lay_down_millis: laid.and_then(|laid| laid.phases.first()).map(|phase| phase.took),
+            lay_down_millis: laid.map(|laid| laid.took),
             replayed: replayed.seen.done,
             replay_millis: replayed.took,
             running,
@@ -192,15 +193,6 @@ impl Outcome {
             start: (!running).then_some(start),
         }
     }
-}
-
-/// A word as a shell takes it.
-fn quoted(word: &str) -> String {
-    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/._-".contains(&byte);
-    if !word.is_empty() && word.bytes().all(plain) {
-        return word.to_owned();
-    }
-    format!("'{}'", word.replace('\'', r"'\''"))
 }
 
 impl Render for Outcome {
@@ -224,7 +216,7 @@ impl Render for Outcome {
             out.field("laid down", format!("{written} in {took}"));
         }
         out.field("replayed", format!("{} in {}", self.replayed, self.replay_millis));
-        let directory = quoted(&self.directory.display().to_string());
+        let directory = quote(&self.directory.display().to_string());
         if let Some(psql) = &self.psql {
             out.field("look", psql);
         }

@@ -15,7 +15,7 @@ use crate::domain::id::SourceName;
 use crate::domain::pitr::{Plan, Target, Wish};
 use crate::domain::source::SourceKind;
 use crate::domain::wal::SystemId;
-use crate::source::postgres::recovery::{Known, bases};
+use crate::source::postgres::recovery::{self, Known, bases};
 use crate::source::postgres::wal::WalArchive;
 
 /// What a recovery is about.
@@ -104,20 +104,7 @@ impl Subject {
 
     /// Roles to log in with, the likeliest first.
     pub(super) fn roles(&self, given: Option<&str>) -> Vec<String> {
-        let ours = nix::unistd::User::from_uid(nix::unistd::geteuid()).ok().flatten();
-        let mut roles: Vec<String> = Vec::new();
-        let all = [
-            given.map(str::to_owned),
-            self.role.clone(),
-            Some("postgres".to_owned()),
-            ours.map(|user| user.name),
-        ];
-        for role in all.into_iter().flatten() {
-            if !roles.contains(&role) {
-                roles.push(role);
-            }
-        }
-        roles
+        recovery::order::roles(given, self.role.as_deref())
     }
 }
 
@@ -181,7 +168,7 @@ pub(super) fn wish(args: &RecoverArgs, now: Timestamp) -> Result<Option<Wish>, C
 }
 
 /// Reads a time as people and PostgreSQL write it: with an offset, a time zone by name, or in UTC.
-fn instant(text: &str, now: Timestamp) -> Result<Timestamp, CliError> {
+pub(in crate::cli) fn instant(text: &str, now: Timestamp) -> Result<Timestamp, CliError> {
     let text = text.trim();
     if let Some((time, zone)) = text.rsplit_once(' ')
         && let Ok(zone) = zone.parse::<chrono_tz::Tz>()

@@ -5,15 +5,15 @@
 use std::path::Path;
 
 use super::subject::Subject;
-use super::{Recovery, follow_up, of_recovery};
+use super::{carry_out, follow_up, of_recovery};
 use crate::cli::args::RecoverArgs;
 use crate::cli::context::Ctx;
 use crate::cli::error::{CliError, Exit};
 use crate::cli::output::{Paint, Render, Text};
 use crate::cli::server::login_at;
 use crate::domain::pitr::Plan;
-use crate::source::postgres::recovery::Then;
 use crate::source::postgres::recovery::table::{Copied, TableCopy, parse_name};
+use crate::source::postgres::recovery::{Order, Then};
 
 /// Recovers a table.
 pub(super) async fn run(
@@ -44,14 +44,11 @@ pub(super) async fn run(
     let failed = |error| of_recovery(what.as_str(), &error);
     // Before an hour is spent on the recovery.
     copy.check(&live, &database, &ctx.clock).await.map_err(failed)?;
-    let recovery = Recovery {
-        args,
-        subject,
-        plan,
-        target: target.to_owned(),
+    let order = Order {
         then: Then::Pause,
+        ..super::order(args, subject, plan, target.to_owned())
     };
-    let replayed = match recovery.run(ctx).await {
+    let replayed = match carry_out(&order, &subject.title, args.yes.as_deref(), ctx).await {
         Ok((replayed, _)) => replayed,
         Err(error) => {
             if let Err(left) = follow_up::remove_what_began(target, now, ctx).await {

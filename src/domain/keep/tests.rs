@@ -34,6 +34,7 @@ fn definitions() -> Definitions {
         jobs: BTreeMap::from([("docs".into(), job)]),
         services: BTreeMap::new(),
         clusters: BTreeMap::new(),
+        drills: BTreeMap::new(),
         limits: crate::domain::job::Limits::default(),
     }
 }

@@ -7,7 +7,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{Base, Log};
-use crate::domain::wal::{Gap, Lsn, SegmentName, TimelineId};
+use crate::domain::wal::{Lsn, SegmentName, TimelineId};
 
 /// A stretch of the way on one timeline.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -34,8 +34,6 @@ pub struct Missing {
 pub struct Reach {
     /// The first byte that cannot be had.
     pub to: Lsn,
-    /// The timeline of the last byte that can.
-    pub on: TimelineId,
     /// What is missing there, when there is more behind it.
     pub gap: Option<Missing>,
 }
@@ -131,12 +129,12 @@ impl Log {
         legs.iter().enumerate().filter_map(of_leg).min()
     }
 
-    /// How much of a segment there is on the way: the first byte of it that cannot be had, and its timeline.
-    fn part(&self, legs: &[Leg], index: usize, number: u64) -> Option<(Lsn, TimelineId)> {
+    /// How much of a segment there is on the way: the first byte of it that cannot be had.
+    fn part(&self, legs: &[Leg], index: usize, number: u64) -> Option<Lsn> {
         let leg = legs[index];
         let name = SegmentName::numbered(leg.timeline, number, self.size);
         if let Some(length) = self.growing.get(&name) {
-            return Some((Lsn(self.start(number).0 + length), leg.timeline));
+            return Some(Lsn(self.start(number).0 + length));
         }
         // The segment it begins in has not come yet: its parent's holds the log up to there.
         let parent = index.checked_sub(1).map(|index| legs[index])?;
@@ -144,8 +142,7 @@ impl Log {
         let name = SegmentName::numbered(parent.timeline, number, self.size);
         let whole = self.run_end(parent.timeline, number).map(|_| self.size.bytes());
         let length = whole.or_else(|| self.growing.get(&name).copied()).filter(|_| shared)?;
-        let end = Lsn(self.start(number).0 + length).min(leg.from);
-        Some((end, parent.timeline))
+        Some(Lsn(self.start(number).0 + length).min(leg.from))
     }
 
     /// How far the way is whole behind the end of a base backup; none when the backup is not on that way.
@@ -155,22 +152,17 @@ impl Log {
             return None;
         }
         let mut number = self.number(base.facts.stop_lsn);
-        let mut on = base.facts.timeline;
         let (index, part) = loop {
             let index = self.leg_of(legs, number)?;
             let Some(last) = self.run_end(legs[index].timeline, number) else {
                 break (index, self.part(legs, index, number));
             };
-            on = legs[index].timeline;
             let ends = legs.get(index + 1).map_or(u64::MAX, |next| self.number(next.from));
             number = (last + 1).min(ends.max(number + 1));
         };
         let whole = self.start(number).max(base.facts.stop_lsn);
         let to = match part {
-            Some((end, timeline)) if end > whole => {
-                on = timeline;
-                end
-            }
+            Some(end) if end > whole => end,
             _ => whole,
         };
         let resumes = self.next_there(legs, number);
@@ -178,17 +170,6 @@ impl Log {
             first: SegmentName::numbered(legs[index].timeline, number, self.size),
             resumes: self.segment(legs, resumes),
         });
-        Some(Reach { to, on, gap })
-    }
-
-    /// The hole in words of the archive.
-    pub fn gap(&self, missing: &Missing) -> Option<Gap> {
-        let (from, to) = (missing.first.number(self.size)?, missing.resumes?.number(self.size)?);
-        let last = SegmentName::numbered(missing.first.timeline, to.checked_sub(1)?, self.size);
-        Some(Gap {
-            first: missing.first,
-            last,
-            count: to - from,
-        })
+        Some(Reach { to, gap })
     }
 }

@@ -146,12 +146,10 @@ pub struct Wish {
 pub enum Place {
     /// Nobody has looked.
     Unknown,
-    /// Recovery ends at the record that begins here; what was committed last before it, when that is known.
+    /// Recovery ends at the record that begins here.
     At {
         /// Where that record begins.
         lsn: Lsn,
-        /// When it was written.
-        at: Option<Timestamp>,
     },
     /// The log that was searched ends before it; the newest commit in it.
     Behind {

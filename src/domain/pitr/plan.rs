@@ -52,8 +52,6 @@ pub struct Plan {
 /// A stretch of the log to be looked through for a target.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Search {
-    /// The line of history.
-    pub timeline: TimelineId,
     /// The way.
     pub way: Vec<Leg>,
     /// The place to begin at.
@@ -171,7 +169,6 @@ pub fn search(bases: &[Base], log: &Log, wish: &Wish) -> Result<Vec<Search>, Ref
         Target::Xid(_) | Target::Name(_) => ground.intervals.iter().rev().collect(),
     };
     let stretch = |interval: &Interval| Search {
-        timeline: ground.timeline,
         way: ground.legs.clone(),
         from: interval.from,
         to: interval.to,
@@ -208,7 +205,7 @@ pub fn plan(bases: &[Base], log: &Log, wish: &Wish, place: Place) -> Result<Plan
         }
         Target::Time(at) => time(&ground, wish, *at, place)?,
         Target::Xid(_) | Target::Name(_) => match place {
-            Place::At { lsn, .. } => {
+            Place::At { lsn } => {
                 let interval = interval_of(&ground, wish, lsn)?;
                 (newest_before(&ground, interval, lsn, None), lsn, true)
             }
@@ -234,7 +231,7 @@ fn time<'a>(ground: &Ground<'a>, wish: &Wish, at: Timestamp, place: Place) -> Re
     let index = before.ok_or_else(|| before_first(ground, wish))?;
     let interval = &ground.intervals[index];
     match place {
-        Place::At { lsn, .. } => {
+        Place::At { lsn } => {
             let base = newest_before(ground, interval, lsn, Some(at));
             Ok((base, lsn, true))
         }

@@ -21,6 +21,10 @@ use crate::domain::wal::{Lsn, SystemId, TimelineId};
 /// How many places are noted that the archive does not reach yet; when there are more, every second is dropped.
 const NOTED: usize = 2048;
 
+/// No record of the log is shorter. The beginning of a growing segment is archived without the zeros behind it, of which some
+/// may belong to its last record: where less than this is missing, no record is.
+const SHORTEST_RECORD: u64 = 24;
+
 /// Where a server was when it was asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Written {
@@ -168,7 +172,7 @@ impl LogWatch {
         sight.recoverable_to = self.reached.map(|reached| reached.at).max(ends);
         self.noted.retain(|written| !is_there(written));
         sight.waiting_since = self.noted.front().map(|written| written.at);
-        sight.behind = sight.live.map(|live| Bytes(live.0.saturating_sub(counts.to.0)));
+        sight.behind = sight.live.map(|live| Bytes(missing(&counts, live)));
         sight
     }
 
@@ -202,13 +206,19 @@ fn newest<'a>(stretches: &'a [Interval], bases: &[Base]) -> Option<&'a Interval>
         .max_by_key(|stretch| (newest_base(stretch), stretch.timeline, stretch.to))
 }
 
+/// How much of the log up to a place a stretch lacks.
+fn missing(stretch: &Interval, lsn: Lsn) -> u64 {
+    let lacks = lsn.0.saturating_sub(stretch.to.0);
+    if lacks < SHORTEST_RECORD { 0 } else { lacks }
+}
+
 /// Whether a stretch holds the log up to a place that the server had written.
 fn reaches(bases: &[Base], log: &Log, stretch: &Interval, written: &Written) -> bool {
     let on_the_way = log.way_from(bases, stretch.timeline).is_some_and(|legs| {
         let own = legs.iter().find(|leg| leg.timeline == written.timeline);
         own.is_some_and(|leg| leg.until.is_none_or(|until| written.lsn <= until))
     });
-    on_the_way && written.lsn <= stretch.to
+    on_the_way && missing(stretch, written.lsn) == 0
 }
 
 impl LogSight {
@@ -254,6 +264,7 @@ mod tests {
                 stop_lsn: Lsn(stop),
                 stopped_at: at(second),
                 major: 15,
+                damaged_pages: 0,
             },
             size: Bytes(1),
         }

@@ -1,4 +1,4 @@
-//! Alerts about the archived log of clusters.
+//! Alerts about clusters: their archived log, and pages that are damaged.
 //!
 //! They rest on what was seen a moment ago. While nothing was seen yet, as after a start, what is open stays open and nothing
 //! opens.
@@ -8,7 +8,6 @@ use crate::domain::alert::{AlertKind, AlertSubject};
 use crate::domain::decide::Context;
 use crate::domain::id::SourceName;
 use crate::domain::pitr::LogSight;
-use crate::domain::source::SourceKind;
 use crate::domain::units::Millis;
 
 /// Log that a server has written for so long without it being in the archive is late.
@@ -17,12 +16,8 @@ pub const LATE_AFTER: Millis = Millis::from_secs(300);
 const IN_TIME: Millis = Millis::from_secs(60);
 
 /// Whether a source has a log that nobody has looked at yet.
-pub(super) fn is_unseen(context: &Context<'_>, source: &SourceName) -> bool {
-    let is_cluster = |kind: &SourceKind| matches!(kind, SourceKind::PostgresPhysical(_));
-    let kind = context.definitions.sources.get(source).map(|source| &source.kind);
-    kind.is_some_and(is_cluster)
-        && context.definitions.jobs_of(source).next().is_some()
-        && context.seen.logs_of(source).next().is_none()
+pub(in crate::domain) fn is_unseen(context: &Context<'_>, source: &SourceName) -> bool {
+    context.definitions.has_log(source) && context.seen.logs_of(source).next().is_none()
 }
 
 pub(super) fn conditions(context: &Context<'_>) -> Vec<Condition> {
@@ -44,7 +39,41 @@ pub(super) fn conditions(context: &Context<'_>) -> Vec<Condition> {
             opens: false,
         })
     });
-    seen.chain(kept).collect()
+    seen.chain(kept)
+        .chain(
+            context
+                .definitions
+                .sources
+                .keys()
+                .filter_map(|source| damage(context, source)),
+        )
+        .collect()
+}
+
+/// Pages that were damaged on the server already when its newest snapshot was made.
+fn damage(context: &Context<'_>, source: &SourceName) -> Option<Condition> {
+    let points = &context.state.sources.get(source)?.restore_points;
+    let newest = points.iter().rev().find(|point| !point.partial)?;
+    let pages = newest.cluster.as_ref()?.damaged_pages;
+    let service = context.definitions.services_of(source).next();
+    (pages > 0).then(|| Condition {
+        kind: AlertKind::PageChecksum,
+        subject: AlertSubject {
+            service: service.map(|service| service.name.clone()),
+            job: newest.job.clone(),
+            snapshot: Some(newest.id.clone()),
+        },
+        name: source.to_string(),
+        message: format!(
+            "{pages} pages of {source} are damaged on its server, seen by snapshot {}",
+            newest.id.short()
+        ),
+        next_step: format!(
+            "see which: lifeboat snapshot show {}; look at the disk, and pin a snapshot of before",
+            newest.id.short()
+        ),
+        opens: true,
+    })
 }
 
 fn of(context: &Context<'_>, sight: &LogSight) -> Vec<Condition> {

@@ -27,6 +27,7 @@ fn world() -> World {
         method: PhysicalChoice::Auto,
         data_directory: None,
         scratch_dir: None,
+        log_window: None,
     };
     let source = world.definitions.sources.get_mut(&"docs".into()).unwrap();
     source.kind = SourceKind::PostgresPhysical(cluster);
@@ -135,4 +136,31 @@ fn a_gap_and_a_late_log_open_and_end() {
     world.seen.logs = vec![sight(&world)];
     world.settle();
     assert_eq!(world.open(), []);
+}
+
+#[test]
+fn damaged_pages_are_told_until_a_snapshot_finds_none() {
+    let mut world = world();
+    world.seen.logs = vec![sight(&world)];
+    let now = world.now;
+    let facts = |damaged_pages| crate::domain::snapshot::ClusterFacts {
+        system: crate::domain::wal::SystemId(7),
+        timeline: crate::domain::wal::TimelineId(1),
+        start_lsn: crate::domain::wal::Lsn(1),
+        stop_lsn: crate::domain::wal::Lsn(2),
+        stopped_at: now,
+        major: 15,
+        damaged_pages,
+    };
+    for (number, pages) in [(1, 3), (2, 0)] {
+        let snapshot = crate::domain::snapshot::SnapshotRecord {
+            id: format!("{number:064}").into(),
+            cluster: Some(facts(pages)),
+            taken_at: now + chrono::Duration::seconds(number),
+            ..world.snapshot(false)
+        };
+        world.commit(vec![crate::domain::event::Event::SnapshotRecorded { snapshot }]);
+        world.settle();
+        assert_eq!(world.open().contains(&AlertKind::PageChecksum), pages > 0);
+    }
 }

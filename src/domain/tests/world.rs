@@ -72,6 +72,7 @@ pub(super) fn definitions(schedule: &str) -> Definitions {
         jobs: BTreeMap::from([("docs".into(), job)]),
         services: BTreeMap::from([("files".into(), service)]),
         clusters: BTreeMap::new(),
+        drills: BTreeMap::new(),
         limits: Limits::default(),
     }
 }

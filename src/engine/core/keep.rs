@@ -21,6 +21,9 @@ use crate::engine::{EngineError, failed, failure};
 impl Core {
     /// Looks up what a decision about keeping has to know.
     pub(super) async fn look_up(&self, command: &Command, looked_up: &mut LookedUp) -> Result<(), EngineError> {
+        if let Command::RunDrill { drill, .. } = command {
+            looked_up.snapshots = self.candidates(drill).await?;
+        }
         let named = match command {
             Command::PinSnapshot { snapshot, .. }
             | Command::UnpinSnapshot { snapshot, .. }

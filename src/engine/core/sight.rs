@@ -8,7 +8,6 @@ use crate::domain::id::{RepositoryName, SourceName};
 use crate::domain::job::Definitions;
 use crate::domain::pitr::{Base, LogSight, LogWatch, Looked};
 use crate::domain::run::Failure;
-use crate::domain::source::SourceKind;
 use crate::domain::state::State;
 use crate::domain::units::Timestamp;
 
@@ -60,11 +59,7 @@ fn bases(state: &State, (source, repository): &Which) -> Vec<Base> {
 
 /// The logs there are to look at: of every cluster that a job backs up, in the repository of the job.
 fn wanted(definitions: &Definitions) -> Vec<Which> {
-    let is_cluster = |source: &SourceName| {
-        let kind = definitions.sources.get(source).map(|source| &source.kind);
-        matches!(kind, Some(SourceKind::PostgresPhysical(_)))
-    };
-    let jobs = definitions.jobs.values().filter(|job| is_cluster(&job.source));
+    let jobs = definitions.jobs.values().filter(|job| definitions.has_log(&job.source));
     jobs.map(|job| (job.source.clone(), job.repository.clone())).collect()
 }
 

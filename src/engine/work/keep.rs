@@ -9,6 +9,7 @@ use std::sync::Arc;
 use super::Worker;
 use super::browse::names;
 use super::failure::of_repo;
+use super::log_keep;
 use crate::domain::id::SnapshotId;
 use crate::domain::job::RepositoryDefinition;
 use crate::domain::maintenance::{Maintenance, MaintenanceResult, SnapshotChange, Task};
@@ -72,7 +73,15 @@ async fn attempt(worker: &Worker, work: &Work, maintenance: &Maintenance) -> Res
             let done = desk.prune().await;
             // Packs moved: what the open repository remembers of its index no longer holds, however the prune ended.
             worker.repositories.forget(name).await;
-            done
+            match done {
+                Ok(mut result) => {
+                    let logs = log_keep::prune(worker, &work.definitions, definition, &desk.repo).await;
+                    result.freed.0 += logs.freed.0;
+                    result.findings.extend(logs.findings);
+                    Ok(result)
+                }
+                failed => failed,
+            }
         }
         Task::Check { subset } => desk.check(subset.as_deref()).await,
     };

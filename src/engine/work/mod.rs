@@ -10,6 +10,7 @@ mod found;
 mod hooks;
 mod keep;
 mod log;
+mod log_keep;
 mod recover;
 mod repositories;
 mod secrets;

@@ -11,6 +11,7 @@ use crate::domain::gauge;
 use crate::domain::id::RepositoryName;
 use crate::domain::job::{Definitions, RepositoryDefinition, SqlProbe};
 use crate::domain::observe::ended_recovery;
+use crate::domain::pitr::Target;
 use crate::domain::recovery::{Recovery, RecoveryPlan, RecoveryRecord, RecoveryRequest, RecoveryTarget};
 use crate::domain::run::{Failure, Outcome};
 use crate::domain::snapshot::{EvidenceLevel, SnapshotRecord};
@@ -33,8 +34,9 @@ async fn open(
     worker: &Worker,
     definitions: &Definitions,
     snapshot: &SnapshotRecord,
-    target: &RecoveryTarget,
+    request: &RecoveryRequest,
 ) -> Result<Opened, Failure> {
+    let target = &request.target;
     let place = repository(definitions, &snapshot.repository)?;
     let source = snapshot
         .source
@@ -45,6 +47,7 @@ async fn open(
     let repo = worker.repositories.get(place, &worker.clock).await?;
     let subject = Subject {
         snapshot: snapshot.clone(),
+        instant: request.instant.as_deref().cloned(),
         source,
         secrets,
         repository_url: place.url.clone(),
@@ -73,7 +76,7 @@ pub(super) async fn plan(
     snapshot: SnapshotRecord,
     facts: Option<&SourceFacts>,
 ) -> Result<RecoveryPlan, Failure> {
-    let opened = open(worker, definitions, &snapshot, &request.target).await?;
+    let opened = open(worker, definitions, &snapshot, &request).await?;
     let work = source::Work {
         repo: &opened.repo,
         clock: &worker.clock,
@@ -84,11 +87,19 @@ pub(super) async fn plan(
     let parts = source::plan(&opened.subject, &request.target, &work)
         .await
         .map_err(|error| of_source(&error))?;
-    let (estimate, estimate_p90, estimate_samples) = gauge::estimate(facts, parts.write);
+    // The planner may have taken a nearer snapshot; what is confirmed and carried out names it.
+    let request = RecoveryRequest {
+        snapshot: parts.base.clone().unwrap_or(request.snapshot),
+        ..request
+    };
+    let estimate = gauge::estimate(facts, parts.write, parts.replay);
     let mut plan = RecoveryPlan {
         kind: snapshot.kind.clone(),
         source: snapshot.source.clone(),
-        recover_to: snapshot.taken_at,
+        recover_to: match request.instant.as_ref().map(|instant| &instant.to) {
+            Some(Target::Time(at)) => *at,
+            _ => snapshot.taken_at,
+        },
         evidence: snapshot.evidence.level,
         from: format!(
             "repository {} at {}",
@@ -103,9 +114,11 @@ pub(super) async fn plan(
         overwrites: parts.overwrites,
         overwrites_sample: parts.overwrites_sample,
         target_free: parts.target_free,
-        estimate,
-        estimate_p90,
-        estimate_samples,
+        estimate: estimate.median,
+        estimate_p90: estimate.p90,
+        estimate_samples: estimate.samples,
+        estimate_phases: estimate.phases,
+        replay: parts.replay,
         blockers: parts.blockers,
         warnings: parts.warnings,
         undo: parts.undo,
@@ -140,6 +153,7 @@ fn digest(request: &RecoveryRequest, parts: &PlanParts) -> String {
     let bound = (
         &request.snapshot,
         &request.target,
+        &request.instant,
         (
             &parts.target_identity,
             parts.overwrites,
@@ -155,6 +169,22 @@ fn digest(request: &RecoveryRequest, parts: &PlanParts) -> String {
 fn command(request: &RecoveryRequest) -> String {
     let snapshot = request.snapshot.short();
     let quote = source::quote;
+    if let (Some(instant), RecoveryTarget::Directory { path, .. }) = (&request.instant, &request.target) {
+        let to = match &instant.to {
+            Target::Latest => "--latest".to_owned(),
+            Target::Immediate => "--immediate".to_owned(),
+            Target::Time(at) => format!("--to {}", quote(&at.to_rfc3339())),
+            Target::Lsn(lsn) => format!("--to-lsn {lsn}"),
+            Target::Xid(xid) => format!("--to-xid {xid}"),
+            Target::Name(name) => format!("--to-name {}", quote(name)),
+        };
+        let then = if instant.open { "--start" } else { "--pause" };
+        return format!(
+            "lifeboat recover --repository {} --base {snapshot} {to} {then} --target {}",
+            request.repository,
+            quote(&path.to_string_lossy())
+        );
+    }
     match &request.target {
         RecoveryTarget::Directory {
             path,
@@ -223,7 +253,7 @@ async fn attempt(
     snapshot: &SnapshotRecord,
 ) -> Result<Ended, Failure> {
     let target = &recovery.request.target;
-    let opened = open(worker, &work.definitions, snapshot, target).await?;
+    let opened = open(worker, &work.definitions, snapshot, &recovery.request).await?;
     let progress = Progress::new();
     let _ = work.progress.set(sampler(progress.clone(), worker.clock.clone()));
     let reached = |milestone| (work.observe)(observed(recovery, snapshot, milestone));
@@ -238,7 +268,7 @@ async fn attempt(
         let job = VerifyJob {
             id: recovery.id.to_string(),
             level: *level,
-            probes: probes(&work.definitions, snapshot),
+            probes: probes(&work.definitions, recovery, snapshot),
             scratch_dir: worker.scratch_dir(),
         };
         source::verify(&opened.subject, &job, &source_work)
@@ -270,8 +300,12 @@ fn observed(recovery: &Recovery, snapshot: &SnapshotRecord, milestone: Milestone
     }
 }
 
-/// The probes of the job that made the snapshot; of any job of its source when that is no longer known.
-fn probes(definitions: &Definitions, snapshot: &SnapshotRecord) -> Vec<SqlProbe> {
+/// The probes of the drill; of the job that made the snapshot; of any job of its source when that is no longer known.
+fn probes(definitions: &Definitions, recovery: &Recovery, snapshot: &SnapshotRecord) -> Vec<SqlProbe> {
+    let drill = recovery.drill.as_ref().and_then(|drill| definitions.drills.get(drill));
+    if let Some(drill) = drill.filter(|drill| !drill.probes.is_empty()) {
+        return drill.probes.clone();
+    }
     let own = snapshot.job.as_ref().and_then(|job| definitions.jobs.get(job));
     let of_source = || {
         snapshot
@@ -310,6 +344,7 @@ fn restored(recovery: &Recovery, done: Restored, now: crate::domain::Timestamp) 
     findings.truncate(FINDINGS_KEPT);
     RecoveryRecord {
         written: done.written,
+        replayed: done.replayed,
         items: done.items,
         phases: done.phases,
         evidence: (outcome == Outcome::Succeeded).then_some(EvidenceLevel::Restored),
@@ -331,6 +366,7 @@ fn verified(recovery: &Recovery, done: &Verified, now: crate::domain::Timestamp)
     };
     RecoveryRecord {
         written: done.written,
+        replayed: done.replayed,
         items: done.items,
         phases: done.phases.clone(),
         evidence: done.level(),

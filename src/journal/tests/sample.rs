@@ -19,7 +19,7 @@ use crate::domain::snapshot::{DatabaseFacts, EvidenceFailure, EvidenceLevel, Mar
 use crate::domain::units::{Bytes, Millis, Timestamp};
 
 /// The word of every variant. A new variant is added here, to [`variant`] and, by its first test run, to the golden file.
-pub(super) const WORDS: [&str; 40] = [
+pub(super) const WORDS: [&str; 44] = [
     "agent_started",
     "agent_stopped",
     "job_appeared",
@@ -60,6 +60,10 @@ pub(super) const WORDS: [&str; 40] = [
     "snapshot_pinned",
     "snapshot_unpinned",
     "snapshot_retagged",
+    "drill_appeared",
+    "drill_disappeared",
+    "drill_begun",
+    "drill_skipped",
 ];
 
 /// The place of an event's variant in [`WORDS`]. Without a wildcard, so that a new variant does not compile until it is here.
@@ -105,6 +109,10 @@ pub(super) const fn variant(event: &Event) -> usize {
         Event::SnapshotPinned { .. } => 37,
         Event::SnapshotUnpinned { .. } => 38,
         Event::SnapshotRetagged { .. } => 39,
+        Event::DrillAppeared { .. } => 40,
+        Event::DrillDisappeared { .. } => 41,
+        Event::DrillBegun { .. } => 42,
+        Event::DrillSkipped { .. } => 43,
     }
 }
 
@@ -206,6 +214,7 @@ fn request(n: usize) -> RecoveryRequest {
         target: RecoveryTarget::Scratch {
             level: EvidenceLevel::Probed,
         },
+        instant: None,
         reason: Some("drill".to_owned()),
         plan_digest: None,
     }
@@ -225,6 +234,7 @@ pub(super) fn recovery(n: usize) -> Recovery {
         phase: RecoveryPhase::Plan,
         estimate: Some(Millis(5000)),
         cancel_requested: None,
+        drill: None,
     }
 }
 
@@ -253,6 +263,8 @@ pub(super) fn recovered(n: usize, outcome: Outcome) -> RecoveryRecord {
             detail: "42 of 42".to_owned(),
         }],
         error: outcome.is_failure().then(failure),
+        replayed: Bytes(0),
+        drill: None,
     }
 }
 
@@ -482,10 +494,26 @@ fn keeping_event(variant: usize, n: usize) -> Event {
             mark: mark("before the migration"),
         },
         38 => Event::SnapshotUnpinned { snapshot },
-        _ => Event::SnapshotRetagged {
+        39 => Event::SnapshotRetagged {
             old: snapshot,
             new: snapshot_id(n + 100),
             tags: vec!["audited".to_owned()],
+        },
+        40 => Event::DrillAppeared {
+            drill: "monthly".into(),
+        },
+        41 => Event::DrillDisappeared {
+            drill: "monthly".into(),
+        },
+        42 => Event::DrillBegun {
+            drill: "monthly".into(),
+            recovery: recovery_id(n),
+            due: Some(at(5)),
+        },
+        _ => Event::DrillSkipped {
+            drill: "monthly".into(),
+            due: at(5),
+            reason: "nothing can be restored".to_owned(),
         },
     }
 }

@@ -15,7 +15,7 @@ use std::fs::Metadata;
 use std::path::Path;
 use std::sync::Arc;
 
-use crossbeam_channel::{Receiver, Sender};
+use crossbeam_channel::Sender;
 use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 
@@ -23,7 +23,8 @@ use super::budget::Budget;
 use super::saver::Feed;
 use super::session::{Labels, Session, Sizes};
 use super::ticket::{FileEnd, Ticket};
-use super::{BackupResult, BackupStats, Compression, meta};
+use super::told::{Built, Event, GONE, build};
+use super::{BackupResult, Compression, meta};
 use crate::repo::error::RepoError;
 use crate::repo::gotime::Time;
 use crate::repo::id::Id;
@@ -32,13 +33,11 @@ use crate::repo::pack::BlobKind;
 use crate::repo::progress::{Phase, Progress};
 use crate::repo::snapshot::SnapshotInfo;
 use crate::repo::stop::{Stop, Stopped};
-use crate::repo::tree::{self, Node, NodeKind, gomode};
+use crate::repo::tree::{Node, NodeKind, gomode};
 use crate::repo::{Repository, host};
 
 /// How many entries may wait for the builder.
 const WAITING: usize = 4096;
-/// What the ticket of a file says that is not there any more.
-const GONE: &str = "gone";
 
 /// How to store what is put together.
 #[derive(Debug, Clone, Default)]
@@ -92,20 +91,6 @@ pub struct Content {
 /// A file whose content comes before its place.
 #[derive(Debug)]
 pub struct Aside(Box<Node>, Arc<Ticket>);
-
-#[derive(Debug)]
-enum Event {
-    Enter(Box<Node>),
-    File(Box<Node>, Arc<Ticket>),
-    Entry(Box<Node>),
-    Leave,
-}
-
-#[derive(Debug, Default)]
-struct Built {
-    root: Option<Id>,
-    stats: BackupStats,
-}
 
 impl Repository {
     /// Begins a snapshot that the caller puts together.
@@ -267,6 +252,15 @@ impl Assembler {
         Ok(node)
     }
 
+    /// A node for what is not read from a disk: owned by this user, private.
+    pub fn plain(&self, name: &str, kind: NodeKind, now: chrono::DateTime<chrono::Utc>) -> Node {
+        let (uid, gid) = host::ids();
+        let mut node = bare_node(name, kind, now);
+        (node.uid, node.gid) = (uid, gid);
+        (node.user, node.group) = (self.names.user(uid), self.names.group(gid));
+        node
+    }
+
     /// Takes over the content of a file that has not changed since an earlier snapshot was made of it, as far as its size,
     /// times and inode tell and the repository has all of it.
     pub fn take_over(&self, node: &mut Node, before: &Node) -> bool {
@@ -276,11 +270,6 @@ impl Assembler {
             node.content.clone_from(&before.content);
         }
         same
-    }
-
-    /// Whether the work has been stopped, by the caller or by a failure.
-    pub fn is_stopped(&self) -> bool {
-        self.feed.stop().is_stopped()
     }
 
     fn say(&self, event: Event) -> Result<(), RepoError> {
@@ -330,10 +319,9 @@ impl Drop for Content {
     }
 }
 
-/// A node for what is not read from a disk: owned by this user, private.
-pub fn plain_node(name: &str, kind: NodeKind, now: chrono::DateTime<chrono::Utc>) -> Node {
+/// A node for what is not read from a disk: private, and root's until somebody says whose it is.
+pub fn bare_node(name: &str, kind: NodeKind, now: chrono::DateTime<chrono::Utc>) -> Node {
     let now = Time::new(now.timestamp(), i64::from(now.timestamp_subsec_nanos()));
-    let ((uid, gid), names) = (host::ids(), host::Names::default());
     let mut node = Node::new(name.as_bytes(), kind);
     node.mode = if kind == NodeKind::Dir {
         gomode::DIR | 0o700
@@ -341,88 +329,12 @@ pub fn plain_node(name: &str, kind: NodeKind, now: chrono::DateTime<chrono::Utc>
         0o600
     };
     (node.mtime, node.atime, node.ctime) = (now, now, now);
-    (node.uid, node.gid, node.user, node.group) = (uid, gid, names.user(uid), names.group(gid));
     node.links = u64::from(kind == NodeKind::File);
     node
 }
 
 fn stopped(stop: &Stop) -> RepoError {
     stop.result().err().unwrap_or(RepoError::Cancelled)
-}
-
-/// A directory that has begun.
-struct Open {
-    node: Box<Node>,
-    nodes: Vec<Node>,
-}
-
-/// Takes what is told in order, and writes the trees from the bottom up.
-fn build(events: &Receiver<Event>, feed: &Feed, stop: &Stop) -> Result<Built, Stopped> {
-    let mut built = Built::default();
-    let mut open: Vec<Open> = Vec::new();
-    for event in events {
-        stop.check()?;
-        match event {
-            Event::Enter(node) => open.push(Open {
-                node,
-                nodes: Vec::new(),
-            }),
-            Event::Entry(node) => {
-                if node.kind == NodeKind::File {
-                    built.stats.files_unmodified += 1;
-                    built.count(node.size);
-                }
-                open.last_mut().ok_or(Stopped)?.nodes.push(*node);
-            }
-            Event::File(mut node, ticket) => match ticket.wait(stop)? {
-                Ok(file) => {
-                    built.stats.bytes_read += file.end.size;
-                    built.stats.files_changed += 1;
-                    built.count(file.end.size);
-                    (node.size, node.content) = (file.end.size, file.content);
-                    open.last_mut().ok_or(Stopped)?.nodes.push(*node);
-                }
-                Err(why) if why == GONE => {}
-                Err(why) => {
-                    let what = format!("{}: {why}", node.display_name());
-                    stop.fail(RepoError::internal(what));
-                    return Err(Stopped);
-                }
-            },
-            Event::Leave => {
-                let dir = open.pop().ok_or(Stopped)?;
-                let id = close(dir.nodes, feed, stop)?;
-                match open.last_mut() {
-                    None => built.root = Some(id),
-                    Some(parent) => {
-                        built.stats.dirs_changed += 1;
-                        let mut node = *dir.node;
-                        node.subtree = Some(id);
-                        parent.nodes.push(node);
-                    }
-                }
-            }
-        }
-    }
-    Ok(built)
-}
-
-/// Stores the tree of a directory.
-fn close(mut nodes: Vec<Node>, feed: &Feed, stop: &Stop) -> Result<Id, Stopped> {
-    nodes.sort_by(|a, b| a.name.cmp(&b.name));
-    if let Some(twice) = nodes.windows(2).find(|pair| pair[0].name == pair[1].name) {
-        let what = format!("{} is in one directory twice", twice[0].display_name());
-        stop.fail(RepoError::internal(what));
-        return Err(Stopped);
-    }
-    feed.tree(tree::encode(&nodes))
-}
-
-impl Built {
-    fn count(&mut self, size: u64) {
-        self.stats.files_total += 1;
-        self.stats.bytes_total += size;
-    }
 }
 
 #[cfg(test)]

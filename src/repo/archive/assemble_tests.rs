@@ -6,11 +6,11 @@ use crate::repo::RestoreOptions;
 use crate::repo::testing::{contents, fresh, restore};
 
 fn file(name: &str) -> Node {
-    plain_node(name, NodeKind::File, Clock::system().now())
+    bare_node(name, NodeKind::File, Clock::system().now())
 }
 
 fn dir(name: &str) -> Node {
-    plain_node(name, NodeKind::Dir, Clock::system().now())
+    bare_node(name, NodeKind::Dir, Clock::system().now())
 }
 
 async fn assembly(repo: &Repository) -> (Assembly, Assembler) {

@@ -40,6 +40,7 @@ pub mod stream;
 #[cfg(test)]
 mod tests;
 mod ticket;
+mod told;
 pub(in crate::repo) mod upload;
 
 use std::collections::{BTreeSet, HashMap};

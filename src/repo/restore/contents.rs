@@ -4,29 +4,28 @@
 //! thread that writes the last blob of a file also sets its metadata. A pack in a cold storage class makes everybody wait
 //! until all the packs of the restore have been thawed.
 
+use std::collections::HashMap;
 use std::fs::File;
 use std::io;
+use std::num::NonZeroU64;
 use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::plan::{Action, Place, Work};
+use super::plan::{Action, Work};
+use super::ranges::{Want, runs, wants};
 use super::target::{Dir, DirCache};
-use super::{Run, meta};
+use super::{Run, WriteBack, meta};
 use crate::repo::error::{RepoError, plain};
 use crate::repo::files::{decode_blob, pack_key};
-use crate::repo::id::Id;
-use crate::repo::index::{Index, Location};
+use crate::repo::index::Location;
 use crate::repo::pack::BlobKind;
 use crate::repo::progress::Progress;
 use crate::store::{ErrorKind, StoreError};
 
-/// The most bytes one request fetches.
-const RANGE_BYTES: u64 = 8 << 20;
-/// Unneeded bytes that are rather fetched than skipped: over a network a request costs as much as some hundred kilobytes.
-const GAP_LOCAL: u64 = 64 << 10;
-const GAP_REMOTE: u64 = 512 << 10;
+/// What is written to a file for one request, at least, to have it sent to the disk at once.
+const WORTH_SENDING: u64 = 1 << 20;
 /// How many requests are under way over a network.
 const PARALLEL_REMOTE: usize = 16;
 /// How often a pack that was thawed may still answer that it is cold.
@@ -47,14 +46,6 @@ pub(super) struct Contents<'a> {
     next: AtomicUsize,
 }
 
-/// A blob to fetch and the places it goes to.
-#[derive(Debug)]
-struct Want {
-    id: Id,
-    at: Location,
-    places: Range<usize>,
-}
-
 #[derive(Debug)]
 struct FileState {
     pending: AtomicU32,
@@ -72,42 +63,6 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// The blobs of the places, which stand together by blob.
-fn wants(index: &Index, places: &[Place]) -> Vec<Want> {
-    let mut wants = Vec::new();
-    let mut from = 0;
-    for same in places.chunk_by(|a, b| a.blob == b.blob) {
-        if let Some((id, at)) = same
-            .first()
-            .and_then(|place| index.numbered(BlobKind::Data, place.blob))
-        {
-            let places = from..from + same.len();
-            wants.push(Want { id, at, places });
-        }
-        from += same.len();
-    }
-    wants
-}
-
-/// Joins neighbouring blobs of a pack into ranges.
-fn runs(wants: &[Want], gap: u64) -> Vec<Range<usize>> {
-    let mut runs: Vec<Range<usize>> = Vec::new();
-    for (at, want) in wants.iter().enumerate() {
-        if let Some(run) = runs.last_mut() {
-            let (first, last) = (&wants[run.start].at, &wants[run.end - 1].at);
-            let end = |at: &Location| u64::from(at.offset) + u64::from(at.length);
-            let near = u64::from(want.at.offset) <= end(last) + gap;
-            let small = end(&want.at).saturating_sub(u64::from(first.offset)) <= RANGE_BYTES;
-            if first.pack_number() == want.at.pack_number() && near && small {
-                run.end = at + 1;
-                continue;
-            }
-        }
-        runs.push(at..at + 1);
-    }
-    runs
-}
-
 impl<'a> Contents<'a> {
     pub(super) fn new(run: &'a Run, work: &'a Work) -> Self {
         let state = |pending: &u32| FileState {
@@ -115,14 +70,13 @@ impl<'a> Contents<'a> {
             state: Mutex::default(),
         };
         let wants = wants(&run.selection.index, &work.places);
-        let gap = if run.remote() { GAP_REMOTE } else { GAP_LOCAL };
         Self {
             run,
             work,
             files: work.pending.iter().map(state).collect(),
             open: AtomicUsize::new(0),
             next: AtomicUsize::new(0),
-            runs: runs(&wants, gap),
+            runs: runs(&wants, run.remote()),
             wants,
         }
     }
@@ -215,7 +169,39 @@ impl<'a> Contents<'a> {
                 Err(error) => self.lose(want, &error.to_string()),
             }
         }
+        if self.run.options.write_back == WriteBack::Early {
+            self.send(wants, dirs);
+        }
         Ok(())
+    }
+
+    /// Has the parts of files these blobs were written to sent to the disk. Nobody waits for it, and it may fail: whoever
+    /// needs it on the disk asks for that when all is written.
+    fn send(&self, wants: &[Want], dirs: &mut DirCache) {
+        let mut parts: HashMap<usize, Range<u64>> = HashMap::new();
+        for want in wants {
+            for (number, offset) in self.places(want) {
+                let part = parts.entry(number).or_insert(offset..offset);
+                *part = part.start.min(offset)..part.end.max(offset + want.at.plain_length());
+            }
+        }
+        for (number, part) in parts
+            .into_iter()
+            .filter(|(_, part)| part.end - part.start >= WORTH_SENDING)
+        {
+            let item = &self.work.window.files[number];
+            let known = lock(&self.files[number].state).handle.clone();
+            // A file that is complete was closed.
+            let opened = || {
+                dirs.parent(&self.run.target, &item.path)?
+                    .open(&item.path, false)
+                    .map(Arc::new)
+            };
+            if let Ok(file) = known.map_or_else(opened, Ok) {
+                let length = NonZeroU64::new(part.end - part.start);
+                let _ = rustix::fs::fadvise(&*file, part.start, length, rustix::fs::Advice::DontNeed);
+            }
+        }
     }
 
     fn places(&self, want: &Want) -> impl Iterator<Item = (usize, u64)> {

@@ -24,6 +24,7 @@ mod compare;
 mod contents;
 mod meta;
 mod plan;
+mod ranges;
 #[cfg(test)]
 mod resume_tests;
 mod run;
@@ -46,7 +47,7 @@ use super::archive::ItemError;
 use super::error::RepoError;
 use super::progress::{Phase, Progress};
 use super::stop::{Stop, Stopped};
-use plan::Planner;
+use plan::{Planner, Reading};
 use run::Run;
 use select::{Selection, Walk};
 use target::Target;
@@ -63,6 +64,16 @@ pub enum Overwrite {
     IfNewer,
     /// Keep them.
     Never,
+}
+
+/// When what is written reaches the disk.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum WriteBack {
+    /// When the system sees fit.
+    #[default]
+    Lazy,
+    /// As soon as it can be, while other things are still being fetched: for whoever waits for the disk at the end.
+    Early,
 }
 
 /// What to restore and where to.
@@ -85,6 +96,8 @@ pub struct RestoreOptions {
     pub quick: bool,
     /// What to do with files that are there.
     pub overwrite: Overwrite,
+    /// When what is written reaches the disk; nothing here waits for it.
+    pub write_back: WriteBack,
     /// Read everything back and compare.
     pub verify: bool,
 }
@@ -101,6 +114,7 @@ impl RestoreOptions {
             delta: false,
             quick: false,
             overwrite: Overwrite::Always,
+            write_back: WriteBack::Lazy,
             verify: false,
         }
     }
@@ -121,6 +135,9 @@ pub struct RestorePlan {
     pub others: u64,
     /// Bytes to write into files.
     pub bytes_to_write: u64,
+    /// How many of these find their room taken already, by a file that is there.
+    #[serde(default)]
+    pub bytes_in_place: u64,
     /// Bytes to fetch from the store.
     pub bytes_to_fetch: u64,
     /// Packs they lie in.
@@ -172,12 +189,27 @@ pub struct RestoreResult {
 impl Repository {
     /// Says what a restore would do, without doing it.
     pub async fn plan_restore(&self, options: &RestoreOptions) -> Result<RestorePlan, RepoError> {
+        self.plan_with(options, Reading::Contents).await
+    }
+
+    /// Estimates what a restore would do, without reading what is there: with `delta` a file of the same length, time, owner
+    /// and mode counts as the same, any other as one to be written whole.
+    pub async fn estimate_restore(&self, options: &RestoreOptions) -> Result<RestorePlan, RepoError> {
+        let options = RestoreOptions {
+            quick: true,
+            ..options.clone()
+        };
+        self.plan_with(&options, Reading::Nothing).await
+    }
+
+    async fn plan_with(&self, options: &RestoreOptions, reading: Reading) -> Result<RestorePlan, RepoError> {
         let stop = Stop::new(CancellationToken::new());
         let selection = self.select(options, None, &stop).await?;
         let (repo, options, runtime) = (self.clone(), options.clone(), Handle::current());
         let planned = tokio::task::spawn_blocking(move || {
             let target = Target::open(&options.target).ok();
-            survey(&repo, &selection, &options, (target.as_ref(), None), &stop, &runtime)
+            let places = (target.as_ref(), None);
+            survey(&repo, &selection, &options, places, reading, &stop, &runtime)
         });
         let (mut plan, packs) = planned
             .await
@@ -221,11 +253,12 @@ fn survey(
     selection: &Selection,
     options: &RestoreOptions,
     (target, thaw): (Option<&Target>, Option<&Thaw>),
+    reading: Reading,
     stop: &Stop,
     runtime: &Handle,
 ) -> Result<(RestorePlan, Vec<super::Id>), RepoError> {
     let mut walk = Walk::new(repo, selection, thaw, stop, runtime.clone());
-    let mut planner = Planner::new(selection, options, target, stop, None);
+    let mut planner = Planner::new(selection, options, (target, reading), stop, None);
     while let Some(window) = walk.next_window()? {
         if let Err(Stopped) = planner.window(window) {
             stop.result()?;

@@ -35,6 +35,15 @@ pub(super) enum Action {
     Broken,
 }
 
+/// How far a plan looks at what is there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Reading {
+    /// Contents are compared.
+    Contents,
+    /// Only names, sizes and times are looked at; a file that may differ counts as one that differs everywhere.
+    Nothing,
+}
+
 /// A blob of a file: where it goes.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Place {
@@ -95,6 +104,8 @@ impl Bits {
 struct Verdict {
     action: Action,
     there: bool,
+    /// What it takes on the disk.
+    held: u64,
     /// What is there has the right size.
     sized: bool,
     /// Which blobs are in place; empty when none is.
@@ -108,6 +119,7 @@ pub(super) struct Planner<'a> {
     index: &'a Index,
     options: &'a RestoreOptions,
     target: Option<&'a Target>,
+    reading: Reading,
     stop: &'a Stop,
     /// When set, files that are the same get their metadata at once, and totals grow with the windows.
     acting: Option<&'a Progress>,
@@ -121,7 +133,7 @@ impl<'a> Planner<'a> {
     pub(super) fn new(
         selection: &'a Selection,
         options: &'a RestoreOptions,
-        target: Option<&'a Target>,
+        (target, reading): (Option<&'a Target>, Reading),
         stop: &'a Stop,
         acting: Option<&'a Progress>,
     ) -> Self {
@@ -130,6 +142,7 @@ impl<'a> Planner<'a> {
             index,
             options,
             target,
+            reading,
             stop,
             acting,
             blobs: Bits::new(index.count(BlobKind::Data)),
@@ -194,9 +207,10 @@ impl<'a> Planner<'a> {
             let there = local.stat(self.target, &item.path);
             let mut verdict = lock(number);
             verdict.there = there.is_some();
+            verdict.held = there.map_or(0, |stat| u64::try_from(stat.st_blocks).unwrap_or(0) * 512);
             verdict.sized = there.is_some_and(|stat| u64::try_from(stat.st_size) == Ok(item.node.size));
             verdict.action = self.decide(item, there.as_ref());
-            verdict.action == Action::Patch
+            verdict.action == Action::Patch && self.reading == Reading::Contents
         };
         let Some(target) = self.target else {
             return std::iter::repeat_with(Verdict::default).take(files.len()).collect();
@@ -263,7 +277,11 @@ impl<'a> Planner<'a> {
                 if verdict.there {
                     self.overwrite(&item.path);
                 }
+                let before = self.totals.bytes_to_write;
                 self.want(work, ranks, (number, item), &verdict.same);
+                if action == Action::Patch {
+                    self.totals.bytes_in_place += verdict.held.min(self.totals.bytes_to_write - before);
+                }
             }
             Action::Same => self.totals.unchanged += 1,
             Action::Keep => self.totals.kept += 1,

@@ -11,7 +11,7 @@ use tokio::runtime::Handle;
 
 use super::compare::Comparison;
 use super::contents::Contents;
-use super::plan::{Planner, Work};
+use super::plan::{Planner, Reading, Work};
 use super::select::{Selection, Walk, Window};
 use super::target::{Dir, DirCache, Target};
 use super::thaw::Thaw;
@@ -29,7 +29,7 @@ use crate::repo::tree::{Node, NodeKind};
 pub(super) struct Run {
     pub(super) repo: Repository,
     pub(super) selection: Selection,
-    options: RestoreOptions,
+    pub(super) options: RestoreOptions,
     pub(super) target: Target,
     pub(super) progress: Arc<Progress>,
     pub(super) stop: Stop,
@@ -144,6 +144,7 @@ impl Run {
                 &self.selection,
                 &self.options,
                 places,
+                Reading::Contents,
                 &self.stop,
                 &self.runtime,
             );
@@ -161,7 +162,8 @@ impl Run {
             self.runtime.clone(),
         );
         let (target, acting) = (Some(&self.target), Some(self.progress.as_ref()));
-        let mut planner = Planner::new(&self.selection, &self.options, target, &self.stop, acting);
+        let looking = (target, Reading::Contents);
+        let mut planner = Planner::new(&self.selection, &self.options, looking, &self.stop, acting);
         loop {
             let window = match walk.next_window() {
                 Ok(Some(window)) => window,

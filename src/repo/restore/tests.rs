@@ -159,6 +159,36 @@ async fn a_quick_delta_believes_length_time_and_mode() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_estimate_reads_nothing_and_counts_what_may_differ_as_different() {
+    let dir = tempfile::tempdir().unwrap();
+    let source = dir.path().join("source");
+    fs::create_dir(&source).unwrap();
+    fs::write(source.join("same"), noise(1, 100_000)).unwrap();
+    fs::write(source.join("touched"), noise(2, 200_000)).unwrap();
+    fs::write(source.join("gone"), noise(3, 300_000)).unwrap();
+    let (_, repo) = fresh().await;
+    backup(&repo, &source).await.unwrap();
+    let target = dir.path().join("out");
+    restore(&repo, RestoreOptions::new("latest", &target)).await.unwrap();
+    let place = below(&target, &source);
+    fs::remove_file(place.join("gone")).unwrap();
+    let touched = fs::File::options().write(true).open(place.join("touched")).unwrap();
+    touched.set_modified(std::time::SystemTime::UNIX_EPOCH).unwrap();
+    let delta = RestoreOptions {
+        delta: true,
+        ..RestoreOptions::new("latest", &target)
+    };
+    let (plan, estimate) = (
+        repo.plan_restore(&delta).await.unwrap(),
+        repo.estimate_restore(&delta).await.unwrap(),
+    );
+    assert_eq!((plan.bytes_to_write, plan.unchanged), (300_000, 2));
+    assert_eq!((estimate.bytes_to_write, estimate.unchanged), (500_000, 1));
+    // There is room for what is there already.
+    assert_eq!((plan.bytes_in_place, estimate.bytes_in_place), (0, 200_000));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_plan_says_what_happens_and_changes_nothing() {
     let dir = tempfile::tempdir().unwrap();
     let source = dir.path().join("source");

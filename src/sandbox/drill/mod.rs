@@ -300,6 +300,7 @@ fn request(snapshot: &SnapshotRecord, target: RecoveryTarget) -> RecoveryRequest
         snapshot: snapshot.id.clone(),
         repository: snapshot.repository.clone(),
         target,
+        instant: None,
         reason: Some("drill".to_owned()),
         plan_digest: None,
     }

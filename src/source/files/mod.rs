@@ -150,6 +150,7 @@ pub(super) async fn restore(
     work.progress.set_phase(Phase::Done);
     Ok(Restored {
         written: Bytes(result.bytes),
+        replayed: Bytes(0),
         items: result.files,
         findings: vec![Finding {
             what: "files read back and compared".to_owned(),

@@ -232,6 +232,14 @@ impl Session {
         }
     }
 
+    /// Waits until the server has answered everything: one that answers to nobody writes that into its log.
+    ///
+    /// Statements that are dropped are closed on the server, which answers that, too.
+    pub(super) async fn settle(&self, clock: &Clock) {
+        // Whoever does not answer has lost the connection already.
+        within(clock, Duration::from_secs(1), self.client.batch_execute("")).await;
+    }
+
     /// Asks the server to stop what this connection is running; gives up after a second.
     pub(super) async fn interrupt(&self, clock: &Clock) {
         let token = self.client.cancel_token();

@@ -97,7 +97,10 @@ pub async fn contents(
 
 /// Asks a server what it is.
 pub async fn identify(login: &Login, database: &str, clock: &Clock) -> Result<ServerFacts, SourceError> {
-    login.open(database, clock).await?.facts().await
+    let session = login.open(database, clock).await?;
+    let facts = session.facts().await;
+    session.settle(clock).await;
+    facts
 }
 
 /// Runs statements in a database; for the sandbox, whose databases are its own.
@@ -112,5 +115,8 @@ pub async fn reap(login: &Login, host: &str, clock: &Clock) -> Result<Vec<String
 
 /// Puts a question to a database; none when the answer is NULL or nothing.
 pub async fn ask(login: &Login, database: &str, sql: &str, clock: &Clock) -> Result<Option<String>, SourceError> {
-    probe::value(&login.open(database, clock).await?, "ask", sql).await
+    let session = login.open(database, clock).await?;
+    let answer = probe::value(&session, "ask", sql).await;
+    session.settle(clock).await;
+    answer
 }

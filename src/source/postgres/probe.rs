@@ -15,7 +15,7 @@ use crate::domain::job::SqlProbe;
 use crate::domain::recovery::Finding;
 use crate::domain::source::DumpSelection;
 use crate::repo::Progress;
-use crate::source::SourceError;
+use crate::source::{SourceError, Work};
 
 /// How long a probe may take.
 const PROBE_TIMEOUT: Duration = Duration::from_mins(2);
@@ -222,8 +222,28 @@ pub(super) async fn contents(
     Ok(all)
 }
 
+/// Puts questions to a database, one after the other; a statement that is given up is ended on the server.
+pub(super) async fn ask_all(
+    session: &Session,
+    probes: &[SqlProbe],
+    work: &Work<'_>,
+) -> Result<Vec<Finding>, SourceError> {
+    let mut findings = Vec::new();
+    for question in probes {
+        work.progress.set_current(&question.name);
+        match work.cancellable(ask(session, question, work.clock)).await {
+            Ok(finding) => findings.push(finding),
+            Err(error) => {
+                session.interrupt(work.clock).await;
+                return Err(error);
+            }
+        }
+    }
+    Ok(findings)
+}
+
 /// Puts a question to the database, in a transaction that cannot write, and says whether the answer is as expected.
-pub(super) async fn ask(session: &Session, probe: &SqlProbe, clock: &Clock) -> Result<Finding, SourceError> {
+async fn ask(session: &Session, probe: &SqlProbe, clock: &Clock) -> Result<Finding, SourceError> {
     session.execute("begin a probe", "begin transaction read only").await?;
     let answer = within(clock, PROBE_TIMEOUT, session.client.simple_query(&probe.sql)).await;
     let finding = |ok, detail| Finding {

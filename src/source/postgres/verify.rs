@@ -129,16 +129,7 @@ impl Proof {
         };
         let mut findings = compare(&self.dump, &self.login, scratch.name(), None, work).await?;
         let session = self.login.open(scratch.name(), work.clock).await?;
-        for question in probes {
-            work.progress.set_current(&question.name);
-            match work.cancellable(probe::ask(&session, question, work.clock)).await {
-                Ok(finding) => findings.push(finding),
-                Err(error) => {
-                    session.interrupt(work.clock).await;
-                    return Err(error);
-                }
-            }
-        }
+        findings.extend(probe::ask_all(&session, probes, work).await?);
         Ok(findings)
     }
 

@@ -8,7 +8,7 @@ use crate::tui::keymap::Action;
 use crate::tui::link::Question;
 use crate::tui::message::Effect;
 use crate::tui::operations;
-use crate::tui::screens::restore::{PlanState, Restore};
+use crate::tui::screens::restore::{FormField, PlanState, Restore};
 
 /// Takes a key.
 pub fn press(form: &mut Restore, app: &mut App, event: &KeyEvent) -> Next {
@@ -34,6 +34,13 @@ fn press_form(form: &mut Restore, event: &KeyEvent) -> Next {
         },
         KeyCode::Tab | KeyCode::Down => form.step(1),
         KeyCode::BackTab | KeyCode::Up => form.step(-1),
+        _ if form.at == FormField::Pick => match event.code {
+            KeyCode::Left | KeyCode::Char('h') => form.nudge(-1),
+            KeyCode::Right | KeyCode::Char('l') => form.nudge(1),
+            KeyCode::Char('H') => form.nudge(-60),
+            KeyCode::Char('L') => form.nudge(60),
+            _ => {}
+        },
         _ => match form.input() {
             Some(input) => drop(input.press(event)),
             None if matches!(

@@ -20,6 +20,10 @@ pub fn lines(plan: &RecoveryPlan, look: Look<'_>, width: usize, locked: Option<&
         detail.lines.push(Line::default());
     }
     detail.pair("to", plan.request.target.display());
+    detail.pair_if(
+        "instant",
+        plan.request.instant.as_ref().map(|instant| instant.to.to_string()),
+    );
     detail.pair("machine", &plan.target_identity);
     detail.pair(
         "brings back",
@@ -57,6 +61,16 @@ pub fn lines(plan: &RecoveryPlan, look: Look<'_>, width: usize, locked: Option<&
         (None, _) => "not known: nothing like it has been measured yet".to_owned(),
     };
     detail.pair("takes", estimate);
+    if let Some(log) = plan.replay {
+        let phase = |time: &crate::domain::recovery::PhaseTime| format!("{} {}", time.phase.word(), time.took);
+        let phases: Vec<String> = plan.estimate_phases.iter().map(phase).collect();
+        let phases = if phases.is_empty() {
+            String::new()
+        } else {
+            format!("; {}", phases.join(", then "))
+        };
+        detail.pair("replays", format!("{log} of log{phases}"));
+    }
     detail.pair("undo", &plan.undo);
     if !plan.warnings.is_empty() {
         detail.head("Should be known");

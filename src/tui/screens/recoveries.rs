@@ -79,8 +79,20 @@ impl RecoveryRow {
         .map(crate::domain::id::JobName::as_str)
     }
 
+    fn drill(&self) -> Option<&str> {
+        match self {
+            Self::Live(view) => view.recovery.drill.as_ref(),
+            Self::Done(record) => record.drill.as_ref(),
+        }
+        .map(crate::domain::id::DrillName::as_str)
+    }
+
     fn word(&self) -> &'static str {
-        if self.request().target.is_verification() {
+        if self.drill().is_some() {
+            "drill"
+        } else if self.request().instant.is_some() {
+            "recover"
+        } else if self.request().target.is_verification() {
             "verify"
         } else {
             "restore"
@@ -203,10 +215,11 @@ pub fn list(canvas: &mut Canvas<'_>, area: Rect, app: &App, focused: bool) {
 pub fn detail(app: &App, row: &RecoveryRow, look: Look<'_>, width: usize) -> Vec<Line<'static>> {
     let mut detail = Detail::new(look, width);
     let request = row.request();
-    let what = if request.target.is_verification() {
-        "Verification"
-    } else {
-        "Restore"
+    let what = match row.word() {
+        "drill" => "Drill",
+        "recover" => "Recovery",
+        "verify" => "Verification",
+        _ => "Restore",
     };
     detail.head(&format!("{what} {}", row.id()));
     let (state, role) = row.state();
@@ -216,7 +229,12 @@ pub fn detail(app: &App, row: &RecoveryRow, look: Look<'_>, width: usize) -> Vec
         RecoveryRow::Done(record) => done(record, look, &mut detail),
     }
     detail.head("What and where");
+    detail.pair_if("drill", row.drill());
     detail.pair("snapshot", request.snapshot.short());
+    detail.pair_if(
+        "instant",
+        request.instant.as_ref().map(|instant| instant.to.to_string()),
+    );
     detail.pair_if("job", row.job());
     detail.pair("repository", request.repository.as_str());
     detail.pair("target", request.target.display());
@@ -235,20 +253,16 @@ pub fn detail(app: &App, row: &RecoveryRow, look: Look<'_>, width: usize) -> Vec
 }
 
 /// The phases in order, with where it stands: `plan ok  restore 52%  verify  clean up`.
-fn phases(current: RecoveryPhase, verification: bool, look: Look<'_>) -> Vec<Span<'static>> {
-    let last = if verification {
-        RecoveryPhase::Cleanup
-    } else {
-        RecoveryPhase::Verify
+fn phases(current: RecoveryPhase, request: &RecoveryRequest, look: Look<'_>) -> Vec<Span<'static>> {
+    use RecoveryPhase::{Cleanup, Plan, Replay, Restore, Verify};
+    let all: &[RecoveryPhase] = match (request.instant.is_some(), request.target.is_verification()) {
+        (false, false) => &[Plan, Restore, Verify],
+        (true, false) => &[Plan, Restore, Replay],
+        (false, true) => &[Plan, Restore, Verify, Cleanup],
+        (true, true) => &[Plan, Restore, Replay, Verify, Cleanup],
     };
-    let all = [
-        RecoveryPhase::Plan,
-        RecoveryPhase::Restore,
-        RecoveryPhase::Verify,
-        RecoveryPhase::Cleanup,
-    ];
     let mut spans = Vec::new();
-    for phase in all.into_iter().filter(|phase| *phase <= last) {
+    for phase in all {
         if !spans.is_empty() {
             spans.push(look.span(format!(" {} ", look.glyphs.then), Role::Dim));
         }
@@ -264,11 +278,10 @@ fn phases(current: RecoveryPhase, verification: bool, look: Look<'_>) -> Vec<Spa
 
 fn live(view: &RecoveryView, look: Look<'_>, detail: &mut Detail<'_>) {
     let recovery: &Recovery = &view.recovery;
-    let verification = recovery.request.target.is_verification();
     if recovery.state == RecoveryState::Queued {
         detail.pair("waits for", "a place: other recoveries go first");
     } else {
-        detail.pair_spans("phase", phases(recovery.phase, verification, look));
+        detail.pair_spans("phase", phases(recovery.phase, &recovery.request, look));
         progress::detail(view.progress.as_ref(), look, detail);
     }
     if let Some(start) = recovery.started_at {

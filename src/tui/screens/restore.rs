@@ -12,10 +12,13 @@
 //! The plan says what is read, written and overwritten, how long it should take and what stands in the way. What starts
 //! is bound to the plan that was shown: when the world has moved on since, the agent refuses.
 
+mod goal;
+
 use std::path::PathBuf;
 
 use ratatui::layout::Rect;
 
+use self::goal::Goal;
 use super::plan;
 use crate::domain::id::SnapshotId;
 use crate::domain::recovery::{RecoveryPlan, RecoveryRequest, RecoveryTarget};
@@ -41,6 +44,14 @@ pub enum FormField {
     Database,
     /// The server.
     Server,
+    /// Whether it goes on behind the snapshot of a cluster.
+    GoOn,
+    /// The instant.
+    Instant,
+    /// The instant, picked on a line.
+    Pick,
+    /// What happens there.
+    Then,
     /// Why.
     Reason,
 }
@@ -72,6 +83,7 @@ pub struct Restore {
     name: Input,
     server: Input,
     reason: Input,
+    goal: Option<Goal>,
     /// Which field the keys go to.
     pub at: FormField,
     /// What is wrong with the form.
@@ -88,6 +100,10 @@ impl Restore {
         let stamp = app.now.format("%m%d_%H%M");
         let database = snapshot.database.as_ref().filter(|_| paths.is_empty());
         let name = database.map_or(String::new(), |facts| format!("{}_restored_{stamp}", facts.name));
+        let whole = snapshot.cluster.is_some() && paths.is_empty();
+        let mut seen = app.overview.iter().flat_map(|overview| &overview.logs);
+        let sight = seen.find(|sight| Some(&sight.source) == snapshot.source.as_ref());
+        let goal = whole.then(|| Goal::new(sight.cloned(), app.now));
         Self {
             database: database.is_some(),
             directory: Input::with(format!("/var/tmp/restore-{}", snapshot.id.short())),
@@ -97,6 +113,7 @@ impl Restore {
             paths,
             delta: false,
             server: Input::default(),
+            goal,
             reason: Input::default(),
             complaint: None,
             plan: PlanState::None,
@@ -124,12 +141,16 @@ impl Restore {
                 FormField::Reason,
             ]
         } else {
-            vec![
-                FormField::Into,
-                FormField::Directory,
-                FormField::Delta,
-                FormField::Reason,
-            ]
+            let mut fields = vec![FormField::Into, FormField::Directory, FormField::Delta];
+            match &self.goal {
+                Some(goal) if goal.on => {
+                    fields.extend([FormField::GoOn, FormField::Instant, FormField::Pick, FormField::Then]);
+                }
+                Some(_) => fields.push(FormField::GoOn),
+                None => {}
+            }
+            fields.push(FormField::Reason);
+            fields
         }
     }
 
@@ -152,7 +173,8 @@ impl Restore {
             FormField::Database => Some(&mut self.name),
             FormField::Server => Some(&mut self.server),
             FormField::Reason => Some(&mut self.reason),
-            FormField::Into | FormField::Delta => None,
+            FormField::Instant => self.goal.as_mut().map(|goal| &mut goal.text),
+            FormField::Into | FormField::Delta | FormField::GoOn | FormField::Pick | FormField::Then => None,
         }
     }
 
@@ -161,7 +183,16 @@ impl Restore {
         match self.at {
             FormField::Into if self.can_choose() => self.database = !self.database,
             FormField::Delta => self.delta = !self.delta,
+            FormField::GoOn => self.goal.iter_mut().for_each(|goal| goal.on = !goal.on),
+            FormField::Then => self.goal.iter_mut().for_each(|goal| goal.open = !goal.open),
             _ => {}
+        }
+    }
+
+    /// Moves the instant on its line.
+    pub fn nudge(&mut self, minutes: i64) {
+        if let Some(goal) = &mut self.goal {
+            goal.nudge(minutes);
         }
     }
 
@@ -175,6 +206,7 @@ impl Restore {
             snapshot: self.snapshot.id.clone(),
             repository: self.snapshot.repository.clone(),
             target: self.target()?,
+            instant: self.goal.as_ref().map_or(Ok(None), Goal::wish)?.map(Box::new),
             reason,
             plan_digest: None,
         })
@@ -293,7 +325,14 @@ pub fn draw(canvas: &mut Canvas<'_>, area: Rect, restore: &Restore, locked: Opti
 
 fn draw_form(canvas: &mut Canvas<'_>, area: Rect, restore: &Restore) {
     let mut y = 0;
-    for field in restore.fields() {
+    let fields = restore.fields();
+    // Lines apart, where there is room.
+    let gap = if usize::from(area.height) > fields.len() * 2 + 4 {
+        2
+    } else {
+        1
+    };
+    for field in fields {
         let focused = field == restore.at;
         let (label, input) = match field {
             FormField::Into => ("into", None),
@@ -301,6 +340,10 @@ fn draw_form(canvas: &mut Canvas<'_>, area: Rect, restore: &Restore) {
             FormField::Delta => ("existing", None),
             FormField::Database => ("database", Some(&restore.name)),
             FormField::Server => ("server", Some(&restore.server)),
+            FormField::GoOn => ("go on to", None),
+            FormField::Instant => ("instant", restore.goal.as_ref().map(|goal| &goal.text)),
+            FormField::Pick => ("pick", None),
+            FormField::Then => ("then", None),
             FormField::Reason => ("reason", Some(&restore.reason)),
         };
         if focused {
@@ -311,20 +354,35 @@ fn draw_form(canvas: &mut Canvas<'_>, area: Rect, restore: &Restore) {
             if input.text().is_empty() && field == FormField::Server {
                 canvas.text(area, 14, y, "  the source's own; else user@host:port", Role::Dim);
             }
+            if input.text().is_empty() && field == FormField::Instant {
+                canvas.text(
+                    area,
+                    14,
+                    y,
+                    "  everything there is; else 03:11:00 or 2026-03-01 03:11:00, UTC",
+                    Role::Dim,
+                );
+            }
             if input.text().is_empty() && field == FormField::Reason {
                 canvas.text(area, 14, y, "  for the audit, for example INC-77", Role::Dim);
             }
             input.draw(canvas, area, 14, y, focused);
+        } else if let (FormField::Pick, Some(goal)) = (field, &restore.goal) {
+            goal.draw(canvas, area, 14, y);
+            if focused {
+                y += 1;
+                canvas.text(area, 14, y, &goal.note(), Role::Dim);
+            }
         } else {
             let text = switch_words(restore, field);
             canvas.text(area, 14, y, text, Role::Text);
         }
-        y += 2;
+        y += gap;
     }
     let note = match &restore.complaint {
         Some(complaint) => canvas.look.line(complaint.clone(), Role::Crit),
         None => canvas.look.line(
-            "Enter asks for the plan. Nothing is changed before it was shown and confirmed.",
+            "Enter shows the plan; nothing is changed before it is confirmed.",
             Role::Dim,
         ),
     };
@@ -338,6 +396,18 @@ fn draw_form(canvas: &mut Canvas<'_>, area: Rect, restore: &Restore) {
 }
 
 fn switch_words(restore: &Restore, field: FormField) -> &'static str {
+    let goal = restore.goal.as_ref();
+    match field {
+        FormField::GoOn if goal.is_some_and(|goal| goal.on) => {
+            return "[an instant of the log]   the snapshot alone  (space changes)";
+        }
+        FormField::GoOn => return " an instant of the log   [the snapshot alone]  (space changes)",
+        FormField::Then if goal.is_some_and(|goal| goal.open) => {
+            return " paused, to look first   [open for writing]  (space changes)";
+        }
+        FormField::Then => return "[paused, to look first]   open for writing  (space changes)",
+        _ => {}
+    }
     match (field, restore.database, restore.can_choose(), restore.delta) {
         (FormField::Into, true, ..) => "[a new database]   a directory      (space changes)",
         (FormField::Into, false, true, _) => " a new database   [a directory]     (space changes)",

@@ -70,6 +70,7 @@ pub fn overview(seq: u64) -> Overview {
         recoveries: vec![],
         maintenance: vec![],
         logs: Vec::new(),
+        drills: Vec::new(),
         repositories: vec![],
         config_error: None,
         practice: None,

@@ -89,6 +89,7 @@ async fn refusals_and_failures_keep_their_kind_and_hint() {
         target: RecoveryTarget::Scratch {
             level: EvidenceLevel::Probed,
         },
+        instant: None,
         reason: None,
         plan_digest: None,
     };

@@ -4,11 +4,10 @@ use std::path::PathBuf;
 
 use super::PhysicalError;
 use super::cluster::Cluster;
-use super::lay_down::blocking;
-use crate::domain::id::SnapshotId;
+use crate::clock::Clock;
 use crate::domain::source::{PhysicalSource, ReadFrom, Source};
-use crate::repo::SnapshotInfo;
-use crate::source::manifest::{ClusterManifest, Manifest, label};
+use crate::repo::{SnapshotInfo, off_runtime};
+use crate::source::manifest::{ClusterManifest, Manifest, PhysicalMethod, label};
 use crate::source::postgres::connect::Login;
 use crate::source::postgres::wal;
 use crate::source::{BackupJob, Secrets, SourceError, Work};
@@ -55,7 +54,7 @@ pub(super) async fn previous(
     };
     for info in known.into_iter().rev().filter(ours) {
         // One that cannot be read must not keep the next from being made.
-        let Ok(Some(manifest)) = Manifest::read(work.repo, &SnapshotId(info.id.clone())).await else {
+        let Ok(Some(manifest)) = Manifest::read_of(work.repo, &info).await else {
             continue;
         };
         let Some(found) = manifest.cluster else { continue };
@@ -73,6 +72,26 @@ pub(super) async fn previous(
     Ok(None)
 }
 
+/// Says how a cluster can be copied by this role from this machine; changes nothing.
+///
+/// # Errors
+/// The server cannot be reached, or its files can neither be read here nor be sent to this role.
+pub async fn way(settings: &PhysicalSource, secrets: &Secrets, clock: &Clock) -> Result<PhysicalMethod, SourceError> {
+    let login = Login::new(settings.connection.clone(), secrets.source.clone()).named("lifeboat".to_owned());
+    let cluster = Cluster::open(&login, &settings.database, clock).await?;
+    let (may_begin, may_replicate) = cluster.rights().await?;
+    let local = is_local(settings, &cluster).await;
+    match local {
+        Ok(_) if may_begin => Ok(PhysicalMethod::Local),
+        _ if may_replicate => Ok(PhysicalMethod::Remote),
+        Ok(_) => Err(SourceError::Denied {
+            server: cluster.session.server.clone(),
+            why: "the role may neither begin a backup nor replicate (grant REPLICATION)".to_owned(),
+        }),
+        Err(error) => Err(error),
+    }
+}
+
 /// Where the cluster's files can be read on this machine.
 pub(super) async fn is_local(settings: &PhysicalSource, cluster: &Cluster) -> Result<PathBuf, SourceError> {
     let place = settings
@@ -83,7 +102,7 @@ pub(super) async fn is_local(settings: &PhysicalSource, cluster: &Cluster) -> Re
         why: "the role may not ask where they are (grant pg_read_all_settings, or write data_directory)".to_owned(),
     })?;
     let looked = place.clone();
-    let found = blocking(move || {
+    let found = off_runtime(move || {
         let not_local = |why: String| SourceError::from(PhysicalError::NotLocal { why });
         // Whoever may list the databases may read them: PostgreSQL gives all its files the same rights.
         let listed = std::fs::read_dir(looked.join("base"));
@@ -94,7 +113,7 @@ pub(super) async fn is_local(settings: &PhysicalSource, cluster: &Cluster) -> Re
             Err(error) => Err(not_local(error.to_string())),
         }
     })
-    .await?;
+    .await??;
     if found != cluster.system {
         return Err(PhysicalError::OtherDirectory {
             directory: place,

@@ -124,6 +124,19 @@ impl Cluster {
         })
     }
 
+    /// Whether the role may begin a backup, and whether it may be sent one.
+    pub(super) async fn rights(&self) -> Result<(bool, bool), SourceError> {
+        let begin = if self.facts.major >= 15 {
+            "pg_backup_start(text, boolean)"
+        } else {
+            "pg_start_backup(text, boolean, boolean)"
+        };
+        let sql = "select pg_catalog.has_function_privilege('pg_catalog.' || $1, 'execute'), rolreplication or rolsuper
+                     from pg_catalog.pg_roles where rolname = current_user";
+        let rows = self.session.rows("ask what the role may do", sql, &[&begin]).await?;
+        Ok(rows.first().map_or((false, false), |row| (row.get(0), row.get(1))))
+    }
+
     /// The tablespaces there are now.
     pub(super) async fn tablespaces_now(&self) -> Result<Vec<Tablespace>, SourceError> {
         let listed = tablespaces(&self.session).await;

@@ -8,21 +8,25 @@
 //! nothing on the server: its backup and its slot end with our connection. A server that ends is noticed within a second,
 //! whatever is being read, and fails the backup.
 
+use std::future::Future;
 use std::sync::Mutex;
 
 use super::cluster::{Cluster, Started, Stopped};
 use super::control::Control;
-use super::lay_down::blocking;
-use super::local::{self, Before, Found, Reading};
-use super::read::{Damage, Pages};
+use super::label::BackupLabel;
+use super::local::{self, Before, Reading};
+use super::read::Pages;
 use super::segments::{self, Stretch, beside};
 use super::{PhysicalError, choose, page, remote};
 use crate::domain::source::{PhysicalChoice, PhysicalSource, Source};
 use crate::domain::units::{Bytes, Timestamp};
+use crate::domain::wal::Lsn;
 use crate::repo::tree::Node;
-use crate::repo::{Assembler, AssemblyOptions, NodeKind, Phase, SnapshotInfo, plain_node};
+use crate::repo::{Assembler, AssemblyOptions, NodeKind, Phase, RepoError, SnapshotInfo, off_runtime};
 use crate::source::backup::Finished;
-use crate::source::manifest::{ClusterManifest, MANIFEST_NAME, Manifest, PhysicalMethod, Tablespace, labels};
+use crate::source::manifest::{
+    ClusterManifest, DamagedPage, MANIFEST_NAME, Manifest, PhysicalMethod, Tablespace, labels,
+};
 use crate::source::{BackupJob, Secrets, SourceError, Work};
 
 /// Everything a copy is made with.
@@ -80,8 +84,12 @@ pub(in crate::source) async fn back_up(
         },
     };
     let result = match local {
-        Some(place) => Box::pin(copy_local(order, place)).await,
-        None => Box::pin(remote::copy(order)).await,
+        Some(place) => {
+            let parent = order.previous.as_ref().map(|(info, _)| info.clone());
+            let told = |assembler| copy_files(&order, place, assembler);
+            Box::pin(assemble(&order, parent, "its files were read", told)).await
+        }
+        None => Box::pin(remote::copy(&order)).await,
     };
     if result.is_err() {
         // A server that is still busy for us is told that nobody waits any more; closing the connection does the rest.
@@ -110,29 +118,81 @@ impl Order<'_> {
     }
 
     /// What the snapshot says of itself.
-    pub(super) fn manifest(&self, taken_at: Timestamp, cluster: ClusterManifest) -> Manifest {
+    pub(super) fn manifest(&self, taken_at: Timestamp, copied: Copied) -> Manifest {
+        let (cluster, (damaged_pages, damaged_total)) = (self.cluster, copied.damage);
         let mut manifest = Manifest::new(self.source, self.job, taken_at);
-        manifest.subject = vec![format!("cluster {} at {}", cluster.system, self.cluster.session.server)];
+        manifest.subject = vec![format!("cluster {} at {}", cluster.system, cluster.session.server)];
         manifest.notes.clone_from(&self.notes);
-        if cluster.damaged_total > 0 {
+        if damaged_total > 0 {
             manifest.notes.push(format!(
-                "{} pages have a wrong checksum on the server; they are copied as they are",
-                cluster.damaged_total
+                "{damaged_total} pages have a wrong checksum on the server; they are copied as they are"
             ));
         }
-        manifest.cluster = Some(cluster);
+        manifest.notes.extend(copied.notes);
+        manifest.cluster = Some(ClusterManifest {
+            system: cluster.system,
+            server_version: cluster.facts.version.clone(),
+            major: cluster.facts.major,
+            timeline: copied.label.timeline,
+            start_lsn: copied.label.start,
+            stop_lsn: copied.stop,
+            started_at: copied.times.0,
+            stopped_at: copied.times.1,
+            segment_size: cluster.segment_size,
+            block_size: cluster.block_size,
+            checksums: cluster.checksums,
+            damaged_pages,
+            damaged_total,
+            standby: cluster.facts.standby,
+            method: copied.method,
+            label: copied.label.label,
+            tablespaces: copied.tablespaces,
+            size: Bytes(copied.bytes),
+        });
         manifest
+    }
+
+    /// Refuses files that are of another cluster than the server's.
+    pub(super) fn check_system(&self, found: &Control) -> Result<(), SourceError> {
+        if found.system == self.cluster.system {
+            return Ok(());
+        }
+        Err(PhysicalError::Malformed {
+            what: "global/pg_control".to_owned(),
+            why: format!("it is of cluster {}", found.system),
+        }
+        .into())
     }
 }
 
+/// What a copy came to.
+pub(super) struct Copied {
+    pub(super) method: PhysicalMethod,
+    pub(super) label: BackupLabel,
+    /// Where it is consistent.
+    pub(super) stop: Lsn,
+    /// When it began and ended.
+    pub(super) times: (Timestamp, Timestamp),
+    /// Damaged pages, and how many there are in all.
+    pub(super) damage: (Vec<DamagedPage>, u64),
+    pub(super) tablespaces: Vec<Tablespace>,
+    pub(super) bytes: u64,
+    /// What a reader should know of it.
+    pub(super) notes: Vec<String>,
+}
+
 /// Adds what the snapshot says of itself, and ends its root.
-pub(super) fn describe(assembler: &Assembler, manifest: &Manifest, now: Timestamp) -> Result<(), SourceError> {
-    assembler.bytes(plain_node(MANIFEST_NAME, NodeKind::File, now), &manifest.to_bytes())?;
-    Ok(assembler.leave()?)
+pub(super) async fn describe(assembler: Assembler, manifest: &Manifest, work: &Work<'_>) -> Result<(), SourceError> {
+    let (told, now) = (manifest.to_bytes(), work.clock.now());
+    let described = off_runtime(move || {
+        assembler.bytes(assembler.plain(MANIFEST_NAME, NodeKind::File, now), &told)?;
+        assembler.leave()
+    });
+    Ok(described.await??)
 }
 
 /// What is handed back of a snapshot that was committed.
-pub(super) fn finished(result: crate::repo::BackupResult, manifest: &Manifest) -> Finished {
+fn finished(result: crate::repo::BackupResult, manifest: &Manifest) -> Finished {
     let cluster = manifest.cluster.as_ref();
     let warning = cluster.filter(|cluster| cluster.damaged_total > 0).map(|cluster| {
         let first = cluster.damaged_pages.first();
@@ -154,27 +214,36 @@ pub(super) fn finished(result: crate::repo::BackupResult, manifest: &Manifest) -
     }
 }
 
-async fn copy_local(order: Order<'_>, data: std::path::PathBuf) -> Result<Finished, SourceError> {
+/// Puts a snapshot together with what `tell` says, and commits it; an error says what failed first.
+///
+/// `doing` says what is done with the server meanwhile, for when it goes away.
+pub(super) async fn assemble<F>(
+    order: &Order<'_>,
+    parent: Option<SnapshotInfo>,
+    doing: &'static str,
+    tell: impl FnOnce(Assembler) -> F,
+) -> Result<Finished, SourceError>
+where
+    F: Future<Output = Result<Manifest, SourceError>>,
+{
     let (work, cluster) = (order.work, order.cluster);
     let stop = work.cancel.child_token();
-    let options = order.options(order.previous.as_ref().map(|(info, _)| info.clone()));
     let (assembly, assembler) = work
         .repo
-        .begin_assembly(options, work.progress.clone(), stop.clone())
+        .begin_assembly(order.options(parent), work.progress.clone(), stop.clone())
         .await?;
     let gone = async {
         cluster.until_gone(work.clock).await;
         let server = cluster.session.server.clone();
-        let phase = "its files were read";
-        SourceError::from(PhysicalError::ServerGone { server, phase })
+        SourceError::from(PhysicalError::ServerGone { server, phase: doing })
     };
-    let copied = tokio::select! {
+    let told = tokio::select! {
         biased;
-        copied = copy_files(&order, data, assembler) => copied,
+        told = tell(assembler) => told,
         error = gone => Err(error),
         () = work.cancel.cancelled() => Err(SourceError::Cancelled),
     };
-    match copied {
+    match told {
         Ok(manifest) => {
             let result = assembly.commit().await?;
             work.progress.set_phase(Phase::Done);
@@ -183,13 +252,13 @@ async fn copy_local(order: Order<'_>, data: std::path::PathBuf) -> Result<Finish
         Err(error) => {
             stop.cancel();
             let pipeline = assembly.abort().await;
-            Err(cause(error, pipeline))
+            Err(cause(cluster.gone(error, doing), pipeline))
         }
     }
 }
 
 /// What failed first: a pipeline that stopped makes whoever feeds it fail too, and whoever feeds it and gives up makes it stop.
-pub(super) fn cause(error: SourceError, pipeline: Option<crate::repo::RepoError>) -> SourceError {
+fn cause(error: SourceError, pipeline: Option<RepoError>) -> SourceError {
     // Only what may be an echo of the pipeline gives way to it: a file that could not be read is the cause itself.
     let echo = matches!(error, SourceError::Repo(_) | SourceError::Cancelled);
     match pipeline {
@@ -211,17 +280,16 @@ async fn copy_files(
     // Asked again: one that was made before the backup began is in the map, one that is made later is in the log.
     let tablespaces = cluster.tablespaces_now().await?;
     let reading = reading(order, data.clone(), started, &tablespaces);
-    let (assembler, found, damage) = blocking(move || {
+    let read = off_runtime(move || {
         let found = local::read_all(&reading, &assembler)?;
-        Ok((assembler, found, reading.pages.map(Pages::into_damage)))
-    })
-    .await?;
+        Ok::<_, SourceError>((assembler, found, reading.pages.map(Pages::into_damage)))
+    });
+    let (assembler, found, damage) = read.await??;
+    order.check_system(&found.control)?;
     let taken_at = cluster.newest_data(work.clock.now()).await?;
     let stopped = cluster.stop().await?;
-    let owner = found.data.clone();
-    let owner = owner.unwrap_or_else(|| plain_node("data", NodeKind::Dir, work.clock.now()));
     check_timeline(cluster, &stopped).await?;
-    let (assembler, stopped) = add_labels(assembler, stopped, owner.clone(), work).await?;
+    let (assembler, stopped) = add_labels(assembler, stopped, found.data.clone(), work).await?;
     let stretch = Stretch {
         system: cluster.system,
         timeline: stopped.label.timeline,
@@ -229,15 +297,24 @@ async fn copy_files(
         start: stopped.label.start,
         stop: stopped.lsn,
     };
-    let assembler = segments::add(assembler, &data.join("pg_wal"), stretch, &owner, work).await?;
-    let described = describe_local(order, (started, &stopped), tablespaces, &found, damage)?;
-    let manifest = order.manifest(taken_at, described);
-    let (told, now) = (manifest.clone(), work.clock.now());
-    blocking(move || {
-        assembler.leave()?;
-        describe(&assembler, &told, now)
-    })
-    .await?;
+    let assembler = segments::add(assembler, &data.join("pg_wal"), stretch, &found.data, work).await?;
+    tracing::info!(
+        bytes = found.bytes,
+        taken_over = found.taken_over,
+        "the cluster was read"
+    );
+    let copied = Copied {
+        method: PhysicalMethod::Local,
+        stop: stopped.lsn,
+        times: (started.at, stopped.at),
+        damage: damage.map(|damage| damage.judge(stopped.lsn)).unwrap_or_default(),
+        label: stopped.label,
+        tablespaces,
+        bytes: found.bytes,
+        notes: Vec::new(),
+    };
+    let manifest = order.manifest(taken_at, copied);
+    describe(assembler, &manifest, work).await?;
     Ok(manifest)
 }
 
@@ -292,52 +369,13 @@ async fn add_labels(
     work: &Work<'_>,
 ) -> Result<(Assembler, Stopped), SourceError> {
     let now = work.clock.now();
-    blocking(move || {
+    let added = off_runtime(move || {
         let node = |name: &str| beside(&owner, name, NodeKind::File, now);
         assembler.bytes(node("backup_label"), stopped.label_text.as_bytes())?;
         if !stopped.map_text.is_empty() {
             assembler.bytes(node("tablespace_map"), stopped.map_text.as_bytes())?;
         }
-        Ok((assembler, stopped))
-    })
-    .await
-}
-
-fn describe_local(
-    order: &Order<'_>,
-    (started, stopped): (Started, &Stopped),
-    tablespaces: Vec<Tablespace>,
-    found: &Found,
-    damage: Option<Damage>,
-) -> Result<ClusterManifest, SourceError> {
-    let cluster = order.cluster;
-    let control: Option<Control> = found.control;
-    if let Some(control) = control.filter(|control| control.system != cluster.system) {
-        return Err(PhysicalError::Malformed {
-            what: "global/pg_control".to_owned(),
-            why: format!("it is of cluster {}", control.system),
-        }
-        .into());
-    }
-    let (damaged_pages, damaged_total) = damage.map(|damage| damage.judge(stopped.lsn)).unwrap_or_default();
-    Ok(ClusterManifest {
-        system: cluster.system,
-        server_version: cluster.facts.version.clone(),
-        major: cluster.facts.major,
-        timeline: stopped.label.timeline,
-        start_lsn: stopped.label.start,
-        stop_lsn: stopped.lsn,
-        started_at: started.at,
-        stopped_at: stopped.at,
-        segment_size: cluster.segment_size,
-        block_size: cluster.block_size,
-        checksums: cluster.checksums,
-        damaged_pages,
-        damaged_total,
-        standby: cluster.facts.standby,
-        method: PhysicalMethod::Local,
-        label: stopped.label.label.clone(),
-        tablespaces,
-        size: Bytes(found.bytes),
-    })
+        Ok::<_, RepoError>((assembler, stopped))
+    });
+    Ok(added.await??)
 }

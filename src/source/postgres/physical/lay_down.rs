@@ -16,18 +16,18 @@
 //!
 //! What this room never does: start a server, write recovery settings, follow a link that is in the way.
 
+use std::collections::BTreeSet;
 use std::fs::{self, DirBuilder, File};
 use std::io::ErrorKind;
-use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use super::occupied::Occupied;
 use super::places::{Places, clear};
 use super::{PhysicalError, label};
 use crate::domain::id::SnapshotId;
-use crate::domain::recovery::{PhaseTime, RecoveryPhase};
 use crate::domain::units::{Bytes, Millis};
-use crate::repo::RestoreOptions;
+use crate::repo::{RestoreOptions, SnapshotInfo, WriteBack, off_runtime};
 use crate::source::manifest::{ClusterManifest, Manifest};
 use crate::source::{SourceError, Work};
 
@@ -66,15 +66,15 @@ pub struct LaidDown {
     /// Where its tablespaces are.
     pub tablespaces: Vec<(u32, PathBuf)>,
     /// How long it took.
-    pub phases: Vec<PhaseTime>,
+    pub took: Millis,
 }
 
 /// What a snapshot says of its cluster.
-pub(crate) async fn cluster_of(snapshot: &SnapshotId, work: &Work<'_>) -> Result<ClusterManifest, SourceError> {
-    let manifest = Manifest::read(work.repo, snapshot).await?;
+pub(super) async fn cluster_of(snapshot: &SnapshotInfo, work: &Work<'_>) -> Result<ClusterManifest, SourceError> {
+    let manifest = Manifest::read_of(work.repo, snapshot).await?;
     let cluster = manifest.and_then(|manifest| manifest.cluster);
     cluster.ok_or_else(|| SourceError::Snapshot {
-        snapshot: snapshot.short().to_owned(),
+        snapshot: snapshot.short_id().to_owned(),
         why: "holds no cluster of PostgreSQL".to_owned(),
     })
 }
@@ -91,106 +91,82 @@ pub async fn lay_down(
     let began = work.clock.monotonic();
     let places = work.cancellable(Places::of(snapshot, target, options, work)).await?;
     let (checked, delta) = (places.clone(), options.delta);
-    let found = blocking(move || checked.check(delta)).await?;
-    let mut removed = 0;
+    let found = off_runtime(move || checked.check(delta)).await??;
     let prepared = places.clone();
-    blocking(move || prepare(&prepared)).await?;
-    if found != Occupied::Nothing {
+    off_runtime(move || prepare(&prepared)).await??;
+    let delta = found != Occupied::Nothing;
+    let mut total = Total::default();
+    if delta {
         work.progress.set_current("removing what the snapshot does not hold");
-        removed += clear(snapshot, "/data", &places.target, work).await?;
+        total.removed += clear(snapshot, "/data", &places.target, &places.ours(), work).await?;
         for (oid, place) in &places.tablespaces {
-            removed += clear(snapshot, &format!("/tablespaces/{oid}"), place, work).await?;
+            total.removed += clear(snapshot, &format!("/tablespaces/{oid}"), place, &[], work).await?;
         }
     }
-    let delta = found != Occupied::Nothing;
-    let data = restore(
-        snapshot,
-        "/data",
-        &places.target,
+    let part = |from: String, to: &Path| RestoreOptions {
+        subpath: Some(from),
         delta,
-        &[format!("/data/{CONTROL}")],
-        &[],
-        work,
-    )
-    .await?;
-    let mut total = data;
+        write_back: WriteBack::Early,
+        ..RestoreOptions::new(snapshot.0.clone(), to)
+    };
+    let mut data = part("/data".to_owned(), &places.target);
+    data.exclude.push(format!("/data/{CONTROL}"));
+    total.restore(data, work).await?;
     for (oid, place) in &places.tablespaces {
-        total.add(&restore(snapshot, &format!("/tablespaces/{oid}"), place, delta, &[], &[], work).await?);
+        total.restore(part(format!("/tablespaces/{oid}"), place), work).await?;
     }
     work.progress.set_current("writing everything to disk");
     let linked = places.clone();
-    blocking(move || link(&linked)).await?;
-    let control = [format!("/data/{CONTROL}")];
-    total.add(&restore(snapshot, "/data", &places.target, false, &[], &control, work).await?);
+    off_runtime(move || link(&linked)).await??;
+    total
+        .restore(part(format!("/data/{CONTROL}"), &places.target.join("global")), work)
+        .await?;
     let finished = places.clone();
-    blocking(move || finish(&finished)).await?;
-    let took = Millis::from(work.clock.elapsed(began));
+    off_runtime(move || finish(&finished)).await??;
     Ok(LaidDown {
         cluster: places.cluster,
         written: Bytes(total.bytes),
         files: total.files + total.kept,
         kept: total.kept,
-        removed,
+        removed: total.removed,
         tablespaces: places.tablespaces,
-        phases: vec![PhaseTime {
-            phase: RecoveryPhase::Restore,
-            took,
-        }],
+        took: Millis::from(work.clock.elapsed(began)),
     })
 }
 
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Default)]
 struct Total {
     bytes: u64,
     files: u64,
     kept: u64,
+    removed: u64,
 }
 
 impl Total {
-    fn add(&mut self, other: &Self) {
-        self.bytes += other.bytes;
-        self.files += other.files;
-        self.kept += other.kept;
-    }
-}
-
-async fn restore(
-    snapshot: &SnapshotId,
-    path: &str,
-    target: &Path,
-    delta: bool,
-    exclude: &[String],
-    include: &[String],
-    work: &Work<'_>,
-) -> Result<Total, SourceError> {
-    let options = RestoreOptions {
-        subpath: Some(path.to_owned()),
-        delta,
-        exclude: exclude.to_vec(),
-        include: include.to_vec(),
-        ..RestoreOptions::new(snapshot.0.clone(), target)
-    };
-    let result = work
-        .repo
-        .restore(options, work.progress.clone(), work.cancel.clone())
-        .await?;
-    if let Some(first) = result.errors.first() {
-        return Err(PhysicalError::Incomplete {
-            directory: target.to_owned(),
-            count: result.errors.len(),
-            first: format!("{}: {}", first.path, first.message),
-            missing: result.missing > 0,
+    /// Restores a part of the snapshot, all of it or an error.
+    async fn restore(&mut self, options: RestoreOptions, work: &Work<'_>) -> Result<(), SourceError> {
+        let directory = options.target.clone();
+        let result = work
+            .repo
+            .restore(options, work.progress.clone(), work.cancel.clone())
+            .await?;
+        if let Some(first) = result.errors.first() {
+            return Err(PhysicalError::Incomplete {
+                directory,
+                count: result.errors.len(),
+                first: format!("{}: {}", first.path, first.message),
+                missing: result.missing > 0,
+            }
+            .into());
         }
-        .into());
+        self.bytes += result.bytes;
+        self.files += result.files;
+        self.kept += result.unchanged;
+        Ok(())
     }
-    Ok(Total {
-        bytes: result.bytes,
-        files: result.files,
-        kept: result.unchanged,
-    })
 }
 
-/// Makes the directories, leaves the mark, and takes away what a server would start on.
+/// Makes the directories, leaves the mark, and takes away what a server would start on; each step durable before the next.
 fn prepare(places: &Places) -> Result<(), SourceError> {
     let make = |path: &Path| {
         let made = DirBuilder::new().recursive(true).mode(0o700).create(path);
@@ -200,8 +176,13 @@ fn prepare(places: &Places) -> Result<(), SourceError> {
     let mark = places.target.join(MARK);
     fs::write(&mark, format!("{}\n", places.cluster.system))
         .map_err(|error| SourceError::local("write", &mark, &error))?;
+    sync(&mark)?;
     sync(&places.target)?;
-    remove(&places.target.join(CONTROL))?;
+    let control = places.target.join(CONTROL);
+    if control.exists() {
+        remove(&control)?;
+        sync(&places.target.join("global"))?;
+    }
     let links = places.target.join("pg_tblspc");
     for (oid, place) in &places.tablespaces {
         make(place)?;
@@ -210,7 +191,7 @@ fn prepare(places: &Places) -> Result<(), SourceError> {
         remove(&link)?;
         std::os::unix::fs::symlink(place, &link).map_err(|error| SourceError::local("create", &link, &error))?;
     }
-    sync(&places.target)
+    Ok(())
 }
 
 /// Puts back what the restore of the tree took for something foreign, and syncs everything but the control file.
@@ -221,11 +202,11 @@ fn link(places: &Places) -> Result<(), SourceError> {
         fs::write(&path, label::write_map(&places.tablespaces)).map_err(failed)?;
         fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).map_err(failed)?;
     }
-    for place in std::iter::once(&places.target).chain(places.tablespaces.iter().map(|(_, place)| place)) {
+    let roots = || std::iter::once(&places.target).chain(places.tablespaces.iter().map(|(_, place)| place));
+    for place in roots() {
         give_away(place, &places.target.join("PG_VERSION"))?;
         let failed = |error: std::io::Error| SourceError::local("change", place, &error);
         fs::set_permissions(place, fs::Permissions::from_mode(0o700)).map_err(failed)?;
-        sync(place)?;
     }
     for own in ["tablespace_map", "pg_tblspc"] {
         let own = places.target.join(own);
@@ -233,22 +214,31 @@ fn link(places: &Places) -> Result<(), SourceError> {
             give_away(&own, &places.target.join("PG_VERSION"))?;
         }
     }
+    let mut synced = BTreeSet::new();
+    for place in roots() {
+        let failed = |error: std::io::Error| SourceError::local("sync", place, &error);
+        // A cluster has too many files to sync each: the file systems it lies on are, each once.
+        let opened = File::open(place).map_err(failed)?;
+        if synced.insert(opened.metadata().map_err(failed)?.dev()) {
+            rustix::fs::syncfs(&opened).map_err(|error| failed(error.into()))?;
+        }
+        sync(place.parent().unwrap_or(Path::new("/")))?;
+    }
     Ok(())
 }
 
 /// Syncs the control file and takes the mark away: from here on it is a cluster.
 fn finish(places: &Places) -> Result<(), SourceError> {
-    sync(&places.target)?;
+    let control = places.target.join(CONTROL);
+    sync(&control)?;
+    sync(&places.target.join("global"))?;
     remove(&places.target.join(MARK))?;
-    sync(&places.target)?;
-    let parent = places.target.parent().unwrap_or(Path::new("/"));
-    let synced = File::open(parent).and_then(|directory| directory.sync_all());
-    synced.map_err(|error| SourceError::local("sync", parent, &error))
+    sync(&places.target)
 }
 
 /// Gives a file or directory to the owner of another, when we are root: the restored files went back to theirs.
 fn give_away(path: &Path, like: &Path) -> Result<(), SourceError> {
-    use std::os::unix::fs::{MetadataExt, chown};
+    use std::os::unix::fs::chown;
     if !nix::unistd::Uid::effective().is_root() {
         return Ok(());
     }
@@ -257,11 +247,10 @@ fn give_away(path: &Path, like: &Path) -> Result<(), SourceError> {
     chown(path, Some(meta.uid()), Some(meta.gid())).map_err(failed)
 }
 
-/// Writes the whole file system a directory is on to disk; a cluster has too many files to sync each.
-fn sync(directory: &Path) -> Result<(), SourceError> {
-    let failed = |error: std::io::Error| SourceError::local("sync", directory, &error);
-    let opened = File::open(directory).map_err(failed)?;
-    rustix::fs::syncfs(&opened).map_err(|error| failed(error.into()))
+/// Writes a file, or the names in a directory, to disk.
+fn sync(path: &Path) -> Result<(), SourceError> {
+    let synced = File::open(path).and_then(|opened| opened.sync_all());
+    synced.map_err(|error| SourceError::local("sync", path, &error))
 }
 
 fn remove(path: &Path) -> Result<(), SourceError> {
@@ -270,15 +259,5 @@ fn remove(path: &Path) -> Result<(), SourceError> {
             Err(SourceError::local("remove", path, &error))
         }
         _ => Ok(()),
-    }
-}
-
-/// Does what may wait for a disk off the runtime.
-pub(super) async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, SourceError> + Send + 'static,
-) -> Result<T, SourceError> {
-    match tokio::task::spawn_blocking(work).await {
-        Ok(result) => result,
-        Err(error) => Err(crate::repo::RepoError::internal(format!("a worker ended: {error}")).into()),
     }
 }

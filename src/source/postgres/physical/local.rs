@@ -35,7 +35,7 @@ use super::control::Control;
 use super::names::{self, Keep};
 use super::read::{self, Pages, Spot};
 use crate::repo::tree::Node;
-use crate::repo::{Assembler, Content, Id, NodeKind, plain_node};
+use crate::repo::{Assembler, Content, Id, NodeKind};
 use crate::source::SourceError;
 
 /// The coarsest times a local file system keeps, in seconds.
@@ -80,13 +80,13 @@ pub(super) struct Before {
 }
 
 /// What a walk found.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Found {
     pub(super) bytes: u64,
     pub(super) taken_over: u64,
-    pub(super) control: Option<Control>,
+    pub(super) control: Control,
     /// The data directory's own entry, for whoever adds to it.
-    pub(super) data: Option<Node>,
+    pub(super) data: Node,
 }
 
 /// A file that a reader is to read.
@@ -103,7 +103,8 @@ struct Walk<'a> {
     assembler: &'a Assembler,
     jobs: Sender<Job>,
     trusted: bool,
-    found: Found,
+    bytes: u64,
+    taken_over: u64,
 }
 
 /// A directory of the walk.
@@ -139,26 +140,37 @@ pub(super) fn read_all(reading: &Reading, assembler: &Assembler) -> Result<Found
             assembler,
             jobs,
             trusted: false,
-            found: Found::default(),
+            bytes: 0,
+            taken_over: 0,
         };
         let walked = walk.all();
-        let Walk { jobs, found, .. } = walk;
+        let Walk {
+            jobs,
+            bytes,
+            taken_over,
+            ..
+        } = walk;
         drop(jobs);
         for reader in readers {
             if reader.join().is_err() {
                 return Err(crate::repo::RepoError::internal("a reader ended").into());
             }
         }
-        walked.map(|()| found)
+        walked.map(|data| (data, bytes, taken_over))
     });
     // What a reader says is the cause; the walk only notices that nobody reads any more.
     if let Some(error) = failure.into_inner().unwrap_or_else(PoisonError::into_inner) {
         return Err(error);
     }
-    let mut found = walked?;
-    found.control = Some(control(reading, assembler)?);
+    let (data, bytes, taken_over) = walked?;
+    let control = control(reading, assembler)?;
     assembler.leave()?;
-    Ok(found)
+    Ok(Found {
+        bytes,
+        taken_over,
+        control,
+        data,
+    })
 }
 
 /// Reads files until there are no more.
@@ -201,9 +213,10 @@ fn control(reading: &Reading, assembler: &Assembler) -> Result<Control, SourceEr
 }
 
 impl Walk<'_> {
-    fn all(&mut self) -> Result<(), SourceError> {
-        let reading = self.reading;
-        let node = |name: &str| plain_node(name, NodeKind::Dir, reading.now);
+    /// Tells everything but what stays open; returns the data directory's own entry.
+    fn all(&mut self) -> Result<Node, SourceError> {
+        let (reading, assembler) = (self.reading, self.assembler);
+        let node = |name: &str| assembler.plain(name, NodeKind::Dir, reading.now);
         self.assembler.enter(node(""))?;
         let root = self.before(reading.before.as_ref().map(|before| before.tree));
         let subtree =
@@ -232,15 +245,15 @@ impl Walk<'_> {
         let failed = |error: std::io::Error| SourceError::local("read", data, &error);
         let meta = fs::metadata(data).map_err(failed)?;
         let entry = self.assembler.node(b"data", data, &meta).map_err(failed)?;
-        self.found.data = Some(entry.clone());
-        self.assembler.enter(entry)?;
+        self.assembler.enter(entry.clone())?;
         self.trusted = is_trusted(data);
         self.directory(&Place {
             disk: data,
             below: "",
             shown: "/data",
             before: subtree(&root, "data"),
-        })
+        })?;
+        Ok(entry)
     }
 
     /// The entries of a directory in the last snapshot; one that cannot be read costs time, not data.
@@ -334,13 +347,13 @@ impl Walk<'_> {
         mut node: Node,
         before: Option<&Node>,
     ) -> Result<(), SourceError> {
-        self.found.bytes += node.size;
+        self.bytes += node.size;
         let known = self.reading.before.as_ref().zip(before).filter(|_| self.trusted);
         if let Some((snapshot, before)) = known {
             let settled = node.mtime.secs.max(node.ctime.secs) < snapshot.started.timestamp() - ROUNDING;
             let sound = !snapshot.damaged.iter().any(|file| file == place.shown);
             if settled && sound && self.assembler.take_over(&mut node, before) {
-                self.found.taken_over += 1;
+                self.taken_over += 1;
                 return Ok(self.assembler.entry(node)?);
             }
         }

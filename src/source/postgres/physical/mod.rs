@@ -43,6 +43,7 @@ mod second;
 mod segments;
 mod stream;
 
+pub use choose::way;
 pub(in crate::source) use copy::back_up;
 pub use error::PhysicalError;
 pub(crate) use lay_down::is_laying;

@@ -29,7 +29,7 @@ const EMPTIED: [&str; 7] = [
 ];
 
 /// Files at the top that belong to the running server.
-const OWN: [&str; 10] = [
+const OWN: [&str; 11] = [
     "backup_label",
     "backup_label.old",
     "tablespace_map",
@@ -40,6 +40,8 @@ const OWN: [&str; 10] = [
     "postgresql.auto.conf.tmp",
     "current_logfiles.tmp",
     "recovery.signal",
+    // A standby's own signal says that it is one; what comes out of a snapshot decides anew what it will be.
+    "standby.signal",
 ];
 
 /// What to do with an entry; `path` is below the data directory or a tablespace, with `/` between names.
@@ -56,8 +58,7 @@ pub(super) fn keep(path: &str, is_dir: bool) -> Keep {
     if top && is_dir && EMPTIED.contains(&name) {
         return Keep::Emptied;
     }
-    // A standby's own signal says that it is one; what comes out of a snapshot decides anew what it will be.
-    if top && !is_dir && (OWN.contains(&name) || name == "standby.signal") {
+    if top && !is_dir && OWN.contains(&name) {
         return Keep::No;
     }
     if !is_dir && is_database(parent(path)) && is_temporary(name) {

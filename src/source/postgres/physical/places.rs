@@ -5,10 +5,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::PhysicalError;
-use super::lay_down::{LayDownOptions, MARK, blocking, cluster_of};
+use super::lay_down::{LayDownOptions, MARK, cluster_of};
 use super::occupied::{self, Occupied};
 use crate::domain::id::SnapshotId;
-use crate::repo::NodeKind;
+use crate::repo::{NodeKind, off_runtime};
 use crate::source::manifest::{ClusterManifest, Tablespace};
 use crate::source::{SourceError, Work};
 
@@ -28,7 +28,7 @@ impl Places {
         options: &LayDownOptions,
         work: &Work<'_>,
     ) -> Result<Self, SourceError> {
-        let cluster = cluster_of(snapshot, work).await?;
+        let cluster = cluster_of(&work.repo.snapshot(snapshot.as_str()).await?, work).await?;
         let target = target.to_owned();
         if !target.is_absolute() {
             return Err(SourceError::Invalid {
@@ -42,6 +42,15 @@ impl Places {
             target,
             tablespaces,
         })
+    }
+
+    /// What is put into the data directory without being in the snapshot: the mark, and the links of its tablespaces.
+    pub(super) fn ours(&self) -> Vec<PathBuf> {
+        let links = self
+            .tablespaces
+            .iter()
+            .map(|(oid, _)| format!("pg_tblspc/{oid}").into());
+        links.chain([PathBuf::from(MARK)]).collect()
     }
 
     /// What stands in the way, before anything is changed.
@@ -113,11 +122,12 @@ fn map(
     Ok(places)
 }
 
-/// Removes from an old copy what the snapshot does not hold; returns how many files that were.
+/// Removes from an old copy what the snapshot does not hold and is none of `ours`; returns how many files that were.
 pub(super) async fn clear(
     snapshot: &SnapshotId,
     path: &str,
     target: &Path,
+    ours: &[PathBuf],
     work: &Work<'_>,
 ) -> Result<u64, SourceError> {
     let mut wanted: HashSet<(PathBuf, bool)> = HashSet::new();
@@ -133,10 +143,9 @@ pub(super) async fn clear(
             .map_err(SourceError::from)
     };
     work.cancellable(visit).await?;
-    // Links of tablespaces and the mark are ours, in no snapshot.
-    wanted.insert((PathBuf::from(MARK), false));
+    wanted.extend(ours.iter().map(|own| (own.clone(), false)));
     let (target, cancel) = (target.to_owned(), work.cancel.clone());
-    blocking(move || {
+    off_runtime(move || {
         let mut removed = 0;
         let mut todo = vec![PathBuf::new()];
         while let Some(directory) = todo.pop() {
@@ -149,9 +158,6 @@ pub(super) async fn clear(
                 let entry = entry.map_err(failed)?;
                 let below = directory.join(entry.file_name());
                 let is_dir = entry.file_type().map_err(failed)?.is_dir();
-                if directory == Path::new("pg_tblspc") && !is_dir {
-                    continue;
-                }
                 if wanted.contains(&(below.clone(), is_dir)) {
                     todo.extend(is_dir.then_some(below));
                     continue;
@@ -167,7 +173,7 @@ pub(super) async fn clear(
         }
         Ok(removed)
     })
-    .await
+    .await?
 }
 
 #[cfg(test)]

@@ -14,21 +14,22 @@ use std::time::Duration;
 use super::amcheck;
 use super::control::Control;
 use super::label::{self, BackupLabel};
-use super::lay_down::{LayDownOptions, blocking, cluster_of, lay_down};
+use super::lay_down::{LayDownOptions, cluster_of, lay_down};
 use super::segments::Stretch;
 use crate::domain::job::SqlProbe;
-use crate::domain::recovery::Finding;
+use crate::domain::recovery::{Finding, InstantWish, RecoveryPhase};
 use crate::domain::source::SourceKind;
-use crate::domain::units::Bytes;
+use crate::domain::units::{Bytes, Millis};
 use crate::domain::wal::WalName;
-use crate::repo::NodeKind;
+use crate::repo::{NodeKind, SnapshotInfo, off_runtime};
 use crate::source::files::free_space;
 use crate::source::manifest::ClusterManifest;
 use crate::source::postgres::probe;
+use crate::source::postgres::recovery::instant;
 use crate::source::postgres::server::{Launch, PrivateServer, Programs, ServerError};
 use crate::source::scratch_dir::ScratchDir;
 use crate::source::verify::VerifyJob;
-use crate::source::{SourceError, Subject, Work};
+use crate::source::{Milestone, SourceError, Subject, Work};
 
 /// Labels, maps and control files are smaller than this.
 const SMALL: u64 = 1 << 20;
@@ -37,19 +38,28 @@ const LOOK_EVERY: Duration = Duration::from_millis(50);
 
 /// A cluster that is being proved; server and scratch place go with it.
 pub(in crate::source) struct Proof {
+    snapshot: SnapshotInfo,
     cluster: ClusterManifest,
     files: u64,
     server: Option<PrivateServer>,
+    replayed: Option<(Millis, Bytes)>,
     scratch: Option<ScratchDir>,
 }
 
 impl Proof {
     /// Reads what the snapshot says of its cluster.
     pub(in crate::source) async fn begin(subject: &Subject, work: &Work<'_>) -> Result<Self, SourceError> {
+        let looking = async {
+            let snapshot = work.repo.snapshot(subject.snapshot.id.as_str()).await?;
+            Ok((cluster_of(&snapshot, work).await?, snapshot))
+        };
+        let (cluster, snapshot) = work.cancellable(looking).await?;
         Ok(Self {
-            cluster: work.cancellable(cluster_of(&subject.snapshot.id, work)).await?,
+            snapshot,
+            cluster,
             files: subject.snapshot.files,
             server: None,
+            replayed: None,
             scratch: None,
         })
     }
@@ -60,22 +70,17 @@ impl Proof {
     }
 
     /// Holds what the snapshot has against what it says.
-    pub(in crate::source) async fn decode(
-        &self,
-        subject: &Subject,
-        work: &Work<'_>,
-    ) -> Result<Vec<Finding>, SourceError> {
+    pub(in crate::source) async fn decode(&self, work: &Work<'_>) -> Result<Vec<Finding>, SourceError> {
         work.progress.set_current("reading the cluster's own words");
         work.cancellable(async {
-            let id = subject.snapshot.id.as_str();
-            let read = async |path: &str| work.repo.read_file(id, path, SMALL).await;
+            let read = async |path: &str| work.repo.read_file_of(&self.snapshot, path, SMALL).await;
             let mut findings = vec![self.version(&read("/data/PG_VERSION").await?)];
             findings.push(self.label(&read("/data/backup_label").await?)?);
             findings.push(self.control(&read("/data/global/pg_control").await?)?);
             if !self.cluster.tablespaces.is_empty() {
                 findings.push(self.map(&read("/data/tablespace_map").await?)?);
             }
-            findings.push(self.log(subject, work).await?);
+            findings.push(self.log(work).await?);
             findings.extend(self.damage());
             Ok(findings)
         })
@@ -135,9 +140,9 @@ impl Proof {
     }
 
     /// Looks for every segment from start to stop.
-    async fn log(&self, subject: &Subject, work: &Work<'_>) -> Result<Finding, SourceError> {
+    async fn log(&self, work: &Work<'_>) -> Result<Finding, SourceError> {
         let cluster = &self.cluster;
-        let entries = work.repo.ls(subject.snapshot.id.as_str(), "/data/pg_wal").await?;
+        let entries = work.repo.ls(&self.snapshot.id, "/data/pg_wal").await?;
         let has = |name: WalName| {
             let name = name.to_string();
             let whole = |size: u64| size == cluster.segment_size.bytes();
@@ -205,7 +210,8 @@ impl Proof {
         }
         let bin_dir = settings.and_then(|settings| settings.connection.bin_dir.clone());
         let major = self.cluster.major;
-        let programs = blocking(move || Programs::find(Some(major), bin_dir.as_deref()).map_err(environment)).await?;
+        let programs =
+            off_runtime(move || Programs::find(Some(major), bin_dir.as_deref()).map_err(environment)).await??;
         let scratch = ScratchDir::create(&place, &job.id, &subject.host, work.clock)?;
         let (data, home) = (scratch.data(), scratch.beside("home"));
         let spaces = self.cluster.tablespaces.iter();
@@ -218,6 +224,9 @@ impl Proof {
         scratch.let_servers_in()?;
         self.scratch = Some(scratch);
         let laid = lay_down(&subject.snapshot.id, &data, &options, work).await?;
+        if let Some(instant) = &subject.instant {
+            return self.replay(subject, instant, &data, &home, work).await;
+        }
         work.progress.set_current("recovering the copy");
         let mut roles = vec!["postgres".to_owned()];
         roles.extend(settings.map(|settings| settings.connection.user.clone()));
@@ -228,16 +237,30 @@ impl Proof {
             ok: true,
             detail: format!(
                 "{} in {} files laid down in {}; consistent at {} and opened",
-                laid.written,
-                laid.files,
-                laid.phases
-                    .iter()
-                    .map(|phase| phase.took.to_string())
-                    .collect::<Vec<_>>()
-                    .join(", "),
-                self.cluster.stop_lsn
+                laid.written, laid.files, laid.took, self.cluster.stop_lsn
             ),
         }])
+    }
+
+    /// Has a private server go on to an instant.
+    async fn replay(
+        &mut self,
+        subject: &Subject,
+        instant: &InstantWish,
+        data: &Path,
+        home: &Path,
+        work: &Work<'_>,
+    ) -> Result<Vec<Finding>, SourceError> {
+        (work.reached)(Milestone::Phase(RecoveryPhase::Replay));
+        let (replayed, findings) = instant::prove(subject, instant, data, home, work).await?;
+        self.replayed = Some((replayed.took, replayed.seen.done));
+        self.server = Some(replayed.server);
+        Ok(findings)
+    }
+
+    /// How long replaying took, and how much of it there was.
+    pub(in crate::source) fn replayed(&self) -> Option<(Millis, Bytes)> {
+        self.replayed
     }
 
     /// Starts a server on the copy and waits until it has recovered it; as long as it works it may take its time.
@@ -299,17 +322,7 @@ impl Proof {
             _ => None,
         });
         let session = server.login().open(database.unwrap_or("postgres"), work.clock).await?;
-        let mut findings = Vec::new();
-        for question in probes {
-            work.progress.set_current(&question.name);
-            match work.cancellable(probe::ask(&session, question, work.clock)).await {
-                Ok(finding) => findings.push(finding),
-                Err(error) => {
-                    session.interrupt(work.clock).await;
-                    return Err(error);
-                }
-            }
-        }
+        let mut findings = probe::ask_all(&session, probes, work).await?;
         drop(session);
         findings.extend(amcheck::run(server, work).await?);
         Ok(findings)
@@ -318,11 +331,11 @@ impl Proof {
     /// Ends the server and removes the scratch place.
     pub(in crate::source) async fn clean_up(&mut self) -> Result<(), SourceError> {
         let (server, scratch) = (self.server.take(), self.scratch.take());
-        blocking(move || {
+        off_runtime(move || {
             drop(server);
             scratch.map_or(Ok(()), ScratchDir::remove)
         })
-        .await
+        .await?
     }
 }
 

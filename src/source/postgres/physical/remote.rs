@@ -15,62 +15,35 @@
 use std::fs::File;
 use std::io::BufReader;
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
 
 use super::cluster::Cluster;
-use super::copy::{Order, cause, describe, finished};
-use super::lay_down::blocking;
+use super::copy::{Copied, Order, assemble, describe};
+use super::label::BackupLabel;
 use super::page::PAGE;
-use super::read::Pages;
 use super::segments::Stretch;
 use super::stream::{self, Range, Sink, Streamed};
 use super::{PhysicalError, second};
 use crate::domain::units::{Bytes, Timestamp};
-use crate::domain::wal::Lsn;
-use crate::repo::{Assembler, NodeKind, Phase, plain_node};
+use crate::repo::{Assembler, NodeKind, off_runtime};
 use crate::source::SourceError;
 use crate::source::backup::Finished;
 use crate::source::files::free_space;
-use crate::source::manifest::{ClusterManifest, Manifest, PhysicalMethod, Tablespace};
+use crate::source::manifest::{Manifest, PhysicalMethod, Tablespace};
 use crate::source::postgres::child::{Program, Running};
 use crate::source::postgres::tools::Tools;
 use crate::source::scratch_dir::ScratchDir;
 
-/// The damage seen, with what the streams held.
-struct Read {
-    streamed: Streamed,
-    pages: Option<Pages>,
-    assembler: Assembler,
-}
+/// What the streams held, and who was told.
+type Read = (Streamed, Assembler);
 
 /// Copies a cluster over a connection.
-pub(super) async fn copy(order: Order<'_>) -> Result<Finished, SourceError> {
+pub(super) async fn copy(order: &Order<'_>) -> Result<Finished, SourceError> {
     let (work, cluster) = (order.work, order.cluster);
-    let stop = work.cancel.child_token();
     let bin_dir = cluster.login.connection.bin_dir.as_deref();
     let tools = Tools::find("pg_basebackup", bin_dir, cluster.facts.major, 0, work.clock).await?;
     work.cancellable(cluster.hold_log()).await?;
-    let (assembly, assembler) = work
-        .repo
-        .begin_assembly(order.options(None), work.progress.clone(), stop.clone())
-        .await?;
-    let copied = tokio::select! {
-        biased;
-        copied = stream_all(&order, &tools, assembler) => copied,
-        () = work.cancel.cancelled() => Err(SourceError::Cancelled),
-    };
-    match copied {
-        Ok(manifest) => {
-            let result = assembly.commit().await?;
-            work.progress.set_phase(Phase::Done);
-            Ok(finished(result, &manifest))
-        }
-        Err(error) => {
-            stop.cancel();
-            let pipeline = assembly.abort().await;
-            Err(cause(cluster.gone(error, "its files were sent"), pipeline))
-        }
-    }
+    let told = |assembler| stream_all(order, &tools, assembler);
+    assemble(order, None, "its files were sent", told).await
 }
 
 async fn stream_all(order: &Order<'_>, tools: &Tools, assembler: Assembler) -> Result<Manifest, SourceError> {
@@ -78,38 +51,29 @@ async fn stream_all(order: &Order<'_>, tools: &Tools, assembler: Assembler) -> R
     // What is sent is at least as new as the moment before it was asked for; when exactly it ended, only the server knows.
     let started_at = cluster.now().await?;
     work.progress.set_current("waiting for a checkpoint");
-    let read = if cluster.tablespaces.is_empty() {
+    let (mut streamed, assembler) = if cluster.tablespaces.is_empty() {
         piped(order, tools, assembler).await?
     } else {
         spooled(order, tools, assembler).await?
     };
     let stopped_at = cluster.now().await?;
-    let Read {
-        streamed,
-        pages,
-        assembler,
-    } = read;
     let range = streamed.range.ok_or_else(|| missing("its manifest"))?;
-    let (mut damaged_pages, mut damaged_total) = stream::damage(pages).judge(range.end);
-    let notes = second::look(
-        cluster,
-        streamed.label.as_ref().map_or(Lsn(0), |label| label.start),
-        &mut damaged_pages,
-        &mut damaged_total,
-    )
-    .await;
-    let described = describe_remote(order, &streamed, range, (started_at, stopped_at))?;
-    let mut manifest = order.manifest(
-        started_at,
-        ClusterManifest {
-            damaged_pages,
-            damaged_total,
-            ..described
-        },
-    );
-    manifest.notes.extend(notes);
-    let (told, now) = (manifest.clone(), work.clock.now());
-    blocking(move || describe(&assembler, &told, now)).await?;
+    let label = streamed.label.take().ok_or_else(|| missing("backup_label"))?;
+    check(order, &streamed, &label, range)?;
+    let (mut damaged_pages, mut damaged_total) = streamed.take_damage().judge(range.end);
+    let notes = second::look(cluster, label.start, &mut damaged_pages, &mut damaged_total).await;
+    let copied = Copied {
+        method: PhysicalMethod::Remote,
+        label,
+        stop: range.end,
+        times: (started_at, stopped_at),
+        damage: (damaged_pages, damaged_total),
+        tablespaces: cluster.tablespaces.clone(),
+        bytes: streamed.bytes,
+        notes: notes.into_iter().collect(),
+    };
+    let manifest = order.manifest(started_at, copied);
+    describe(assembler, &manifest, work).await?;
     Ok(manifest)
 }
 
@@ -138,26 +102,16 @@ async fn piped(order: &Order<'_>, tools: &Tools, assembler: Assembler) -> Result
     // Whoever gives this future up drops the child with it, which ends it and with it the stream.
     let input =
         blocking_pipe(output).map_err(|error| SourceError::local("read from", Path::new("pg_basebackup"), &error))?;
-    let now = order.work.clock.now();
-    let look = looker(order.cluster);
-    let blocks = order.cluster.block_size as usize == PAGE;
-    let read = blocking(move || {
-        let mut read = begin(assembler, now)?;
-        let mut sink = Sink {
-            assembler: &read.assembler,
-            pages: Some(&mut read.pages),
-            look: &look,
-            blocks,
-            shown: "/data",
-            now,
-        };
-        read.streamed
-            .read(BufReader::with_capacity(256 << 10, input), &mut sink)?;
-        read.assembler.leave()?;
-        Ok(read)
-    })
-    .await;
-    ended(child, read).await
+    let sinks = Sinks::of(order);
+    let read = off_runtime(move || {
+        begin(&assembler, &sinks)?;
+        let mut streamed = Streamed::default();
+        let input = BufReader::with_capacity(256 << 10, input);
+        streamed.read(input, &sinks.sink(&assembler, "/data"))?;
+        assembler.leave()?;
+        Ok((streamed, assembler))
+    });
+    ended(child, read.await?).await
 }
 
 /// The output of a child for whoever may wait for it.
@@ -197,10 +151,8 @@ async fn spooled(order: &Order<'_>, tools: &Tools, assembler: Assembler) -> Resu
     drop(child.take_stdin());
     drop(child.take_stdout());
     child.finish().await?;
-    let (now, look) = (work.clock.now(), looker(cluster));
-    let blocks = cluster.block_size as usize == PAGE;
-    let (place, tablespaces) = (spool.data(), cluster.tablespaces.clone());
-    let read = blocking(move || take_apart(&place, &tablespaces, assembler, &look, blocks, now)).await;
+    let (sinks, place, tablespaces) = (Sinks::of(order), spool.data(), cluster.tablespaces.clone());
+    let read = off_runtime(move || take_apart(&place, &tablespaces, assembler, &sinks)).await?;
     // Dropped only now, because its end removes what is being read.
     drop(spool);
     read
@@ -210,49 +162,32 @@ fn take_apart(
     place: &Path,
     tablespaces: &[Tablespace],
     assembler: Assembler,
-    look: &dyn Fn(Lsn) -> Option<Pages>,
-    blocks: bool,
-    now: Timestamp,
+    sinks: &Sinks,
 ) -> Result<Read, SourceError> {
     let failed = |path: &Path, error: std::io::Error| SourceError::local("read", path, &error);
-    let open = |path: &PathBuf| File::open(path).map_err(|error| failed(path, error));
-    let mut read = begin(assembler, now)?;
+    let open = |path: &Path| File::open(path).map_err(|error| failed(path, error));
+    let directory = |name: &str| assembler.enter(assembler.plain(name, NodeKind::Dir, sinks.now));
+    let mut streamed = Streamed::default();
+    begin(&assembler, sinks)?;
     // The base comes first: its label says where the backup began, which the pages of all the others are held against.
-    let sink = |shown: &'static str| shown;
-    let mut into = Sink {
-        assembler: &read.assembler,
-        pages: Some(&mut read.pages),
-        look,
-        blocks,
-        shown: sink("/data"),
-        now,
-    };
-    read.streamed
-        .read(BufReader::new(open(&place.join("base.tar"))?), &mut into)?;
-    read.assembler.leave()?;
-    read.assembler.enter(plain_node("tablespaces", NodeKind::Dir, now))?;
+    let base = BufReader::new(open(&place.join("base.tar"))?);
+    streamed.read(base, &sinks.sink(&assembler, "/data"))?;
+    assembler.leave()?;
+    directory("tablespaces")?;
     for (oid, path) in tars(place).map_err(|error| failed(place, error))? {
         if !tablespaces.iter().any(|tablespace| tablespace.oid == oid) {
             return Err(missing("the name of a tablespace that was made meanwhile"));
         }
+        directory(&oid.to_string())?;
         let shown = format!("/tablespaces/{oid}");
-        read.assembler.enter(plain_node(&oid.to_string(), NodeKind::Dir, now))?;
-        let mut into = Sink {
-            assembler: &read.assembler,
-            pages: Some(&mut read.pages),
-            look,
-            blocks,
-            shown: &shown,
-            now,
-        };
-        read.streamed.read(BufReader::new(open(&path)?), &mut into)?;
-        read.assembler.leave()?;
+        streamed.read(BufReader::new(open(&path)?), &sinks.sink(&assembler, &shown))?;
+        assembler.leave()?;
     }
-    read.assembler.leave()?;
+    assembler.leave()?;
     let manifest = open(&place.join("backup_manifest"))?;
     let tail = stream::tail(manifest).map_err(|error| failed(place, error))?;
-    read.streamed.range = Some(stream::parse_range(&tail)?);
-    Ok(read)
+    streamed.range = Some(stream::parse_range(&tail)?);
+    Ok((streamed, assembler))
 }
 
 /// The files of a spool directory: the base, and the tablespaces by number.
@@ -270,28 +205,39 @@ fn tars(spool: &Path) -> std::io::Result<Vec<(u32, PathBuf)>> {
 }
 
 /// Begins the root and the data directory.
-fn begin(assembler: Assembler, now: Timestamp) -> Result<Read, SourceError> {
-    assembler.enter(plain_node("", NodeKind::Dir, now))?;
-    assembler.enter(plain_node("data", NodeKind::Dir, now))?;
-    Ok(Read {
-        streamed: Streamed::default(),
-        pages: None,
-        assembler,
-    })
+fn begin(assembler: &Assembler, sinks: &Sinks) -> Result<(), SourceError> {
+    for name in ["", "data"] {
+        assembler.enter(assembler.plain(name, NodeKind::Dir, sinks.now))?;
+    }
+    Ok(())
 }
 
-/// How pages are looked at once it is known where the backup began.
-fn looker(cluster: &Cluster) -> impl Fn(Lsn) -> Option<Pages> + Send + use<> {
-    let (checksums, per_file) = (
-        cluster.checksums && cluster.block_size as usize == PAGE,
-        cluster.segment_pages,
-    );
-    move |start| {
-        checksums.then(|| Pages {
-            start,
-            per_file,
-            damage: Mutex::default(),
-        })
+/// What every stream of one copy is read with.
+#[derive(Clone, Copy)]
+struct Sinks {
+    checked: Option<u32>,
+    blocks: bool,
+    now: Timestamp,
+}
+
+impl Sinks {
+    fn of(order: &Order<'_>) -> Self {
+        let blocks = order.cluster.block_size as usize == PAGE;
+        Self {
+            checked: (order.cluster.checksums && blocks).then_some(order.cluster.segment_pages),
+            blocks,
+            now: order.work.clock.now(),
+        }
+    }
+
+    fn sink<'a>(&self, assembler: &'a Assembler, shown: &'a str) -> Sink<'a> {
+        Sink {
+            assembler,
+            checked: self.checked,
+            blocks: self.blocks,
+            shown,
+            now: self.now,
+        }
     }
 }
 
@@ -303,21 +249,10 @@ fn missing(what: &str) -> SourceError {
     .into()
 }
 
-fn describe_remote(
-    order: &Order<'_>,
-    streamed: &Streamed,
-    range: Range,
-    (started_at, stopped_at): (Timestamp, Timestamp),
-) -> Result<ClusterManifest, SourceError> {
+/// Refuses a stream of another cluster or timeline, and one without the log it needs.
+fn check(order: &Order<'_>, streamed: &Streamed, label: &BackupLabel, range: Range) -> Result<(), SourceError> {
     let cluster = order.cluster;
-    let label = streamed.label.as_ref().ok_or_else(|| missing("backup_label"))?;
-    let control = streamed.control.ok_or_else(|| missing("global/pg_control"))?;
-    if control.system != cluster.system {
-        return Err(missing(&format!(
-            "the cluster that was asked for; it is of {}",
-            control.system
-        )));
-    }
+    order.check_system(&streamed.control.ok_or_else(|| missing("global/pg_control"))?)?;
     if label.timeline != range.timeline {
         return Err(PhysicalError::TimelineChanged {
             server: cluster.session.server.clone(),
@@ -338,26 +273,7 @@ fn describe_remote(
         let place = cluster.session.server.clone();
         return Err(PhysicalError::WalGone { name, place }.into());
     }
-    Ok(ClusterManifest {
-        system: cluster.system,
-        server_version: cluster.facts.version.clone(),
-        major: cluster.facts.major,
-        timeline: range.timeline,
-        start_lsn: label.start,
-        stop_lsn: range.end,
-        started_at,
-        stopped_at,
-        segment_size: cluster.segment_size,
-        block_size: cluster.block_size,
-        checksums: cluster.checksums,
-        damaged_pages: Vec::new(),
-        damaged_total: 0,
-        standby: cluster.facts.standby,
-        method: PhysicalMethod::Remote,
-        label: label.label.clone(),
-        tablespaces: cluster.tablespaces.clone(),
-        size: Bytes(streamed.bytes),
-    })
+    Ok(())
 }
 
 /// Kept here so that what is asked of a server for a copy stands beside what is done with it.

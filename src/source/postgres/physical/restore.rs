@@ -1,13 +1,16 @@
 //! A cluster back into a directory, as a recovery that is planned, confirmed and reported.
 
-use std::path::Path;
+use std::collections::BTreeMap;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
 
-use super::lay_down::{LayDownOptions, blocking, lay_down};
+use super::lay_down::{LayDownOptions, lay_down};
 use super::occupied::Occupied;
 use super::places::Places;
 use crate::domain::recovery::{Finding, RecoveryPhase, RecoveryTarget};
+use crate::domain::source::POSTGRES_PHYSICAL;
 use crate::domain::units::Bytes;
-use crate::repo::{Phase, RestoreOptions};
+use crate::repo::{Phase, RestoreOptions, off_runtime};
 use crate::source::files::free_space;
 use crate::source::recovery::{PlanParts, Restored, Stopwatch, quote};
 use crate::source::{ClusterManifest, SourceError, Subject, Work};
@@ -18,7 +21,7 @@ pub(in crate::source) fn is_whole(subject: &Subject, target: &RecoveryTarget) ->
         target,
         RecoveryTarget::Directory { include, subpath: None, .. } if include.is_empty()
     );
-    whole && subject.snapshot.kind == "postgres-physical"
+    whole && subject.snapshot.kind == POSTGRES_PHYSICAL
 }
 
 fn options(target: &RecoveryTarget) -> (&Path, LayDownOptions) {
@@ -60,7 +63,7 @@ pub(in crate::source) async fn plan(
         ..PlanParts::default()
     };
     let (checked, delta) = (places.clone(), options.delta);
-    let found = match blocking(move || checked.check(delta)).await {
+    let found = match off_runtime(move || checked.check(delta)).await? {
         Ok(found) => found,
         Err(error) => {
             let hint = error.hint().map_or_else(String::new, |hint| format!(" ({hint})"));
@@ -70,13 +73,17 @@ pub(in crate::source) async fn plan(
     };
     let data = std::iter::once(("/data".to_owned(), path.to_owned()));
     let spaces = places.tablespaces.iter();
+    let mut rooms = Rooms::default();
     for (from, to) in data.chain(spaces.map(|(oid, place)| (format!("/tablespaces/{oid}"), place.clone()))) {
         let plan = RestoreOptions {
             subpath: Some(from),
             delta,
             ..RestoreOptions::new(subject.snapshot.id.0.clone(), to)
         };
-        let plan = work.repo.plan_restore(&plan).await?;
+        let to = plan.target.clone();
+        // Comparing contents takes as long as the restore itself, which does it anyway.
+        let plan = work.repo.estimate_restore(&plan).await?;
+        rooms.add(&to, plan.bytes_to_write - plan.bytes_in_place);
         parts.items += plan.files + plan.unchanged;
         parts.fetch.0 += plan.bytes_to_fetch;
         parts.write.0 += plan.bytes_to_write;
@@ -88,15 +95,15 @@ pub(in crate::source) async fn plan(
         parts
             .warnings
             .push("an old copy is there: files the snapshot does not hold are removed, its log included".to_owned());
+        parts.warnings.push(
+            "sizes are estimates: what is in files of another time or size is compared only when it is laid down, and only \
+             what differs is fetched and written"
+                .to_owned(),
+        );
         // The old copy may be the same but for what is removed; that is a change too.
         parts.overwrites = parts.overwrites.max(1);
     }
-    if let Some(free) = parts.target_free.filter(|free| free.0 < parts.write.0) {
-        let needed = parts.write;
-        parts
-            .blockers
-            .push(format!("{needed} are needed at {}, {free} are free", path.display()));
-    }
+    parts.blockers.extend(rooms.too_small());
     for (oid, place) in &places.tablespaces {
         parts
             .warnings
@@ -110,6 +117,39 @@ pub(in crate::source) async fn plan(
         ));
     }
     Ok(parts)
+}
+
+/// What is to be written to each file system.
+#[derive(Debug, Default)]
+struct Rooms(BTreeMap<u64, Room>);
+
+#[derive(Debug)]
+struct Room {
+    needed: u64,
+    places: Vec<PathBuf>,
+}
+
+impl Rooms {
+    /// Counts what is written to a place, which need not exist yet.
+    fn add(&mut self, place: &Path, bytes: u64) {
+        let device = place.ancestors().find_map(|there| std::fs::metadata(there).ok());
+        let room = self.0.entry(device.map_or(0, |meta| meta.dev())).or_insert(Room {
+            needed: 0,
+            places: Vec::new(),
+        });
+        room.needed = room.needed.saturating_add(bytes);
+        room.places.push(place.to_owned());
+    }
+
+    /// The file systems that have less room than is needed.
+    fn too_small(&self) -> impl Iterator<Item = String> {
+        self.0.values().filter_map(|room| {
+            let free = free_space(room.places.first()?).filter(|free| free.0 < room.needed)?;
+            let places: Vec<String> = room.places.iter().map(|place| place.display().to_string()).collect();
+            let needed = Bytes(room.needed);
+            Some(format!("{needed} are needed at {}, {free} are free", places.join(", ")))
+        })
+    }
 }
 
 /// Lays a cluster into a directory.
@@ -144,6 +184,7 @@ pub(in crate::source) async fn restore(
     findings.extend(next_steps(&laid.cluster, path).map(|detail| finding("what remains to be done", detail)));
     Ok(Restored {
         written: laid.written,
+        replayed: Bytes(0),
         items: laid.files,
         findings,
         phases: watch.stop(),
@@ -164,4 +205,34 @@ fn next_steps(cluster: &ClusterManifest, path: &Path) -> impl Iterator<Item = St
             .to_owned(),
     ]
     .into_iter()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn room_is_looked_for_on_the_disk_each_part_goes_to() {
+        // Two file systems on every machine this runs on, the one with less room first.
+        let (here, shared) = (tempfile::tempdir().unwrap(), Path::new("/dev/shm/space"));
+        let data = here.path().join("data");
+        let free = |place: &Path| free_space(place).unwrap().0;
+        let blockers = |parts: &[(&Path, u64)]| {
+            let mut rooms = Rooms::default();
+            for (place, bytes) in parts {
+                rooms.add(place, *bytes);
+            }
+            rooms.too_small().collect::<Vec<_>>()
+        };
+        // Each fits where it goes, though both together would not fit on the smaller one.
+        let mut fits = [(data.as_path(), free(&data) / 4 * 3), (shared, free(shared) / 4 * 3)];
+        fits.sort_by_key(|(_, bytes)| *bytes);
+        assert_eq!(blockers(&fits), Vec::<String>::new());
+        let told = blockers(&[(&data, 1), (shared, u64::MAX)]);
+        assert!(told.len() == 1 && told[0].contains("/dev/shm/space, "), "{told:?}");
+        // Two that go to the same disk share it.
+        let most = free(&data) / 4 * 3;
+        let told = blockers(&[(&data, most), (&here.path().join("space"), most)]);
+        assert!(told.len() == 1 && told[0].contains("data, "), "{told:?}");
+    }
 }

@@ -10,10 +10,9 @@ use std::path::Path;
 use chrono::{DateTime, Utc};
 
 use super::PhysicalError;
-use super::lay_down::blocking;
 use crate::domain::wal::{Lsn, SegmentName, SegmentSize, SystemId, TimelineId, WalName};
 use crate::repo::tree::Node;
-use crate::repo::{Assembler, NodeKind, plain_node};
+use crate::repo::{Assembler, NodeKind, RepoError, bare_node, off_runtime};
 use crate::source::postgres::wal::{WalArchive, WalError, WalFile};
 use crate::source::{SourceError, Work};
 
@@ -40,7 +39,7 @@ impl Stretch {
     }
 }
 
-/// Adds `pg_wal` with the segments of a stretch; the server's own directory of them is `place`.
+/// Adds `pg_wal` with the segments of a stretch, and ends the directory it is in; the server's own one is `place`.
 ///
 /// The assembler comes back, for whatever follows.
 pub(super) async fn add(
@@ -62,7 +61,7 @@ pub(super) async fn add(
         work.progress.set_current(&format!("pg_wal/{name}"));
         let path = place.join(name.to_string());
         let system = stretch.system;
-        let local = blocking(move || Ok(read(&path, system))).await?;
+        let local = off_runtime(move || read(&path, system)).await?;
         let bytes = match local {
             Some(bytes) => Some(bytes),
             None => work.cancellable(async { fetch(&archive, name).await }).await?,
@@ -79,27 +78,28 @@ pub(super) async fn add(
         };
         done.push(name.to_string());
         let node = node.clone();
-        assembler = blocking(move || {
+        assembler = off_runtime(move || {
             let mut content = assembler.file(node(&name.to_string(), NodeKind::File))?;
             for part in bytes.chunks(PART) {
                 content.push(part.to_vec())?;
             }
             content.end();
-            Ok(assembler)
+            Ok::<_, RepoError>(assembler)
         })
-        .await?;
+        .await??;
     }
-    blocking(move || {
+    let told = off_runtime(move || {
         // A server that is restored from here need not archive again what came from the archive's own cluster.
         assembler.enter(node("archive_status", NodeKind::Dir))?;
         for name in done {
             assembler.bytes(node(&format!("{name}.done"), NodeKind::File), b"")?;
         }
-        assembler.leave()?;
-        assembler.leave()?;
-        Ok(assembler)
-    })
-    .await
+        for _ in ["archive_status", "pg_wal", "data"] {
+            assembler.leave()?;
+        }
+        Ok::<_, RepoError>(assembler)
+    });
+    Ok(told.await??)
 }
 
 /// A node for what this program adds to a data directory: private, and of the owner of everything else in it.
@@ -109,7 +109,7 @@ pub(super) fn beside(owner: &Node, name: &str, kind: NodeKind, now: DateTime<Utc
         gid: owner.gid,
         user: owner.user.clone(),
         group: owner.group.clone(),
-        ..plain_node(name, kind, now)
+        ..bare_node(name, kind, now)
     }
 }
 

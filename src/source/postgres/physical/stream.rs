@@ -5,7 +5,7 @@
 //! only its end is kept, which tells where the backup ended.
 
 use std::io::Read;
-use std::sync::PoisonError;
+use std::sync::Mutex;
 
 use chrono::{DateTime, Utc};
 
@@ -17,7 +17,7 @@ use super::page::PAGE;
 use super::read::{BLOCK, Damage, Pages, Spot};
 use crate::domain::wal::{Lsn, TimelineId};
 use crate::repo::tree::Node;
-use crate::repo::{Aside, Assembler, Content, NodeKind, plain_node};
+use crate::repo::{Aside, Assembler, Content, NodeKind};
 use crate::source::SourceError;
 
 /// How much of a file without pages becomes one blob.
@@ -45,6 +45,8 @@ pub(super) struct Streamed {
     pub(super) range: Option<Range>,
     /// The names in `pg_wal`.
     pub(super) log: Vec<String>,
+    /// The look at pages, once it is known where the backup began; none when they have no checksums.
+    pages: Option<Pages>,
     late: Vec<(&'static str, Aside)>,
     late_dirs: Vec<(&'static str, Node)>,
     /// Directories that have begun.
@@ -54,9 +56,9 @@ pub(super) struct Streamed {
 /// What a stream is read with.
 pub(super) struct Sink<'a> {
     pub(super) assembler: &'a Assembler,
-    pub(super) pages: Option<&'a mut Option<Pages>>,
-    /// Makes the look at pages, once the label says where the backup began.
-    pub(super) look: &'a dyn Fn(Lsn) -> Option<Pages>,
+    /// How many pages a file of a relation has at most, when they have checksums.
+    pub(super) checked: Option<u32>,
+    /// Whether pages have the usual size, so that blocks hold whole ones.
     pub(super) blocks: bool,
     /// The directory in the snapshot, `/data` or `/tablespaces/16385`.
     pub(super) shown: &'a str,
@@ -64,8 +66,13 @@ pub(super) struct Sink<'a> {
 }
 
 impl Streamed {
+    /// The damage that was seen in all streams.
+    pub(super) fn take_damage(&mut self) -> Damage {
+        self.pages.take().map(Pages::into_damage).unwrap_or_default()
+    }
+
     /// Reads a tar to its end; the directory it belongs into has begun, and its late parts are added at the end.
-    pub(super) fn read(&mut self, tar: impl Read, sink: &mut Sink<'_>) -> Result<(), SourceError> {
+    pub(super) fn read(&mut self, tar: impl Read, sink: &Sink<'_>) -> Result<(), SourceError> {
         let failed = |error: std::io::Error| malformed(format!("it breaks off: {error}"));
         let mut archive = tar::Archive::new(tar);
         for entry in archive.entries().map_err(failed)? {
@@ -93,7 +100,7 @@ impl Streamed {
         &mut self,
         path: &str,
         entry: &mut tar::Entry<'_, R>,
-        sink: &mut Sink<'_>,
+        sink: &Sink<'_>,
     ) -> Result<(), SourceError> {
         let header = entry.header();
         let kind = header.entry_type();
@@ -101,7 +108,7 @@ impl Streamed {
         let mtime = DateTime::from_timestamp(number(header.mtime()), 0).unwrap_or(sink.now);
         let name = path.rsplit('/').next().unwrap_or(path);
         let of = |kind| {
-            let mut node = plain_node(name, kind, mtime);
+            let mut node = sink.assembler.plain(name, kind, mtime);
             node.size = header.size().unwrap_or(0);
             node.mode = node.mode & !0o777 | header.mode().unwrap_or(0o600) & 0o777;
             let id =
@@ -154,16 +161,18 @@ impl Streamed {
         path: &str,
         node: Node,
         entry: &mut tar::Entry<'_, R>,
-        sink: &mut Sink<'_>,
+        sink: &Sink<'_>,
     ) -> Result<(), SourceError> {
         let mut bytes = Vec::new();
         let read = entry.take(SMALL).read_to_end(&mut bytes);
         read.map_err(|error| malformed(format!("{path} breaks off: {error}")))?;
         if path == "backup_label" {
             let label = BackupLabel::parse(&String::from_utf8_lossy(&bytes))?;
-            if let Some(pages) = sink.pages.as_deref_mut() {
-                *pages = (sink.look)(label.start);
-            }
+            self.pages = sink.checked.map(|per_file| Pages {
+                start: label.start,
+                per_file,
+                damage: Mutex::default(),
+            });
             self.label = Some(label);
         } else if path == "global/pg_control" {
             self.control = Some(Control::parse(&bytes)?);
@@ -182,7 +191,7 @@ impl Streamed {
         path: &str,
         node: Node,
         entry: &mut tar::Entry<'_, R>,
-        sink: &mut Sink<'_>,
+        sink: &Sink<'_>,
     ) -> Result<(), SourceError> {
         let (parent, name) = path.rsplit_once('/').unwrap_or(("", path));
         let late = LATE.into_iter().find(|late| *late == parent && sink.shown == "/data");
@@ -208,11 +217,7 @@ impl Streamed {
             file: &shown,
             segment: relation.map_or(0, |relation| relation.segment),
         };
-        let pages = sink
-            .pages
-            .as_deref()
-            .and_then(Option::as_ref)
-            .filter(|_| relation.is_some());
+        let pages = self.pages.as_ref().filter(|_| relation.is_some());
         let part = if relation.is_some() && sink.blocks { BLOCK } else { PART };
         pour(entry, content, spot, pages, part)
     }
@@ -310,13 +315,6 @@ fn pour<R: Read>(
     }
     content.end();
     Ok(())
-}
-
-/// The damage that was seen in all streams.
-pub(super) fn damage(pages: Option<Pages>) -> Damage {
-    pages
-        .map(|pages| pages.damage.into_inner().unwrap_or_else(PoisonError::into_inner))
-        .unwrap_or_default()
 }
 
 /// Reads the end of something long.

@@ -9,6 +9,7 @@ use futures_util::{StreamExt, TryStreamExt};
 
 use crate::domain::id::{SnapshotId, SourceName};
 use crate::domain::pitr::{Base, Log};
+use crate::domain::source::POSTGRES_PHYSICAL;
 use crate::domain::wal::{Continuity, History, SegmentName, SystemId, TimelineId, WalName};
 use crate::repo::{Repository, SnapshotInfo};
 use crate::source::postgres::wal::{Entry, WalArchive, WalError};
@@ -17,7 +18,7 @@ use crate::source::{Manifest, SourceError, label};
 /// How many manifests are read at a time.
 const AT_ONCE: usize = 8;
 /// The word of the kind of snapshot that holds a cluster.
-const KIND: &str = "postgres-physical";
+const KIND: &str = POSTGRES_PHYSICAL;
 
 /// The base backups in a repository.
 #[derive(Debug, Clone, Default)]

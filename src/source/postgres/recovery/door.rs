@@ -24,6 +24,7 @@ use tokio::task::JoinHandle;
 
 use crate::domain::wal::{SegmentName, SegmentSize, WalName};
 use crate::source::SourceError;
+use crate::source::postgres::wal::fetch::place;
 use crate::source::postgres::wal::{WalArchive, WalError, workers};
 
 /// The name of the socket in its directory.
@@ -175,13 +176,17 @@ impl Shelf {
                 task.abort();
             }
         }
+        let whole_or_growing = async || {
+            let found = self.archive.get_whole_or_growing(name).await?;
+            Ok::<_, WalError>(found.map(|found| found.bytes))
+        };
         let first = match coming {
             // What it could not read, or was not there a moment ago, is looked for again.
             Some(task) => match task.await {
                 Ok(Ok(Some(bytes))) => Some(bytes),
-                _ => fetch(&self.archive, name).await?,
+                _ => whole_or_growing().await?,
             },
-            None => fetch(&self.archive, name).await?,
+            None => whole_or_growing().await?,
         };
         if first.is_some() {
             for next in wanted {
@@ -208,15 +213,6 @@ impl Drop for Shelf {
     }
 }
 
-/// The whole segment, or the beginning of it.
-async fn fetch(archive: &WalArchive, name: SegmentName) -> Result<Option<Vec<u8>>, WalError> {
-    let found = match archive.get(WalName::Segment(name)).await? {
-        Some(found) => Some(found),
-        None => archive.get_growing(name).await?,
-    };
-    Ok(found.map(|found| found.bytes))
-}
-
 /// Asks at a door for a file and puts it in its place, whole or not at all; false when the archive does not have it. Blocks.
 ///
 /// # Errors
@@ -239,15 +235,8 @@ pub fn fetch_through(door: &Path, name: &str, target: &Path) -> Result<bool, Str
     }
     match answer[0] {
         b'F' => {
-            let mut beside = target.file_name().unwrap_or_default().to_owned();
-            beside.push(".lifeboat");
-            let beside = target.with_file_name(beside);
-            let written = std::fs::write(&beside, &body).and_then(|()| std::fs::rename(&beside, target));
-            written.map(|()| true).map_err(|error| {
-                // A half-written file must not eat the disk that has just run full.
-                let _ = std::fs::remove_file(&beside);
-                format!("cannot write {}: {error}", target.display())
-            })
+            let placed = place(target, &body);
+            placed.map(|()| true).map_err(|error| error.to_string())
         }
         b'N' => Ok(false),
         _ => Err(String::from_utf8_lossy(&body).into_owned()),

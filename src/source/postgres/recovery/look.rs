@@ -20,23 +20,61 @@ pub(super) struct Looked {
     pub(super) last_commit: Option<Timestamp>,
 }
 
-pub(super) trait FilterOpen {
-    fn filter_open(self) -> Result<Looked, ()>;
+/// Looks at a server again and again, over one session as long as that holds.
+#[derive(Debug)]
+pub(super) struct Looker {
+    session: Option<Session>,
+    clock: Clock,
 }
 
-impl FilterOpen for Result<Looked, SourceError> {
-    fn filter_open(self) -> Result<Looked, ()> {
-        self.map_err(drop)
-            .and_then(|looked| if looked.recovering { Err(()) } else { Ok(looked) })
+impl Looker {
+    pub(super) fn new(clock: &Clock) -> Self {
+        let clock = clock.clone();
+        Self { session: None, clock }
+    }
+
+    /// Looks once; none while it does not answer. An error is why it lets nobody in.
+    pub(super) async fn look(&mut self, server: &PrivateServer) -> Result<Option<Looked>, SourceError> {
+        let Some(session) = self.session(server).await? else {
+            return Ok(None);
+        };
+        let looked = look_in(session, server.major()).await.ok();
+        if looked.is_none() {
+            self.session = None;
+        }
+        Ok(looked)
+    }
+
+    /// The session, when there is one or one can be had.
+    pub(super) async fn session(&mut self, server: &PrivateServer) -> Result<Option<&Session>, SourceError> {
+        if self.session.is_none() {
+            match server.login().open_maintenance(None, &self.clock).await {
+                Ok(session) => self.session = Some(session),
+                Err(error @ (SourceError::Denied { .. } | SourceError::NoSuchDatabase { .. })) => return Err(error),
+                // Not yet; when it never does, the server says why and ends.
+                Err(_) => return Ok(None),
+            }
+        }
+        Ok(self.session.as_ref())
+    }
+
+    /// The timeline of a server that is open.
+    pub(super) async fn timeline(&mut self, server: &PrivateServer) -> Option<TimelineId> {
+        let sql = "select pg_catalog.pg_walfile_name(pg_catalog.pg_current_wal_lsn())";
+        let session = self.session(server).await.ok()??;
+        let rows = session.rows("read the timeline", sql, &[]).await.ok()?;
+        TimelineId::from_hex(rows.first()?.get::<_, String>(0).get(..8)?)
+    }
+
+    /// Ends the session as the server likes it.
+    pub(super) async fn end(&mut self) {
+        if let Some(session) = self.session.take() {
+            session.settle(&self.clock).await;
+        }
     }
 }
 
-pub(super) async fn look(server: &PrivateServer, clock: &Clock) -> Result<Looked, SourceError> {
-    let session = server.login().open_maintenance(None, clock).await?;
-    look_in(&session, server.major()).await
-}
-
-pub(super) async fn look_in(session: &Session, major: u32) -> Result<Looked, SourceError> {
+async fn look_in(session: &Session, major: u32) -> Result<Looked, SourceError> {
     let paused = if major >= 14 {
         "pg_catalog.pg_get_wal_replay_pause_state() = 'paused'"
     } else {
@@ -78,11 +116,4 @@ pub async fn reached(
     });
     let control = reading.await.map_err(|_| RecoveryError::cancelled())??;
     Ok(control.replayed())
-}
-
-pub(super) async fn timeline(server: &PrivateServer, clock: &Clock) -> Option<TimelineId> {
-    let sql = "select pg_catalog.pg_walfile_name(pg_catalog.pg_current_wal_lsn())";
-    let session = server.login().open_maintenance(None, clock).await.ok()?;
-    let rows = session.rows("read the timeline", sql, &[]).await.ok()?;
-    TimelineId::from_hex(rows.first()?.get::<_, String>(0).get(..8)?)
 }

@@ -19,6 +19,8 @@
 //! | [`door`] | how the server gets its log |
 //! | [`roles`] | who to log in as |
 //! | [`run`], `settings`, `control`, `look` | the server: what it is told, started, watched, opened |
+//! | `instant` | what the engine calls: planned, carried out, measured |
+//! | [`order`] | a recovery from the first look at the place to the server at the target |
 //! | [`note`] | what is remembered of a recovery beside its copy |
 //! | [`table`] | one table of a recovered copy into a live database |
 //! | [`error`] | the server's reasons in our words |
@@ -29,8 +31,10 @@ pub mod catalogue;
 mod control;
 pub mod door;
 pub mod error;
+pub(in crate::source) mod instant;
 mod look;
 pub mod note;
+pub mod order;
 pub mod roles;
 pub mod run;
 pub mod scout;
@@ -43,11 +47,12 @@ pub use door::fetch_through;
 pub use error::RecoveryError;
 pub use look::reached;
 pub use note::{Note, Phase, home_of};
+pub use order::{Earlier, Order};
 pub use run::{Replay, Replayed, Seen, Standing, Then, promote, replay, stop};
 
 use super::server::log_end;
 use super::wal::WalArchive;
-use crate::domain::pitr::{self, Base, Interval, Log, Place, Plan, Wish};
+use crate::domain::pitr::{self, Base, Interval, Log, Plan, Wish};
 
 /// What can be recovered of one cluster.
 #[derive(Debug, Clone)]
@@ -70,11 +75,6 @@ impl Known {
         let stretches = pitr::search(&self.bases, &self.log, wish)?;
         let place = scout::find(archive, &self.log, &stretches, &wish.target, wish.inclusive).await?;
         Ok(pitr::plan(&self.bases, &self.log, wish, place)?)
-    }
-
-    /// Plans without reading any log; the place of a time, a transaction or a name is then not known.
-    pub fn plan_unseen(&self, wish: &Wish) -> Result<Plan, RecoveryError> {
-        Ok(pitr::plan(&self.bases, &self.log, wish, Place::Unknown)?)
     }
 
     /// What can be restored, with the newest commit of each stretch; none of one whose end cannot be read any more.

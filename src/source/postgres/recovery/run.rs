@@ -11,15 +11,13 @@ use tokio_util::sync::CancellationToken;
 
 use super::door::{Asked, Door};
 use super::error::{RecoveryError, explain};
-use super::look::{FilterOpen, Looked, look, look_in, timeline};
+use super::look::{Looked, Looker};
 use super::settings::{configure, follows};
 use crate::clock::Clock;
 use crate::domain::Timestamp;
 use crate::domain::pitr::{Plan, Target};
 use crate::domain::units::{Bytes, Millis};
 use crate::domain::wal::{Lsn, TimelineId};
-use crate::source::SourceError;
-use crate::source::postgres::connect::Session;
 use crate::source::postgres::server::{Launch, PrivateServer, Programs, RunAs, ServerError, log_path, sockets};
 use crate::source::postgres::wal::WalArchive;
 
@@ -122,11 +120,12 @@ pub async fn replay(
         let mut watch = Watch::begin(replay, archive, clock).await?;
         match watch.until_there(replay, cancel, tell).await {
             Ok(seen) => {
-                let timeline = watch.timeline(replay.plan.timeline).await;
+                let timeline = watch.looker.timeline(&watch.server).await;
+                watch.looker.end().await;
                 return Ok(Replayed {
                     server: watch.server,
                     seen,
-                    timeline,
+                    timeline: timeline.unwrap_or(replay.plan.timeline),
                     took: Millis::from(clock.elapsed(begun)),
                 });
             }
@@ -152,13 +151,15 @@ pub async fn promote(
     let signal = server.data().join("promote");
     fs::write(&signal, "").map_err(|error| RecoveryError::local("write", &signal, &error))?;
     server.signal(nix::sys::signal::Signal::SIGUSR1);
+    let mut looker = Looker::new(clock);
     loop {
         if server.has_ended() {
             return Err(explain(&super::log_end(home), &Target::Latest, door.asked().failed));
         }
-        let looked = look(&server, clock).await;
-        if let Ok(looked) = looked.filter_open() {
-            let timeline = timeline(&server, clock).await.unwrap_or(TimelineId(0));
+        let looked = looker.look(&server).await?;
+        if let Some(looked) = looked.filter(|looked| !looked.recovering) {
+            let timeline = looker.timeline(&server).await.unwrap_or(TimelineId(0));
+            looker.end().await;
             let seen = Seen {
                 standing: Standing::Open,
                 lsn: looked.lsn,
@@ -209,7 +210,7 @@ impl From<RecoveryError> for Stop {
 struct Watch {
     server: PrivateServer,
     door: Door,
-    session: Option<Session>,
+    looker: Looker,
     home: PathBuf,
     log_from: u64,
     clock: Clock,
@@ -249,7 +250,7 @@ impl Watch {
         Ok(Self {
             server: PrivateServer::spawn(launch, clock)?,
             door,
-            session: None,
+            looker: Looker::new(clock),
             home: replay.home.clone(),
             log_from,
             clock: clock.clone(),
@@ -294,7 +295,7 @@ impl Watch {
                 Standing::Open => return Ok(seen),
                 _ => {}
             }
-            if replay.then == Then::Pause && follows(replay) && self.is_at_end(looked.as_ref()) {
+            if follows(replay) && self.is_at_end(looked.as_ref()) {
                 let standing = Standing::Paused;
                 return Ok(Seen { standing, ..seen });
             }
@@ -310,27 +311,19 @@ impl Watch {
 
     /// Looks at the server; none while it does not answer.
     async fn look(&mut self) -> Result<Option<Looked>, RecoveryError> {
-        if self.session.is_none() {
-            match self.server.login().open_maintenance(None, &self.clock).await {
-                Ok(session) => self.session = Some(session),
-                Err(SourceError::Denied { .. } | SourceError::NoSuchDatabase { .. }) => {
-                    let Some(next) = self.untried.pop() else {
-                        let tried = self.tried.clone();
-                        return Err(RecoveryError::NoRole { tried });
-                    };
-                    self.server.set_role(&next)?;
-                    self.tried.push(next);
-                }
-                // Not yet; when it never does, the server says why and ends.
-                Err(_) => {}
-            }
-        }
-        let Some(session) = &self.session else { return Ok(None) };
-        let Ok(looked) = look_in(session, self.server.major()).await else {
-            self.session = None;
+        let Ok(looked) = self.looker.look(&self.server).await else {
+            let Some(next) = self.untried.pop() else {
+                let tried = self.tried.clone();
+                return Err(RecoveryError::NoRole { tried });
+            };
+            self.server.set_role(&next)?;
+            self.tried.push(next);
             return Ok(None);
         };
-        if !self.named {
+        if looked.is_some()
+            && !self.named
+            && let Ok(Some(session)) = self.looker.session(&self.server).await
+        {
             // The role that was there first may do everything, whatever it is called.
             let sql = "select rolname::text from pg_catalog.pg_roles where oid = 10";
             if let Ok(rows) = session.rows("find the superuser", sql, &[]).await
@@ -340,7 +333,7 @@ impl Watch {
                 self.named = true;
             }
         }
-        Ok(Some(looked))
+        Ok(looked)
     }
 
     fn seen(&mut self, replay: &Replay, looked: Option<&Looked>) -> Seen {
@@ -394,9 +387,5 @@ impl Watch {
             rate,
             eta,
         }
-    }
-
-    async fn timeline(&self, otherwise: TimelineId) -> TimelineId {
-        timeline(&self.server, &self.clock).await.unwrap_or(otherwise)
     }
 }

@@ -11,21 +11,12 @@ use futures_util::StreamExt;
 
 use crate::domain::Timestamp;
 use crate::domain::pitr::{Base, Interval, Log, Place, Search, Target};
-use crate::domain::wal::{Lsn, SegmentName, WalName};
+use crate::domain::wal::Lsn;
 use crate::source::postgres::wal::record::{Dated, Event, Reader};
 use crate::source::postgres::wal::{WalArchive, WalError, workers};
 
 /// How many segments are read for one that says when it was written, before it is given up.
 const PATIENCE: u64 = 16;
-
-/// Reads a segment of a way, or the beginning of it; none when there is none.
-async fn segment(archive: &WalArchive, name: SegmentName) -> Result<Option<Vec<u8>>, WalError> {
-    let found = match archive.get(WalName::Segment(name)).await? {
-        Some(found) => Some(found),
-        None => archive.get_growing(name).await?,
-    };
-    Ok(found.map(|fetched| fetched.bytes))
-}
 
 /// Reads the dated records that begin in one segment; the last of them may end in the next.
 async fn dated(archive: &WalArchive, log: &Log, search: &Search, number: u64) -> Result<Vec<Dated>, WalError> {
@@ -36,9 +27,10 @@ async fn dated(archive: &WalArchive, log: &Log, search: &Search, number: u64) ->
         let Some((name, start)) = name.and_then(|name| Some((name, name.start(log.size)?))) else {
             break;
         };
-        let Some(content) = segment(archive, name).await? else {
+        let Some(content) = archive.get_whole_or_growing(name).await? else {
             break;
         };
+        let content = content.bytes;
         let reading = tokio::task::spawn_blocking(move || {
             let mut found = Vec::new();
             if read == number {
@@ -148,10 +140,7 @@ async fn instant(
     }
     let stop = best.and_then(|ends| ends.into_iter().find(behind));
     Ok(match stop {
-        Some(stop) => Place::At {
-            lsn: stop.lsn,
-            at: Some(stop.at),
-        },
+        Some(stop) => Place::At { lsn: stop.lsn },
         None => Place::Behind { last: newest },
     })
 }
@@ -166,28 +155,25 @@ async fn through(
     let (first, last) = numbers(log, search);
     let names = (first..=last).filter_map(|number| log.segment(&search.way, number));
     let contents = futures_util::stream::iter(names)
-        .map(|name| async move { segment(archive, name).await.map(|content| (name, content)) })
+        .map(|name| async move { Ok((name, archive.get_whole_or_growing(name).await?)) })
         .buffered(workers(4, log.size));
     let mut contents = std::pin::pin!(contents);
     let mut reader = Reader::default();
     while let Some(read) = contents.next().await {
-        let (name, content) = read?;
+        let (name, content) = read.map_err(|error: WalError| error)?;
         let (Some(content), Some(start)) = (content, name.start(log.size)) else {
             break;
         };
         let reading = tokio::task::spawn_blocking(move || {
             let mut found = Vec::new();
-            reader.segment(start, &content, &mut |dated| found.push(dated));
+            reader.segment(start, &content.bytes, &mut |dated| found.push(dated));
             (reader, found)
         });
         let (back, found) = reading.await.map_err(|error| WalError::worker(&error))?;
         reader = back;
         let inside = |dated: &&Dated| dated.lsn >= search.from && dated.lsn < search.to;
         if let Some(one) = found.iter().filter(inside).find(|dated| is_it(dated)) {
-            return Ok(Place::At {
-                lsn: one.lsn,
-                at: Some(one.at),
-            });
+            return Ok(Place::At { lsn: one.lsn });
         }
     }
     Ok(Place::Nowhere)
@@ -203,7 +189,6 @@ pub async fn newest_commit(
         return Ok(None);
     };
     let search = Search {
-        timeline: interval.timeline,
         way,
         from: interval.from,
         to: interval.to,

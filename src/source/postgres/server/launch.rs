@@ -2,7 +2,6 @@
 //!
 //! Everything that matters is an argument, because arguments win over every file in the data directory.
 
-use std::ffi::OsString;
 use std::fs;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -108,7 +107,6 @@ pub struct Launch {
     port: u16,
     copy: bool,
     settings: Vec<String>,
-    environment: Vec<(OsString, OsString)>,
     run_as: Option<RunAs>,
 }
 
@@ -124,7 +122,6 @@ impl Launch {
             port: PORT,
             copy: false,
             settings: Vec::new(),
-            environment: Vec::new(),
             run_as: RunAs::for_data(data)?,
         })
     }
@@ -139,13 +136,6 @@ impl Launch {
     #[must_use]
     pub fn set(mut self, setting: impl Into<String>) -> Self {
         self.settings.push(setting.into());
-        self
-    }
-
-    /// Adds a variable to its environment, which its commands inherit.
-    #[must_use]
-    pub fn env(mut self, name: impl Into<OsString>, value: impl Into<OsString>) -> Self {
-        self.environment.push((name.into(), value.into()));
         self
     }
 
@@ -212,12 +202,7 @@ impl Launch {
         for setting in self.copy_settings()?.iter().chain(&self.settings) {
             command.args(["-c", setting]);
         }
-        command
-            .envs(self.environment.iter().map(|(name, value)| (name, value)))
-            .stdin(Stdio::null())
-            .stdout(out)
-            .stderr(err)
-            .process_group(0);
+        command.stdin(Stdio::null()).stdout(out).stderr(err).process_group(0);
         let child = command
             .spawn()
             .map_err(|error| ServerError::local("start", &program, error))?;

@@ -235,6 +235,14 @@ impl WalArchive {
         Ok(Some(Fetched { bytes, at: header.at }))
     }
 
+    /// Reads a segment, or as much as there is of it while it grows.
+    pub async fn get_whole_or_growing(&self, name: SegmentName) -> Result<Option<Fetched>, WalError> {
+        match self.get(WalName::Segment(name)).await? {
+            Some(whole) => Ok(Some(whole)),
+            None => self.get_growing(name).await,
+        }
+    }
+
     /// The lengths of the beginnings of a segment.
     async fn growing(&self, name: SegmentName) -> Result<Vec<u64>, WalError> {
         let prefix = self.key(name.timeline, &format!("{name}.partial-"));

@@ -28,10 +28,10 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Fetches a file to a path; false when the archive does not have it.
 pub async fn one(archive: &WalArchive, name: WalName, target: &Path, growing: bool) -> Result<bool, WalError> {
-    let mut found = archive.get(name).await?;
-    if let (None, Some(segment), true) = (&found, name.segment(), growing) {
-        found = archive.get_growing(segment).await?;
-    }
+    let found = match name.segment() {
+        Some(segment) if growing => archive.get_whole_or_growing(segment).await?,
+        _ => archive.get(name).await?,
+    };
     let Some(fetched) = found else { return Ok(false) };
     let target = target.to_owned();
     let placing = tokio::task::spawn_blocking(move || place(&target, &fetched.bytes));
@@ -39,8 +39,8 @@ pub async fn one(archive: &WalArchive, name: WalName, target: &Path, growing: bo
     Ok(true)
 }
 
-/// Writes a file beside its place and moves it there.
-fn place(target: &Path, bytes: &[u8]) -> Result<(), WalError> {
+/// Writes a file beside its place and moves it there. Blocks.
+pub fn place(target: &Path, bytes: &[u8]) -> Result<(), WalError> {
     let temp = beside(target);
     let written = fs::write(&temp, bytes).and_then(|()| fs::rename(&temp, target));
     written.map_err(|error| {

@@ -27,6 +27,7 @@ fn base(start: u64) -> Base {
             stop_lsn: Lsn(start * MIB + 400),
             stopped_at: chrono::DateTime::UNIX_EPOCH,
             major: 15,
+            damaged_pages: 0,
         },
         size: Bytes(1),
     }

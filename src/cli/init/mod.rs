@@ -1,5 +1,7 @@
 //! `lifeboat init`: a first configuration that works, with a repository, a source and a job.
 
+mod found;
+
 use std::fmt::Write as _;
 use std::io::{self, BufRead, IsTerminal, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
@@ -11,11 +13,12 @@ use super::args::InitArgs;
 use super::context::{Ctx, host_name};
 use super::error::{CliError, Exit};
 use super::output::{Render, Text, clean};
-use super::target::parse_postgres;
+use super::target::{parse_postgres, parse_server};
 use crate::config;
-use crate::domain::source::{PostgresConnection, SecretRef};
+use crate::domain::source::{POSTGRES_PHYSICAL, PostgresConnection, SecretRef, TlsMode};
 use crate::repo::Repository;
 use crate::store;
+use found::{Found, local_servers};
 
 /// What was written.
 #[derive(Debug, Serialize)]
@@ -26,6 +29,7 @@ struct Written {
     password_made: bool,
     jobs: Vec<String>,
     servers_found: Vec<String>,
+    clusters_found: Vec<Found>,
 }
 
 impl Render for Written {
@@ -36,13 +40,23 @@ impl Render for Written {
         if self.password_made {
             out.line("Keep a copy of that password elsewhere: without it nobody can read the backups.");
         }
-        for server in &self.servers_found {
+        for found in &self.clusters_found {
+            let server = &found.server;
             out.line(format!(
                 "A PostgreSQL server was found at {server}; protect a database of it with:"
             ));
             out.line(format!(
                 "  lifeboat job add NAME --postgres postgres://USER@{server}/DATABASE"
             ));
+            if let Some(copy) = &found.copy {
+                out.line(format!(
+                    "Its whole cluster can be copied as {}, {}: `kind = \"postgres-physical\"`.",
+                    copy.user,
+                    copy.words()
+                ));
+            } else if let Some(why) = &found.why_not {
+                out.line(format!("Its whole cluster cannot be copied yet: {why}"));
+            }
         }
         out.heading("Next");
         let config = format!("lifeboat --config {}", self.config.display());
@@ -61,6 +75,8 @@ struct Wanted {
     password_file: PathBuf,
     paths: Vec<PathBuf>,
     databases: Vec<(PostgresConnection, String)>,
+    /// Servers whose whole cluster is copied.
+    clusters: Vec<PostgresConnection>,
     schedule: String,
     zone: String,
     /// Where the agent keeps its state, unless the usual place is right.
@@ -75,8 +91,8 @@ pub async fn run(args: InitArgs, ctx: &Ctx) -> Result<Exit, CliError> {
         return Err(CliError::usage(format!("{} exists already", path.display()))
             .hint("add to it with: lifeboat job add, or choose another place with --output"));
     }
-    let servers_found = local_servers();
-    let wanted = ask(args, ctx, &path)?;
+    let found = local_servers(&ctx.clock).await;
+    let wanted = ask(args, ctx, &path, &found)?;
     let password_made = make_password(&wanted.password_file)?;
     let (text, jobs) = compose(&wanted);
     write_private(&path, text.as_bytes())
@@ -96,7 +112,8 @@ pub async fn run(args: InitArgs, ctx: &Ctx) -> Result<Exit, CliError> {
         password_file: wanted.password_file,
         password_made,
         jobs,
-        servers_found,
+        servers_found: found.iter().map(|found| found.server.clone()).collect(),
+        clusters_found: found,
     })?;
     Ok(Exit::Done)
 }
@@ -106,7 +123,7 @@ fn absolute(path: &Path) -> Result<PathBuf, CliError> {
 }
 
 /// Takes the flags, and asks for what they leave open when there is somebody to ask.
-fn ask(args: InitArgs, ctx: &Ctx, config: &Path) -> Result<Wanted, CliError> {
+fn ask(args: InitArgs, ctx: &Ctx, config: &Path, found: &[Found]) -> Result<Wanted, CliError> {
     let asking = !args.yes && !ctx.out.json && io::stdin().is_terminal() && io::stderr().is_terminal();
     let beside = |name: &str| config.with_file_name(name).display().to_string();
     let answer = |given: Option<String>, question: &str, default: String| match given {
@@ -121,10 +138,12 @@ fn ask(args: InitArgs, ctx: &Ctx, config: &Path) -> Result<Wanted, CliError> {
         "Which file holds the repository's password?",
         beside("lifeboat.password"),
     )?;
+    let clusters = clusters(&args.physical, args.local_servers, asking, found)?;
     let mut paths = args.paths;
-    if paths.is_empty() && args.postgres.is_empty() {
+    if paths.is_empty() && args.postgres.is_empty() && clusters.is_empty() {
         if !asking {
-            return Err(CliError::usage("there is nothing to protect").hint("give --path PATH or --postgres URL"));
+            return Err(CliError::usage("there is nothing to protect")
+                .hint("give --path PATH, --postgres URL, --physical URL or --local-servers"));
         }
         let here = config.parent().unwrap_or(Path::new("/")).display().to_string();
         paths.push(PathBuf::from(prompt("Which directory is protected first?", &here)?));
@@ -139,10 +158,47 @@ fn ask(args: InitArgs, ctx: &Ctx, config: &Path) -> Result<Wanted, CliError> {
         password_file: absolute(Path::new(&password_file))?,
         paths: paths.iter().map(|path| absolute(path)).collect::<Result<_, _>>()?,
         databases,
+        clusters,
         schedule: args.schedule,
         zone: args.zone,
         state_dir: state_dir(config),
     })
+}
+
+/// The servers whose clusters are copied: those that were named, and those that were found and are wanted.
+fn clusters(named: &[String], all: bool, asking: bool, found: &[Found]) -> Result<Vec<PostgresConnection>, CliError> {
+    let mut clusters = named
+        .iter()
+        .map(|url| parse_server(url))
+        .collect::<Result<Vec<_>, _>>()?;
+    for Found { server, copy, .. } in found {
+        let Some(copy) = copy else { continue };
+        let place = (&copy.connection.host, copy.connection.port);
+        if clusters.iter().any(|known| (&known.host, known.port) == place) {
+            continue;
+        }
+        let question = format!(
+            "A PostgreSQL server was found at {server}. Is its whole cluster protected, {}?",
+            copy.words()
+        );
+        if all || asking && prompt(&question, "yes")?.to_lowercase().starts_with('y') {
+            clusters.push(copy.connection.clone());
+        }
+    }
+    if all && clusters.is_empty() {
+        let whys = found.iter().filter_map(|found| found.why_not.as_deref());
+        let whys: Vec<&str> = whys.collect();
+        return Err(
+            CliError::usage("no PostgreSQL server of this machine can be copied whole")
+                .why(if whys.is_empty() {
+                    "none was found".to_owned()
+                } else {
+                    whys.join("; ")
+                })
+                .hint("run it as the owner of the data directory, or name a server and a role with --physical URL"),
+        );
+    }
+    Ok(clusters)
 }
 
 /// A configuration in no usual place gets an agent of its own, so that two of them never meet on one socket.
@@ -212,9 +268,34 @@ async fn make_repository(wanted: &Wanted, ctx: &Ctx) -> Result<(), CliError> {
         .map_err(|error| CliError::failed(what).maybe_hint(error.hint()).why(error))
 }
 
+fn quoted(text: &str) -> String {
+    toml_edit::Value::from(text).to_string()
+}
+
+fn numbered(name: &str, index: usize) -> String {
+    if index == 0 {
+        name.to_owned()
+    } else {
+        format!("{name}-{}", index + 1)
+    }
+}
+
+/// The lines of a source that say which server it is.
+fn server(connection: &PostgresConnection) -> String {
+    let (host, user) = (quoted(&connection.host), quoted(&connection.user));
+    let mut text = format!("host = {host}\nport = {}\nuser = {user}\n", connection.port);
+    // A word in quotes is the same in JSON and in TOML.
+    if let Some(tls) = serde_json::to_string(&connection.tls)
+        .ok()
+        .filter(|_| connection.tls != TlsMode::default())
+    {
+        let _ = writeln!(text, "tls = {tls}");
+    }
+    text
+}
+
 /// Writes the configuration, and names its jobs.
 fn compose(wanted: &Wanted) -> (String, Vec<String>) {
-    let quoted = |text: &str| toml_edit::Value::from(text).to_string();
     let path = |path: &Path| quoted(&path.display().to_string());
     let mut text =
         String::from("# Every option there is: see config.example.toml. Check this with: lifeboat config check\n\n");
@@ -235,18 +316,16 @@ fn compose(wanted: &Wanted) -> (String, Vec<String>) {
         jobs.push("files".to_owned());
     }
     for (index, (connection, database)) in wanted.databases.iter().enumerate() {
-        let name = if index == 0 {
-            "database".to_owned()
-        } else {
-            format!("database-{}", index + 1)
-        };
-        let _ = writeln!(
-            text,
-            "\n[source.{name}]\nkind = \"postgres-dump\"\nhost = {}",
-            quoted(&connection.host)
-        );
-        let _ = writeln!(text, "port = {}\nuser = {}", connection.port, quoted(&connection.user));
+        let name = numbered("database", index);
+        let _ = writeln!(text, "\n[source.{name}]\nkind = \"postgres-dump\"");
+        text.push_str(&server(connection));
         let _ = writeln!(text, "database = {}", quoted(database));
+        jobs.push(name);
+    }
+    for (index, connection) in wanted.clusters.iter().enumerate() {
+        let name = numbered("cluster", index);
+        let _ = writeln!(text, "\n[source.{name}]\nkind = \"{POSTGRES_PHYSICAL}\"");
+        text.push_str(&server(connection));
         jobs.push(name);
     }
     for job in &jobs {
@@ -268,22 +347,6 @@ fn compose(wanted: &Wanted) -> (String, Vec<String>) {
     (text, jobs)
 }
 
-/// The PostgreSQL servers that listen in the usual places of this machine, as in a URL.
-fn local_servers() -> Vec<String> {
-    let mut found = Vec::new();
-    for directory in ["/run/postgresql", "/tmp"] {
-        for entry in std::fs::read_dir(directory).into_iter().flatten().flatten() {
-            let name = entry.file_name().to_string_lossy().into_owned();
-            let port = name.strip_prefix(".s.PGSQL.").and_then(|port| port.parse::<u16>().ok());
-            let listens = || std::os::unix::net::UnixStream::connect(entry.path()).is_ok();
-            if let Some(port) = port.filter(|_| listens()) {
-                found.push(format!("{}:{port}", directory.replace('/', "%2F")));
-            }
-        }
-    }
-    found
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -295,6 +358,10 @@ mod tests {
             password_file: "/srv/p".into(),
             paths: vec!["/data/ü".into()],
             databases: vec![parse_postgres("postgres://ana@db1/shop").unwrap()],
+            clusters: vec![
+                parse_server("postgres://ana@db1:5433?sslmode=require").unwrap(),
+                parse_server("postgres://ana@%2Frun%2Fpostgresql").unwrap(),
+            ],
             schedule: "0 2 * * *".to_owned(),
             zone: "UTC".to_owned(),
             state_dir: Some("/srv/state".into()),
@@ -302,7 +369,19 @@ mod tests {
         let (text, jobs) = compose(&wanted);
         let table: toml_edit::DocumentMut = text.parse().unwrap();
         assert_eq!(table["repository"]["main"]["url"].as_str(), Some("/srv/a \"b\"\\c"));
-        assert_eq!(jobs, ["files", "database"]);
+        assert_eq!(jobs, ["files", "database", "cluster", "cluster-2"]);
+        let cluster = &table["source"]["cluster"];
+        assert_eq!(cluster["kind"].as_str(), Some("postgres-physical"));
+        assert_eq!(
+            (cluster["port"].as_integer(), cluster["tls"].as_str()),
+            (Some(5433), Some("require"))
+        );
+        assert_eq!(table["source"]["cluster-2"]["host"].as_str(), Some("/run/postgresql"));
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("lifeboat.toml");
+        write_private(&file, text.as_bytes()).unwrap();
+        let loaded = config::load(Some(&file)).unwrap();
+        assert_eq!(loaded.definitions.jobs.len(), 4);
         assert_eq!(table["source"]["database"]["port"].as_integer(), Some(5432));
     }
 }

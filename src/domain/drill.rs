@@ -1,0 +1,378 @@
+//! Drills: recoveries that are done for practice, on a schedule and by hand, so that nobody has to hope.
+//!
+//! A drill restores into a scratch place, asks what it is told to ask, measures every phase and leaves nothing behind. It
+//! takes the newest restore point, or one at random: a backup that was good when it was made, and is read again years later,
+//! is what a random one finds out about.
+
+use serde::{Deserialize, Serialize};
+
+use super::command::{Refusal, RefusalKind};
+use super::decide::Context;
+use super::event::Event;
+use super::id::{DrillName, RecoveryId, SourceName, time_ordered_id};
+use super::job::SqlProbe;
+use super::pitr::{self, LogSight, TimelineChoice};
+use super::recovery::{InstantWish, Recovery, RecoveryRecord, RecoveryRequest, RecoveryTarget};
+use super::rules::log::is_unseen;
+use super::run::Outcome;
+use super::schedule::Schedule;
+use super::snapshot::{EvidenceLevel, SnapshotRecord};
+use super::state::State;
+use super::units::{Millis, Timestamp};
+
+/// Due times counted at most when many were missed.
+const MISSED_COUNTED: usize = 1000;
+
+/// A drill, as it is configured.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Drill {
+    /// Its name.
+    pub name: DrillName,
+    /// What is brought back.
+    pub source: SourceName,
+    /// When; only by hand when absent.
+    pub schedule: Option<Schedule>,
+    /// Which restore point.
+    pub point: DrillPoint,
+    /// How far it is proved.
+    pub level: EvidenceLevel,
+    /// Questions put to the restored copy; those of the source's job when empty.
+    pub probes: Vec<SqlProbe>,
+    /// How long it may take; the recovery time objective of the source's services when absent.
+    pub limit: Option<Millis>,
+}
+
+/// Which restore point a drill takes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DrillPoint {
+    /// The newest.
+    #[default]
+    Latest,
+    /// Any, each as likely as the others.
+    Random,
+    /// What was there at this instant.
+    At(Timestamp),
+}
+
+impl DrillPoint {
+    /// The point in a word or two.
+    pub fn words(self) -> String {
+        match self {
+            Self::Latest => "latest".to_owned(),
+            Self::Random => "random".to_owned(),
+            Self::At(at) => pitr::instant(at),
+        }
+    }
+}
+
+/// What is known of a drill.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DrillFacts {
+    /// When it was first seen.
+    pub appeared_at: Timestamp,
+    /// The latest due time that was acted on.
+    pub last_due: Option<Timestamp>,
+    /// How it ended last.
+    pub last: Option<DrillResult>,
+    /// When it last ended well.
+    pub last_success_at: Option<Timestamp>,
+}
+
+/// How a drill ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DrillResult {
+    /// The recovery it was.
+    pub recovery: RecoveryId,
+    /// When it ended.
+    pub at: Timestamp,
+    /// How.
+    pub outcome: Outcome,
+    /// How long it took, from the plan to the last answer.
+    pub took: Millis,
+    /// Why it did not end well.
+    pub error: Option<String>,
+}
+
+/// A drill as it is shown.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DrillView {
+    /// Its name.
+    pub name: DrillName,
+    /// What is brought back.
+    pub source: SourceName,
+    /// When, in words.
+    pub schedule: Option<String>,
+    /// Which restore point, in words.
+    pub point: String,
+    /// How far it is proved.
+    pub level: EvidenceLevel,
+    /// When it is done next.
+    pub next_due: Option<Timestamp>,
+    /// The one that is under way.
+    pub running: Option<RecoveryId>,
+    /// How long it may take.
+    pub limit: Option<Millis>,
+    /// How it ended last.
+    pub last: Option<DrillResult>,
+    /// When it last ended well.
+    pub last_success_at: Option<Timestamp>,
+}
+
+/// The drill that is under way.
+pub fn live<'a>(state: &'a State, drill: &DrillName) -> Option<&'a Recovery> {
+    state
+        .recoveries
+        .values()
+        .find(|recovery| recovery.drill.as_ref() == Some(drill))
+}
+
+/// How long a drill may take: what it says, else what was promised.
+pub fn limit(definitions: &super::job::Definitions, drill: &Drill) -> Option<Millis> {
+    let promised = super::gauge::objective_of(definitions, &drill.source).map(|(_, rto)| rto);
+    drill.limit.or(promised)
+}
+
+/// Drills that came into the configuration or left it.
+pub(super) fn come_and_go(context: &Context<'_>) -> Vec<Event> {
+    let (state, definitions) = (context.state, context.definitions);
+    let appeared = definitions
+        .drills
+        .keys()
+        .filter(|drill| !state.drills.contains_key(drill));
+    let gone = state
+        .drills
+        .keys()
+        .filter(|drill| !definitions.drills.contains_key(drill));
+    let gone = gone.filter(|drill| live(state, drill).is_none());
+    let appeared = appeared.map(|drill| Event::DrillAppeared { drill: drill.clone() });
+    appeared
+        .chain(gone.map(|drill| Event::DrillDisappeared { drill: drill.clone() }))
+        .collect()
+}
+
+/// The drills whose time has come, and the time that came. What was missed while no agent ran is done once; nothing is begun
+/// before it is known what the log of a cluster holds.
+pub fn due(context: &Context<'_>) -> Vec<(DrillName, Timestamp)> {
+    let is_due = |drill: &Drill| {
+        let facts = context.state.drills.get(&drill.name)?;
+        let ready = live(context.state, &drill.name).is_none() && !is_unseen(context, &drill.source);
+        ready.then_some(())?;
+        let baseline = facts.last_due.unwrap_or(facts.appeared_at);
+        let (due, _) = drill
+            .schedule
+            .as_ref()?
+            .latest_due(baseline, context.now, MISSED_COUNTED)?;
+        Some((drill.name.clone(), due))
+    };
+    context.definitions.drills.values().filter_map(is_due).collect()
+}
+
+/// When a drill is due next.
+pub(super) fn wake_at(
+    context_definitions: &super::job::Definitions,
+    now: Timestamp,
+) -> impl Iterator<Item = Timestamp> + '_ {
+    let drills = context_definitions.drills.values();
+    drills.filter_map(move |drill| drill.schedule.as_ref()?.next_after(now))
+}
+
+/// Begins a drill with one of some snapshots of its source, newest first.
+///
+/// # Errors
+/// A refusal: there is no such drill, one of it is under way, or nothing can be restored.
+pub fn begin(
+    context: &Context<'_>,
+    by: &str,
+    name: &DrillName,
+    point: Option<DrillPoint>,
+    due: Option<Timestamp>,
+    candidates: &[SnapshotRecord],
+) -> Result<Vec<Event>, Refusal> {
+    let Some(drill) = context.definitions.drills.get(name) else {
+        return Err(Refusal::not_found(
+            format!("there is no drill {name}"),
+            "list them with: lifeboat drill list",
+        ));
+    };
+    if let Some(live) = live(context.state, name) {
+        let hint = format!("watch it: lifeboat drill list, or stop it: {}", live.id);
+        return Err(Refusal::conflict(
+            format!("drill {name} is under way ({})", live.id),
+            Some(&hint),
+        ));
+    }
+    let restorable: Vec<&SnapshotRecord> = candidates.iter().filter(|snapshot| snapshot.is_restorable()).collect();
+    let chosen = choose(context, drill, point.unwrap_or(drill.point), &restorable);
+    let Some((snapshot, instant)) = chosen else {
+        return Err(Refusal {
+            reason: format!("nothing of {} can be restored for drill {name}", drill.source),
+            hint: Some("see what there is: lifeboat snapshot list".to_owned()),
+            kind: RefusalKind::Conflict,
+        });
+    };
+    let request = RecoveryRequest {
+        snapshot: snapshot.id.clone(),
+        repository: snapshot.repository.clone(),
+        target: RecoveryTarget::Scratch { level: drill.level },
+        instant: instant.map(Box::new),
+        reason: Some(format!("drill {name}")),
+        plan_digest: None,
+    };
+    let recovery = Recovery {
+        id: RecoveryId(time_ordered_id("rec", context.now, context.unique)),
+        drill: Some(name.clone()),
+        ..super::decide::new_recovery(context, by, request, snapshot)
+    };
+    let begun = Event::DrillBegun {
+        drill: name.clone(),
+        recovery: recovery.id.clone(),
+        due,
+    };
+    Ok(vec![begun, Event::RecoveryRequested { recovery }])
+}
+
+/// A drill whose time has come and that cannot be done.
+pub fn skipped(name: &DrillName, due: Timestamp, refusal: &Refusal) -> Event {
+    Event::DrillSkipped {
+        drill: name.clone(),
+        due,
+        reason: refusal.reason.clone(),
+    }
+}
+
+fn choose<'a>(
+    context: &Context<'_>,
+    drill: &Drill,
+    point: DrillPoint,
+    restorable: &[&'a SnapshotRecord],
+) -> Option<(&'a SnapshotRecord, Option<InstantWish>)> {
+    let newest = *restorable.first()?;
+    let sight = context
+        .seen
+        .logs_of(&drill.source)
+        .find(|sight| !sight.stretches.is_empty());
+    let mut dice = Dice::new(context);
+    let wish = |to: pitr::Target| InstantWish {
+        to,
+        inclusive: true,
+        timeline: TimelineChoice::default(),
+        any_base: true,
+        open: true,
+    };
+    let before = |at: Timestamp| {
+        let ends = |snapshot: &SnapshotRecord| {
+            snapshot
+                .cluster
+                .as_ref()
+                .map_or(snapshot.taken_at, |facts| facts.stopped_at)
+        };
+        restorable.iter().copied().find(|snapshot| ends(snapshot) <= at)
+    };
+    match (point, sight) {
+        (DrillPoint::Latest, Some(_)) => Some((newest, Some(wish(pitr::Target::Latest)))),
+        (DrillPoint::Latest, None) => Some((newest, None)),
+        (DrillPoint::At(at), Some(_)) => Some((before(at)?, Some(wish(pitr::Target::Time(at))))),
+        (DrillPoint::At(at), None) => Some((before(at)?, None)),
+        (DrillPoint::Random, Some(sight)) => {
+            let at = dice.instant(sight)?;
+            Some((before(at).unwrap_or(newest), Some(wish(pitr::Target::Time(at)))))
+        }
+        (DrillPoint::Random, None) => Some((restorable[dice.below(restorable.len() as u64)], None)),
+    }
+}
+
+/// Numbers that nobody chose, from what differs at every decision.
+struct Dice(u64);
+
+impl Dice {
+    fn new(context: &Context<'_>) -> Self {
+        let millis = u64::try_from(context.now.timestamp_millis()).unwrap_or(0);
+        Self(millis ^ (u64::from(context.unique) << 40))
+    }
+
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut word = self.0;
+        word = (word ^ (word >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        word = (word ^ (word >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        word ^ (word >> 31)
+    }
+
+    fn below(&mut self, bound: u64) -> usize {
+        usize::try_from(self.next() % bound.max(1)).unwrap_or(0)
+    }
+
+    /// An instant of what can be restored, each as likely as the others.
+    fn instant(&mut self, sight: &LogSight) -> Option<Timestamp> {
+        let last = sight.stretches.len().checked_sub(1)?;
+        let spans = sight.stretches.iter().enumerate().map(|(index, stretch)| {
+            let known = stretch.to_at.unwrap_or(stretch.from_at);
+            let to = if index == last {
+                sight.recoverable_to.map_or(known, |to| to.max(known))
+            } else {
+                known
+            };
+            (stretch.from_at, Millis::between(stretch.from_at, to).0 + 1)
+        });
+        let spans: Vec<(Timestamp, u64)> = spans.collect();
+        let whole: u64 = spans.iter().map(|(_, length)| length).sum();
+        let mut place = self.next() % whole.max(1);
+        for (from, length) in spans {
+            if place < length {
+                return Some(from + Millis(place).to_chrono());
+            }
+            place -= length;
+        }
+        None
+    }
+}
+
+/// What an event about drills does to the state.
+pub(super) fn apply(state: &mut State, at: Timestamp, event: &Event) {
+    match event {
+        Event::DrillAppeared { drill } => {
+            state.drills.entry(drill.clone()).or_insert_with(|| DrillFacts {
+                appeared_at: at,
+                last_due: None,
+                last: None,
+                last_success_at: None,
+            });
+        }
+        Event::DrillDisappeared { drill } => {
+            state.drills.remove(drill);
+        }
+        Event::DrillBegun { drill, due, .. } => {
+            if let (Some(facts), Some(due)) = (state.drills.get_mut(drill), due) {
+                facts.last_due = facts.last_due.max(Some(*due));
+            }
+        }
+        Event::DrillSkipped { drill, due, .. } => {
+            if let Some(facts) = state.drills.get_mut(drill) {
+                facts.last_due = facts.last_due.max(Some(*due));
+            }
+        }
+        _ => {}
+    }
+}
+
+/// Notes how a drill ended.
+pub(super) fn finished(state: &mut State, record: &RecoveryRecord) {
+    let Some(facts) = record.drill.as_ref().and_then(|drill| state.drills.get_mut(drill)) else {
+        return;
+    };
+    // What somebody stopped says nothing.
+    if matches!(record.outcome, Outcome::Cancelled | Outcome::Interrupted) {
+        return;
+    }
+    if record.outcome == Outcome::Succeeded {
+        facts.last_success_at = Some(record.finished_at);
+    }
+    facts.last = Some(DrillResult {
+        recovery: record.id.clone(),
+        at: record.finished_at,
+        outcome: record.outcome,
+        took: super::apply::time_to_usable(record),
+        error: record.error.as_ref().map(ToString::to_string),
+    });
+}

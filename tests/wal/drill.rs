@@ -1,0 +1,203 @@
+//! Drills and recoveries through the engine: any instant of an archived log, proved by a private server, measured, removed.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
+
+use serde_json::Value;
+
+use crate::recover::{SUM, spend};
+use crate::world::{World, code, give_away, said};
+
+/// A configuration with a cluster, a job and two drills; its user is the server's.
+fn configure(world: &World, sum: i64) -> PathBuf {
+    let own = world.own();
+    let connection = world.server.connection();
+    let path = own.join("lifeboat.toml");
+    let text = format!(
+        r#"
+[agent]
+state_dir = "{own}/state"
+[repository.near]
+url = "{own}/repo"
+password = {{ file = "{own}/password" }}
+trash = "0s"
+grace = "0s"
+[source.orders]
+kind = "postgres-physical"
+host = "{host}"
+port = {port}
+user = "lifeboat"
+tls = "disable"
+bin_dir = "{bin}"
+scratch_dir = "{own}"
+[job.orders]
+source = "orders"
+repository = "near"
+[drill.any]
+source = "orders"
+point = "random"
+probes = [{{ name = "the sum is one that was", sql = "select count(*) > 0 from account", expect = {{ equals = "t" }} }}]
+[drill.exact]
+source = "orders"
+probes = [{{ name = "the sum", sql = "{SUM}", expect = {{ equals = "{sum}" }} }}]
+[drill.strict]
+source = "orders"
+limit = "1ms"
+probes = [{{ name = "nobody spent", sql = "select count(*) from account", expect = {{ at_most = 0 }} }}]
+[service.orders]
+sources = ["orders"]
+rpo = "1h"
+"#,
+        own = own.display(),
+        host = connection.host,
+        port = connection.port,
+        bin = world.server.bin_dir.display(),
+    );
+    fs::write(&path, text).unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+    give_away(&path);
+    path
+}
+
+/// The program with that configuration and its engine inside; what it printed, and its exit code.
+fn engine(world: &World, config: &str, args: &[&str]) -> (Value, i32) {
+    let mut all = vec!["--json", "--config", config, "--embedded"];
+    all.extend(args);
+    let output = world.lifeboat(&world.own(), &all);
+    // A record comes last, behind the lines of progress.
+    let text = String::from_utf8_lossy(&output.stdout);
+    let value = serde_json::from_str(&text).or_else(|_| serde_json::from_str(text.lines().last().unwrap_or_default()));
+    (value.unwrap_or_else(|_| Value::String(said(&output))), code(&output))
+}
+
+fn phases(record: &Value) -> Vec<&str> {
+    let phases = record["phases"].as_array().unwrap();
+    phases.iter().map(|phase| phase["phase"].as_str().unwrap()).collect()
+}
+
+#[tokio::test]
+async fn a_drill_proves_any_instant_and_leaves_nothing() {
+    let world = World::new(true).await;
+    world.sql("create table account (id bigint generated always as identity, amount bigint not null)");
+    let path = configure(&world, 0);
+    let config = path.to_str().unwrap();
+    let (refused, exit) = engine(&world, config, &["drill", "run", "any"]);
+    assert_ne!(exit, 0, "nothing can be restored yet: {refused:#}");
+    let mut entries = Vec::new();
+    spend(&world, &mut entries, 3);
+    let (run, exit) = engine(&world, config, &["job", "run", "orders", "--wait"]);
+    assert_eq!(exit, 0, "{run:#}");
+    spend(&world, &mut entries, 10);
+    world.fill(0, 5000);
+    spend(&world, &mut entries, 5);
+    let last = world.switch();
+    world.archived(&last).await;
+
+    let (record, exit) = engine(&world, config, &["drill", "run", "any", "--wait"]);
+    assert_eq!(exit, 0, "{record:#}");
+    assert_eq!(record["drill"], "any");
+    assert_eq!(record["evidence"], "probed");
+    assert!(record["request"]["instant"]["to"]["value"].is_string(), "{record:#}");
+    assert!(
+        phases(&record).contains(&"replay") && phases(&record).contains(&"cleanup"),
+        "{record:#}"
+    );
+    let exact = &entries[8];
+    configure(&world, exact.sum);
+    let (record, exit) = engine(
+        &world,
+        config,
+        &["drill", "run", "exact", "--to", &exact.after, "--wait"],
+    );
+    assert_eq!(exit, 0, "{record:#}");
+    let (record, exit) = engine(&world, config, &["drill", "run", "any", "--latest", "--wait"]);
+    assert_eq!(exit, 0, "{record:#}");
+    assert!(record["replayed"].as_u64().unwrap() > 0, "{record:#}");
+
+    // One whose question is answered otherwise, and one that nobody can reach.
+    let (record, exit) = engine(&world, config, &["drill", "run", "strict", "--wait"]);
+    assert_eq!(exit, 1, "{record:#}");
+    assert!(
+        record["error"]["message"].as_str().unwrap().contains("nobody spent"),
+        "{record:#}"
+    );
+    let (refused, exit) = engine(&world, config, &["drill", "run", "any", "--to", "2001-01-01T00:00:00Z"]);
+    assert_ne!(exit, 0, "{refused:#}");
+    let (drills, _) = engine(&world, config, &["drill", "list"]);
+    let last = |name: &str| {
+        drills
+            .as_array()
+            .unwrap()
+            .iter()
+            .find(|drill| drill["name"] == name)
+            .unwrap()["last"]
+            .clone()
+    };
+    assert_eq!(
+        (last("any")["outcome"].as_str(), last("strict")["outcome"].as_str()),
+        (Some("succeeded"), Some("failed"))
+    );
+    let (alerts, _) = engine(&world, config, &["alert", "list"]);
+    let kinds: Vec<&str> = alerts
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|alert| alert["kind"].as_str().unwrap())
+        .collect();
+    assert!(kinds.contains(&"drill-failed"), "{alerts:#}");
+    let left: Vec<_> = fs::read_dir(world.own())
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name())
+        .collect();
+    assert!(
+        !left.iter().any(|name| name.to_string_lossy().contains("scratch")),
+        "{left:?}"
+    );
+    // What was measured says how long the next will take.
+    let (services, _) = engine(&world, config, &["objectives"]);
+    assert!(services[0]["rto"]["samples"].as_u64().unwrap() >= 3, "{services:#}");
+}
+
+#[tokio::test]
+async fn a_prune_through_the_engine_removes_log_that_no_base_backup_needs() {
+    let world = World::new(true).await;
+    world.sql("create table account (id bigint generated always as identity, amount bigint not null)");
+    let path = configure(&world, 0);
+    let config = path.to_str().unwrap();
+    let back_up = || {
+        let (run, exit) = engine(&world, config, &["job", "run", "orders", "--wait"]);
+        assert_eq!(exit, 0, "{run:#}");
+    };
+    back_up();
+    world.fill(0, 1000);
+    let early = world.switch();
+    world.archived(&early).await;
+    let has = |name: &str| world.folder().join(name).exists();
+    let prune = || {
+        let (done, exit) = engine(&world, config, &["maintenance", "prune", "near"]);
+        assert_eq!(exit, 0, "{done:#}");
+        done
+    };
+    prune();
+    prune();
+    assert!(has(&early), "the only base backup needs it");
+    back_up();
+    world.fill(1000, 2000);
+    let late = world.switch();
+    world.archived(&late).await;
+    let (snapshots, _) = engine(&world, config, &["snapshot", "list"]);
+    let first = snapshots.as_array().unwrap().last().unwrap()["id"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    let (forgotten, exit) = engine(&world, config, &["snapshot", "forget", &first, "--reason", "a test"]);
+    assert_eq!(exit, 0, "{forgotten:#}");
+    let noted = prune();
+    assert!(has(&early), "the first prune only notes it: {noted:#}");
+    let done = prune();
+    assert!(!has(&early) && has(&late), "{done:#}");
+    assert!(done.to_string().contains("of the log of cluster"), "{done:#}");
+    let (report, exit) = world.json(&["wal", "verify"]);
+    assert_eq!(exit, 0, "{report:#}");
+}
