@@ -13,6 +13,7 @@
 //!
 //! What this room never does: drop a database of which there is no snapshot that was read back.
 
+use super::child::ssl_mode;
 use super::connect::{Login, Session, quoted};
 use super::restore::{Dump, into_scratch, noted};
 use super::{dump, properties, switch};
@@ -29,13 +30,13 @@ const SAFETY: &str = "safety";
 /// What a safety backup may hold in memory.
 const BUDGET: Bytes = Bytes(64 << 20);
 
-/// What is restored over what.
-pub(super) struct Replacing<'a> {
+/// What is restored to where, and how.
+pub(super) struct Order<'a> {
     /// The snapshot.
     pub(super) subject: &'a Subject,
     /// Who we are on the server.
     pub(super) login: &'a Login,
-    /// The database that is replaced.
+    /// The database.
     pub(super) name: &'a str,
     /// How the dump is restored.
     pub(super) how: &'a DatabaseRestore,
@@ -83,7 +84,7 @@ pub(super) async fn in_the_way(
 /// Restores a dump in the place of a database; says what became of both.
 pub(super) async fn replace(
     dump: &Dump,
-    order: &Replacing<'_>,
+    order: &Order<'_>,
     watch: &mut Stopwatch<'_>,
     work: &Work<'_>,
 ) -> Result<Vec<Finding>, SourceError> {
@@ -119,14 +120,12 @@ pub(super) async fn replace(
     switch::switch_and(login, &plan, &own, work.clock).await?;
     filled.scratch.abandon();
     findings.extend(filled.findings);
-    findings.push(noted(
-        "undo",
-        format!(
-            "lifeboat restore {} --target-database {} --drop-existing",
-            safety.short(),
-            quote(name)
-        ),
-    ));
+    let undo = format!(
+        "lifeboat restore {} {} --drop-existing",
+        safety.short(),
+        place_of(order)
+    );
+    findings.push(noted("undo", undo));
     let undo = format!("lifeboat database switch {} {}", quote(name), quote(&kept_as));
     findings.push(match drop_old(login, &session, &kept_as, before, work).await {
         Ok(None) => noted("the old database", "was dropped; the safety backup has all of it".to_owned()),
@@ -146,8 +145,39 @@ pub(super) async fn replace(
     Ok(findings)
 }
 
+/// The option that names the database again: on the source's own server, or on the one that was given.
+fn place_of(order: &Order<'_>) -> String {
+    let connection = &order.login.connection;
+    let own = order.subject.source.as_ref().is_some_and(
+        |source| matches!(&source.kind, SourceKind::PostgresDump(database) if database.connection == *connection),
+    );
+    if own {
+        return format!("--target-database {}", quote(order.name));
+    }
+    let [user, host, name] = [connection.user.as_str(), &connection.host, order.name].map(encoded);
+    let url = format!(
+        "postgres://{user}@{host}:{}/{name}?sslmode={}",
+        connection.port,
+        ssl_mode(order.login)
+    );
+    format!("--target {}", quote(&url))
+}
+
+/// A part of a URL, with everything that means something there as `%2F`.
+fn encoded(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-_.".contains(&byte) {
+            out.push(char::from(byte));
+        } else {
+            out.extend([format!("%{byte:02X}")]);
+        }
+    }
+    out
+}
+
 /// Backs up the database as it is, and reads back every byte of that.
-async fn back_up(order: &Replacing<'_>, work: &Work<'_>) -> Result<(SnapshotId, Vec<Finding>), SourceError> {
+async fn back_up(order: &Order<'_>, work: &Work<'_>) -> Result<(SnapshotId, Vec<Finding>), SourceError> {
     let snapshot = &order.subject.snapshot;
     let database = PostgresSource {
         connection: order.login.connection.clone(),

@@ -16,7 +16,7 @@ use super::feed::{Head, feed, finish};
 use super::pick::Picked;
 use super::plan::{missing_roles, ownership_note, plan};
 use super::play::play;
-use super::replace::{Replacing, replace};
+use super::replace::{Order, replace};
 use super::scratch::{Mark, ScratchDatabase};
 use super::tools::Tools;
 use super::{DatabaseManifest, Progress, rows};
@@ -114,19 +114,19 @@ pub(in crate::source) async fn restore(
             hint: Some("choose another name or server".to_owned()),
         });
     }
+    let order = Order {
+        subject,
+        login,
+        name,
+        how,
+        id,
+    };
     let findings = if dump.needs_tables().is_some() {
         rows::restore(&dump, login, name, &mut watch, work).await?
     } else if plan.overwrites > 0 {
-        let request = Replacing {
-            subject,
-            login,
-            name,
-            how,
-            id,
-        };
-        Box::pin(replace(&dump, &request, &mut watch, work)).await?
+        Box::pin(replace(&dump, &order, &mut watch, work)).await?
     } else {
-        as_new(&dump, subject, login, name, how, id, &mut watch, work).await?
+        as_new(&dump, &order, &mut watch, work).await?
     };
     work.progress.set_phase(Phase::Done);
     Ok(Restored {
@@ -139,26 +139,19 @@ pub(in crate::source) async fn restore(
     })
 }
 
-#[expect(
-    clippy::too_many_arguments,
-    reason = "all of them say where to, and none of them belong together elsewhere"
-)]
 async fn as_new(
     dump: &Dump,
-    subject: &Subject,
-    login: &Login,
-    name: &str,
-    how: &DatabaseRestore,
-    id: &str,
+    order: &Order<'_>,
     watch: &mut Stopwatch<'_>,
     work: &Work<'_>,
 ) -> Result<Vec<Finding>, SourceError> {
+    let (login, host) = (order.login, &order.subject.host);
     watch.reached(RecoveryPhase::Restore);
-    let mut filled = into_scratch(dump, login, how, id, &subject.host, work).await?;
+    let mut filled = into_scratch(dump, login, order.how, order.id, host, work).await?;
     watch.reached(RecoveryPhase::Verify);
     // A copy that is not as recorded is kept and reported: at three in the morning it beats none.
     filled.check(dump, login, work).await?;
-    filled.scratch.keep_as(name).await?;
+    filled.scratch.keep_as(order.name).await?;
     Ok(filled.findings)
 }
 

@@ -52,6 +52,8 @@ async fn a_promotion_is_refused_until_it_is_safe() {
     .await;
     pair.sql("db2", "select pg_wal_replay_pause()");
     pair.sql("db1", "insert into ledger select generate_series(1, 20000)");
+    // What was set before is put back in the end, in whichever of its words somebody typed it.
+    pair.sql("db1", "alter system set default_transaction_read_only = no");
     pair.done(&["cluster", "fence", "orders", "--yes", "db1"]);
     let why = pair.refused(&promote);
     assert!(
@@ -105,7 +107,8 @@ async fn a_promotion_is_refused_until_it_is_safe() {
     pair.sql("db2", "select pg_reload_conf()");
     pair.done(&["cluster", "wait", "orders", "db2"]);
     // Undone, it takes writes as before.
-    pair.done(&["cluster", "unfence", "orders", "--yes", "db1"]);
+    let lifted = pair.done(&["cluster", "unfence", "orders", "--yes", "db1"]);
+    assert!(lifted.contains("db1 takes writes"), "{lifted}");
     pair.sql("db1", "insert into ledger values (-8)");
     assert_eq!(pair.status().1, 0, "{:#}", pair.status().0);
 }
