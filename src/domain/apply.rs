@@ -3,18 +3,19 @@
 //! An event is a fact: applying one never fails and never asks whether it was wise. A fact about something unknown (an
 //! attempt of a run that is not live) changes nothing, so that an old journal always replays.
 
+mod recovery;
+
 use std::collections::VecDeque;
+
+pub(super) use recovery::time_to_usable;
 
 use super::event::{Event, EventRecord};
 use super::id::SnapshotId;
-use super::recovery::{RecoveryPhase, RecoveryRecord, RecoveryState};
+use super::recovery::RecoveryState;
 use super::run::{Outcome, Run, RunRecord, RunState, Trigger};
 use super::snapshot::{Evidence, SnapshotRecord};
-use super::state::{
-    AgentFacts, Inconclusive, JobFacts, MEASUREMENTS_KEPT, Measurement, OUTCOMES_KEPT, RESTORE_POINTS_KEPT,
-    RepositoryFacts, SourceFacts, State,
-};
-use super::units::{Millis, Timestamp};
+use super::state::{AgentFacts, JobFacts, OUTCOMES_KEPT, RESTORE_POINTS_KEPT, RepositoryFacts, State};
+use super::units::Timestamp;
 use super::upkeep::UpkeepFacts;
 
 /// Applies one event. Events must come in order, without gaps.
@@ -77,7 +78,7 @@ fn apply_event(state: &mut State, at: Timestamp, event: &Event) {
                 recovery.cancel_requested = Some(by.clone());
             }
         }
-        Event::RecoveryFinished { record } => finish_recovery(state, record),
+        Event::RecoveryFinished { record } => recovery::finish(state, record),
         Event::RepositoryReached { repository } => {
             state
                 .upkeep
@@ -294,89 +295,6 @@ fn with_evidence(state: &mut State, snapshot: &SnapshotId, change: impl Fn(&mut 
     }
 }
 
-fn finish_recovery(state: &mut State, record: &RecoveryRecord) {
-    state.recoveries.remove(&record.id);
-    super::drill::finished(state, record);
-    let Some(source) = &record.source else { return };
-    let facts = state.sources.entry(source.clone()).or_default();
-    if let Some(took) = measured_time(record) {
-        let measurement = Measurement {
-            recovery: record.id.clone(),
-            at: record.finished_at,
-            took,
-            written: record.written,
-            replay: phase_time(record, RecoveryPhase::Replay).map(|took| (took, record.replayed)),
-        };
-        push_bounded(&mut facts.measurements, measurement, MEASUREMENTS_KEPT);
-    }
-    // That an instant could not be reached says nothing about the snapshot.
-    let of_snapshot = record.request.target.is_verification() && record.request.instant.is_none();
-    if of_snapshot && record.outcome.is_failure() {
-        note_inconclusive(facts, record);
-    }
-}
-
-fn note_inconclusive(facts: &mut SourceFacts, record: &RecoveryRecord) {
-    let snapshot = &record.request.snapshot;
-    let refuted = facts
-        .restore_points
-        .iter()
-        .any(|point| point.id == *snapshot && point.evidence.failure.is_some());
-    let Some(failure) = record.error.clone().filter(|_| !refuted) else {
-        return;
-    };
-    let attempts = facts
-        .inconclusive
-        .as_ref()
-        .filter(|last| last.snapshot == *snapshot)
-        .map_or(0, |last| last.attempts);
-    facts.inconclusive = Some(Inconclusive {
-        snapshot: snapshot.clone(),
-        attempts: attempts + 1,
-        at: record.finished_at,
-        failure,
-    });
-}
-
-/// The time a recovery shows that recovering takes: writing and checking, when all of the snapshot came back.
-fn measured_time(record: &RecoveryRecord) -> Option<Millis> {
-    use super::recovery::RecoveryTarget::{Database, Directory, Scratch};
-    let whole = match &record.request.target {
-        Directory {
-            include,
-            subpath,
-            delta,
-            ..
-        } => include.is_empty() && subpath.is_none() && !delta,
-        Database { .. } => true,
-        Scratch { .. } => record.evidence >= Some(super::snapshot::EvidenceLevel::Restored),
-    };
-    if record.outcome != Outcome::Succeeded || !whole {
-        return None;
-    }
-    Some(time_to_usable(record))
-}
-
-/// How long a recovery took until what it brought back could be used and was checked.
-pub(super) fn time_to_usable(record: &RecoveryRecord) -> Millis {
-    let counted = |phase| {
-        matches!(
-            phase,
-            RecoveryPhase::Restore | RecoveryPhase::Replay | RecoveryPhase::Verify
-        )
-    };
-    let phases = record.phases.iter().filter(|time| counted(time.phase));
-    Millis(phases.map(|time| time.took.0).sum())
-}
-
-fn phase_time(record: &RecoveryRecord, phase: RecoveryPhase) -> Option<Millis> {
-    record
-        .phases
-        .iter()
-        .find(|time| time.phase == phase)
-        .map(|time| time.took)
-}
-
 fn apply_alert(state: &mut State, at: Timestamp, event: &Event) {
     match event {
         Event::AlertOpened { alert } => {
@@ -405,7 +323,7 @@ fn apply_alert(state: &mut State, at: Timestamp, event: &Event) {
     }
 }
 
-fn push_bounded<T>(queue: &mut VecDeque<T>, item: T, most: usize) {
+pub(super) fn push_bounded<T>(queue: &mut VecDeque<T>, item: T, most: usize) {
     queue.push_back(item);
     while queue.len() > most {
         queue.pop_front();

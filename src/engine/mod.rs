@@ -19,13 +19,13 @@ pub mod hands;
 mod keep;
 mod listing;
 mod log;
+mod look_up;
 mod overview;
 mod work;
 
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
 
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
@@ -39,9 +39,7 @@ use crate::domain::Bytes;
 use crate::domain::alert::AlertRecord;
 use crate::domain::cluster::ClusterView;
 use crate::domain::command::{Actor, Command, Observation, Refusal};
-use crate::domain::decide::LookedUp;
 use crate::domain::event::EventRecord;
-use crate::domain::id::SourceName;
 use crate::domain::job::{Definitions, RepositoryDefinition};
 use crate::domain::recovery::{RecoveryPlan, RecoveryRecord, RecoveryRequest};
 use crate::domain::run::RunRecord;
@@ -50,8 +48,6 @@ use crate::domain::state::State;
 use crate::domain::view::{AgentView, Overview, Page, Query, Receipt, TreeEntryView};
 use crate::journal::{Journal, JournalError};
 
-/// How long a drill waits for the first look at a log.
-const LOG_WAIT: Duration = Duration::from_secs(15);
 /// How many events a slow listener may lag behind before it misses some.
 const EVENTS_KEPT: usize = 1024;
 
@@ -207,48 +203,6 @@ impl Engine {
         };
         self.inbox.send(input).map_err(|_| EngineError::Stopping)?;
         answer.await.map_err(|_| EngineError::Stopping)?
-    }
-
-    /// Looks up what a decision about the command needs to know.
-    async fn look_up(&self, command: &Command) -> Answer<LookedUp> {
-        match command {
-            Command::StartRecovery { request } => {
-                let plan = self.plan(request.clone()).await?;
-                let snapshot = self.snapshot(request.snapshot.as_str()).await?;
-                Ok(LookedUp {
-                    snapshot: Some(snapshot),
-                    plan: Some(plan),
-                    ..LookedUp::default()
-                })
-            }
-            Command::RunDrill { drill, .. } => {
-                let source = self
-                    .definitions
-                    .borrow()
-                    .drills
-                    .get(drill)
-                    .map(|drill| drill.source.clone());
-                if let Some(source) = source.filter(|source| self.definitions.borrow().has_log(source)) {
-                    self.seen_log(&source).await;
-                }
-                Ok(LookedUp::default())
-            }
-            Command::VerifySnapshot { snapshot, .. } => Ok(LookedUp {
-                snapshot: Some(self.snapshot(snapshot.as_str()).await?),
-                ..LookedUp::default()
-            }),
-            _ => Ok(LookedUp::default()),
-        }
-    }
-
-    /// Waits until somebody has looked at the log of a source, which is a matter of seconds after a start; not for ever.
-    async fn seen_log(&self, source: &SourceName) {
-        let mut overview = self.overview.clone();
-        let seen = |overview: &Arc<Overview>| overview.logs.iter().any(|sight| sight.source == *source);
-        tokio::select! {
-            _ = overview.wait_for(seen) => {}
-            () = self.clock.sleep(LOG_WAIT) => {}
-        }
     }
 
     /// Says what a recovery would do.
