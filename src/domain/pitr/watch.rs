@@ -45,8 +45,8 @@ pub struct Looked {
     pub live: Result<Written, String>,
     /// What the archive holds; none when nothing was ever archived.
     pub log: Option<Log>,
-    /// When the newest transaction of the last stretch was committed, when somebody has read it.
-    pub newest_commit: Option<Timestamp>,
+    /// When the newest transaction of each stretch was committed, where somebody has read that: by then all of it was written.
+    pub ends: Vec<Written>,
 }
 
 /// How a cluster's log stands; sampled, never an event.
@@ -84,6 +84,8 @@ pub struct LogWatch {
     noted: VecDeque<Written>,
     /// The newest place that the archive reached.
     reached: Option<Written>,
+    /// The newest place of each stretch whose time is known.
+    known: Vec<Written>,
     last: Option<LogSight>,
 }
 
@@ -156,13 +158,13 @@ impl LogWatch {
         let counts = counts.clone();
         sight.gap = counts.gap;
         let is_there = |written: &Written| reaches(&bases, log, &counts, written);
-        let commit = looked.newest_commit.map(|at| Written {
-            at,
-            timeline: counts.timeline,
-            lsn: counts.to,
-        });
         // What was reached before counts only as long as it can still be reached: base backups go, and damage is found.
-        let candidates = self.noted.iter().copied().chain(self.reached).chain(commit);
+        let candidates = self
+            .noted
+            .iter()
+            .copied()
+            .chain(self.reached)
+            .chain(looked.ends.iter().copied());
         self.reached = candidates.filter(|one| is_there(one)).max_by_key(|written| written.at);
         let newest_base = counts
             .bases
@@ -171,6 +173,19 @@ impl LogWatch {
         let ends = newest_base.map(|base| base.facts.stopped_at);
         sight.recoverable_to = self.reached.map(|reached| reached.at).max(ends);
         self.noted.retain(|written| !is_there(written));
+        self.known.extend(looked.ends.iter().copied().chain(self.reached));
+        let mut known = Vec::new();
+        for stretch in &mut sight.stretches {
+            let inside = self
+                .known
+                .iter()
+                .filter(|one| one.lsn >= stretch.from && reaches(&bases, log, stretch, one));
+            if let Some(newest) = inside.max_by_key(|one| one.at) {
+                stretch.to_at = Some(newest.at.max(stretch.from_at));
+                known.push(*newest);
+            }
+        }
+        self.known = known;
         sight.waiting_since = self.noted.front().map(|written| written.at);
         sight.behind = sight.live.map(|live| Bytes(missing(&counts, live)));
         sight
@@ -290,7 +305,7 @@ mod tests {
             system: SystemId(7),
             live: live.map(written).map_err(str::to_owned),
             log: (!numbers.is_empty()).then(|| log(numbers)),
-            newest_commit: None,
+            ends: Vec::new(),
         }
     }
 
@@ -327,13 +342,15 @@ mod tests {
     #[test]
     fn a_gap_ends_what_can_be_restored_until_a_base_backup_is_behind_it() {
         let mut world = World(LogWatch::default(), vec![base("a", 20 * MIB, 0)]);
+        world.take(5, look(5, Ok(40 * MIB), &[1, 2]));
         let seen = world.take(10, look(10, Ok(70 * MIB), &[1, 2, 4]));
-        assert_eq!(seen.recoverable_to, Some(at(0)));
+        assert_eq!(seen.recoverable_to, Some(at(5)));
         assert_eq!(seen.gap.unwrap().first.to_string(), "000000010000000000000003");
         world.1.push(base("b", 66 * MIB, 15));
         let seen = world.take(20, look(20, Ok(75 * MIB), &[1, 2, 4]));
         assert_eq!((seen.recoverable_to, seen.gap), (Some(at(20)), None));
-        assert_eq!(seen.stretches.len(), 2);
+        let known: Vec<_> = seen.stretches.iter().map(|stretch| stretch.to_at).collect();
+        assert_eq!(known, [Some(at(5)), Some(at(20))], "how far each goes is remembered");
     }
 
     #[test]

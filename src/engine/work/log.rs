@@ -72,16 +72,22 @@ pub(super) async fn look(
     let archive = WalArchive::new(repo, system);
     let known = Known::of(bases, &archive).await.map_err(|error| failed(&error))?;
     let archived = !known.log.continuity.timelines.is_empty() || !known.log.growing.is_empty();
-    let mut newest_commit = None;
+    let mut ends = Vec::new();
     if read && archived {
         let stretches = known.intervals(&archive).await.map_err(|error| failed(&error))?;
-        newest_commit = stretches.last().and_then(|stretch| stretch.to_at);
+        ends.extend(stretches.iter().filter_map(|stretch| {
+            Some(Written {
+                at: stretch.to_at?,
+                timeline: stretch.timeline,
+                lsn: stretch.to,
+            })
+        }));
     }
     Ok(Looked {
         system,
         live,
         log: archived.then_some(known.log),
-        newest_commit,
+        ends,
     })
 }
 

@@ -78,7 +78,9 @@ pub fn lines(plan: &RecoveryPlan, look: Look<'_>, width: usize, locked: Option<&
     }
     detail.head("The same by command");
     detail.prose(&plan.command, Role::Text);
-    detail.head("Without this program");
-    detail.prose(&plan.restic_command, Role::Text);
+    if !plan.restic_command.is_empty() {
+        detail.head("Without this program");
+        detail.prose(&plan.restic_command, Role::Text);
+    }
     detail.lines
 }

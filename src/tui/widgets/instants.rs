@@ -49,25 +49,27 @@ pub fn bar(sight: &LogSight, from: Timestamp, now: Timestamp, width: usize, look
             usize::try_from(column).ok()
         })
         .collect();
-    let mut spans: Vec<Span<'static>> = Vec::new();
-    let mut run: Option<(bool, usize)> = None;
-    let mut flush = |run: Option<(bool, usize)>| match run {
-        Some((true, count)) => spans.push(look.span(look.glyphs.bar_full.repeat(count), Role::Ok)),
-        Some((false, count)) => spans.push(look.span("x".repeat(count), Role::Crit)),
-        None => {}
+    // What lies behind the last stretch is on its way, unless something in front of it is missing.
+    let ends = stretches.last().map_or(from, |(_, last)| *last);
+    let tail = usize::try_from(Millis::between(from, ends).0.saturating_mul(width as u64) / whole).unwrap_or(width);
+    let kind = |column: usize| {
+        if covered(column) && !starts.contains(&(column + 1)) {
+            (look.glyphs.bar_full, Role::Ok)
+        } else if column >= tail && sight.gap.is_none() {
+            (look.glyphs.bar_empty, Role::Dim)
+        } else {
+            ("x", Role::Crit)
+        }
     };
-    for column in 0..width {
-        let is = covered(column) && !starts.contains(&(column + 1));
-        run = match run {
-            Some((was, count)) if was == is => Some((was, count + 1)),
-            other => {
-                flush(other);
-                Some((is, 1))
-            }
-        };
+    let mut spans: Vec<(&'static str, Role, usize)> = Vec::new();
+    for (glyph, role) in (0..width).map(kind) {
+        match spans.last_mut() {
+            Some((_, last, count)) if *last == role => *count += 1,
+            _ => spans.push((glyph, role, 1)),
+        }
     }
-    flush(run);
-    spans
+    let span = |(glyph, role, count): (&str, Role, usize)| look.span(glyph.repeat(count), role);
+    spans.into_iter().map(span).collect()
 }
 
 /// How a log stands, in one line.
