@@ -4,10 +4,16 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 
+use lifeboat::api::Client;
+use lifeboat::domain::command::{Actor, Command};
+use lifeboat::domain::pitr::{Target, TimelineChoice};
+use lifeboat::domain::recovery::{InstantWish, RecoveryRecord, RecoveryRequest, RecoveryTarget};
+use lifeboat::domain::run::Outcome;
+use lifeboat::domain::view::Query;
 use serde_json::Value;
 
-use crate::recover::{SUM, spend};
-use crate::world::{World, code, give_away, said};
+use crate::recover::{SUM, recover, servers_on, spend, target};
+use crate::world::{Killed, World, code, give_away, psql, said};
 
 /// A configuration with a cluster, a job and two drills; its user is the server's.
 fn configure(world: &World, sum: i64) -> PathBuf {
@@ -200,4 +206,119 @@ async fn a_prune_through_the_engine_removes_log_that_no_base_backup_needs() {
     assert!(done.to_string().contains("of the log of cluster"), "{done:#}");
     let (report, exit) = world.json(&["wal", "verify"]);
     assert_eq!(exit, 0, "{report:#}");
+}
+
+#[tokio::test]
+async fn the_agent_recovers_to_the_instant_that_was_planned_and_waits_there() {
+    let world = World::new(true).await;
+    world.sql("create table account (id bigint generated always as identity, amount bigint not null)");
+    let path = configure(&world, 0);
+    let config = path.to_str().unwrap();
+    let mut entries = Vec::new();
+    spend(&world, &mut entries, 3);
+    let (run, exit) = engine(&world, config, &["job", "run", "orders", "--wait"]);
+    assert_eq!(exit, 0, "{run:#}");
+    spend(&world, &mut entries, 10);
+    let last = world.switch();
+    world.archived(&last).await;
+    let args = ["--config", config, "agent", "run"];
+    let log = fs::File::create(world.own().join("agent.out")).unwrap();
+    let _agent = Killed(world.command(&world.own(), &args).stderr(log).spawn().unwrap());
+    let actor = Actor {
+        name: "ana".to_owned(),
+        host: "here".to_owned(),
+        via: "console".to_owned(),
+    };
+    let client = Client::connect(&world.own().join("state/agent.sock"), actor);
+    // The gauge goes by the log within seconds, and the snapshot it begins from is known.
+    let mut overview = None;
+    for _ in 0..600 {
+        overview = client
+            .overview()
+            .await
+            .ok()
+            .filter(|one| one.services.iter().any(|service| service.rpo.by_log));
+        if overview.is_some() {
+            break;
+        }
+        world.clock.sleep(std::time::Duration::from_millis(50)).await;
+    }
+    let overview = overview.expect("the log is seen within half a minute");
+    assert!(
+        overview.logs[0].recoverable_to.is_some() && overview.logs[0].gap.is_none(),
+        "{:?}",
+        overview.logs
+    );
+    let snapshots = client.snapshots(&Query::default()).await.unwrap().items;
+    let place = target(&world, "at-an-instant");
+    let wanted = &entries[6];
+    let request = |to: &str| RecoveryRequest {
+        snapshot: snapshots[0].id.clone(),
+        repository: snapshots[0].repository.clone(),
+        target: RecoveryTarget::Directory {
+            path: place.clone().into(),
+            include: Vec::new(),
+            subpath: None,
+            delta: false,
+            quick: false,
+            tablespaces: Vec::new(),
+        },
+        instant: Some(Box::new(InstantWish {
+            to: Target::Time(format!("{}:00", to.replacen(' ', "T", 1)).parse().unwrap()),
+            inclusive: true,
+            timeline: TimelineChoice::default(),
+            any_base: true,
+            open: false,
+        })),
+        reason: None,
+        plan_digest: None,
+    };
+    let impossible = client.plan(&request("2001-01-01 00:00:00+00")).await.unwrap();
+    assert!(
+        impossible.blockers[0].contains("before the first restorable instant"),
+        "{impossible:?}"
+    );
+    let plan = client.plan(&request(&wanted.after)).await.unwrap();
+    assert!(plan.blockers.is_empty() && plan.replay.is_some(), "{plan:?}");
+    let confirmed = RecoveryRequest {
+        plan_digest: Some(plan.digest.clone()),
+        ..plan.request.clone()
+    };
+    let record = carried_out(&world, &client, confirmed).await;
+    assert_eq!(record.outcome, Outcome::Succeeded, "{record:?}");
+    let found = |what: &str| {
+        record
+            .findings
+            .iter()
+            .find(|finding| finding.what == what)
+            .map(|finding| finding.detail.clone())
+    };
+    let words = found("look at it").unwrap_or_else(|| panic!("{record:?}"));
+    let socket = words.split_whitespace().nth(2).unwrap();
+    assert_eq!(psql(&world.server.bin_dir, socket, SUM), wanted.sum.to_string());
+    assert_eq!(
+        psql(&world.server.bin_dir, socket, "select pg_is_in_recovery()"),
+        "t",
+        "paused, to look first"
+    );
+    assert!(found("throw it away").unwrap().contains("--discard"));
+    let (discarded, exit) = recover(&world, &["--discard", &place, "--yes", "at-an-instant"]);
+    assert_eq!(exit, 0, "{discarded:#}");
+    assert!(servers_on(&place).is_empty() && !PathBuf::from(&place).exists());
+}
+
+/// Starts a recovery and waits for its end.
+async fn carried_out(world: &World, client: &Client, request: RecoveryRequest) -> RecoveryRecord {
+    let began = client.command(Command::StartRecovery { request }).await.unwrap();
+    let query = Query {
+        id: began.recovery.as_ref().map(ToString::to_string),
+        ..Query::default()
+    };
+    for _ in 0..1200 {
+        if let Some(record) = client.recoveries(&query).await.unwrap().items.pop() {
+            return record;
+        }
+        world.clock.sleep(std::time::Duration::from_millis(50)).await;
+    }
+    panic!("it does not end within a minute");
 }
