@@ -102,13 +102,17 @@ impl Idle {
         let Some(limit) = self.limit else {
             return std::future::pending().await;
         };
+        // A picture that changes without anybody needing the agent, as measurements do, is no reason to wait longer.
+        let mut until = None;
         loop {
             let needed = is_needed(&self.overview.borrow_and_update());
+            let over = self.clock.now() + limit.to_chrono();
+            until = if needed { None } else { until.or(Some(over)) };
             tokio::select! {
                 changed = self.overview.changed() => if changed.is_err() {
                     return std::future::pending().await;
                 },
-                () = self.clock.sleep(limit.to_std()), if !needed => return,
+                () = self.clock.sleep_until(until.unwrap_or(over)), if !needed => return,
             }
         }
     }
@@ -116,7 +120,10 @@ impl Idle {
 
 fn is_needed(overview: &Overview) -> bool {
     let scheduled = overview.jobs.iter().any(|job| job.enabled && job.schedule.is_some());
-    overview.agent.clients > 0 || scheduled || !overview.runs.is_empty() || !overview.recoveries.is_empty()
+    let scheduled = scheduled || overview.drills.iter().any(|drill| drill.next_due.is_some());
+    let receives = overview.logs.iter().any(|log| log.receiver.is_some());
+    let busy = !(overview.runs.is_empty() && overview.recoveries.is_empty() && overview.maintenance.is_empty());
+    overview.agent.clients > 0 || scheduled || receives || busy
 }
 
 #[cfg(test)]

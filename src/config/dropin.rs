@@ -143,6 +143,7 @@ pub fn write_source(config: &Config, source: &Source) -> Result<Config, ConfigEr
                 from: Some(cluster.from),
                 scratch_dir: cluster.scratch_dir.clone().map(AbsolutePath),
                 log_window: cluster.log_window.map(Duration),
+                receive_slot: cluster.receive_slot.clone().map(|slot| Spanned::new(0..0, slot)),
                 standby: cluster.standby.as_ref().map(raw_connection),
             };
             write(config, Kind::Source, name, &raw)

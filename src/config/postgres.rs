@@ -79,7 +79,20 @@ pub(super) fn physical(place: &Place<'_>, raw: RawPostgresPhysical, problems: &m
         data_directory: raw.data_directory.map(|path| path.0),
         scratch_dir: raw.scratch_dir.map(|path| path.0),
         log_window: raw.log_window.map(|window| window.0),
+        receive_slot: raw.receive_slot.map(|slot| slot_name(place, slot, problems)),
     }
+}
+
+/// The name of a slot, as PostgreSQL allows it.
+fn slot_name(place: &Place<'_>, slot: Spanned<String>, problems: &mut Problems) -> String {
+    let allowed = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
+    let name = slot.get_ref();
+    if name.is_empty() || name.len() > 63 || !name.chars().all(allowed) {
+        let hint = Some("use lower-case letters, digits and _".to_owned());
+        let message = format!("\"{name}\" cannot be a replication slot");
+        place.problem(problems, slot.span().start, "receive_slot", message, hint);
+    }
+    slot.into_inner()
 }
 
 fn not_empty(place: &Place<'_>, texts: &[(&str, &String)], problems: &mut Problems) {

@@ -116,6 +116,7 @@ pub(super) struct RawPostgresPhysical {
     pub(super) from: Option<ReadFrom>,
     pub(super) scratch_dir: Option<AbsolutePath>,
     pub(super) log_window: Option<Duration>,
+    pub(super) receive_slot: Option<Spanned<String>>,
     pub(super) standby: Option<RawConnection>,
 }
 

@@ -110,6 +110,9 @@ pub struct PhysicalSource {
     /// For how long every instant can be restored; from the oldest base backup on when absent.
     #[serde(default)]
     pub log_window: Option<Millis>,
+    /// The replication slot that the agent receives the log with; somebody else archives it when absent.
+    #[serde(default)]
+    pub receive_slot: Option<String>,
 }
 
 /// Which server of a cluster is read.

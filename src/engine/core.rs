@@ -8,6 +8,7 @@ mod begin;
 mod drills;
 mod ends;
 mod keep;
+mod receivers;
 mod sight;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -28,7 +29,7 @@ use crate::domain::apply::apply;
 use crate::domain::command::{Actor, Command, Observation};
 use crate::domain::decide::{self, Context, LookedUp};
 use crate::domain::event::{Event, EventRecord};
-use crate::domain::id::{MaintenanceId, RecoveryId, RepositoryName, RunId};
+use crate::domain::id::{MaintenanceId, RecoveryId, RepositoryName, RunId, SourceName};
 use crate::domain::job::Definitions;
 use crate::domain::observe;
 use crate::domain::pitr::Looked;
@@ -72,6 +73,16 @@ pub(super) enum Input {
         which: sight::Which,
         began: std::time::Instant,
         result: Result<Looked, Failure>,
+    },
+    Receiver {
+        source: SourceName,
+        number: u64,
+        trouble: Option<String>,
+    },
+    ReceiverEnded {
+        source: SourceName,
+        number: u64,
+        result: Result<(), Failure>,
     },
     Definitions(Result<Box<Definitions>, String>),
     ClientsChanged,
@@ -117,6 +128,7 @@ pub(super) struct Core {
     waiting: VecDeque<Observation>,
     next_listing: BTreeMap<RepositoryName, Timestamp>,
     watches: sight::Watches,
+    receivers: receivers::Receivers,
     tasks: TaskTracker,
     stopping: bool,
 }
@@ -136,6 +148,7 @@ impl Core {
             waiting: VecDeque::new(),
             next_listing: BTreeMap::new(),
             watches: sight::Watches::default(),
+            receivers: receivers::Receivers::default(),
             tasks: TaskTracker::new(),
             stopping: false,
         }
@@ -197,6 +210,7 @@ impl Core {
         due.into_iter()
             .chain(listing)
             .chain(self.watches.next())
+            .chain(self.receivers.next())
             .min()
             .unwrap_or(now + LIST_EVERY)
             .max(now)
@@ -227,6 +241,12 @@ impl Core {
                 result,
             } => self.listed(repository, touched, result),
             Input::LookedAtLog { which, began, result } => self.looked(&which, began, result),
+            Input::Receiver {
+                source,
+                number,
+                trouble,
+            } => self.receiver_told(&source, number, trouble),
+            Input::ReceiverEnded { source, number, result } => self.receiver_ended(&source, number, result),
             Input::Definitions(Ok(definitions)) => {
                 self.parts.definitions.send_replace(Arc::new(*definitions));
                 self.beside.trouble = None;
@@ -346,6 +366,7 @@ impl Core {
             self.begin_work(&agent).await;
             self.begin_listings();
             self.begin_looks();
+            self.begin_receivers();
         }
         self.publish();
     }
@@ -394,6 +415,7 @@ impl Core {
         for live in work.chain(self.maintenance.values()) {
             live.cancel.cancel();
         }
+        self.receivers.stop();
         self.tasks.close();
         let clock = self.parts.clock.clone();
         tokio::select! {

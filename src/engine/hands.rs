@@ -98,6 +98,15 @@ pub trait Hands: Send + Sync + 'static {
         read: bool,
     ) -> Doing<'_, Result<Looked, Failure>>;
 
+    /// Receives the log of a cluster into a repository until it is cancelled; says what keeps it from that, and that nothing does.
+    fn receive(
+        &self,
+        work: Work,
+        source: Source,
+        repository: RepositoryDefinition,
+        tell: Arc<dyn Fn(Option<String>) + Send + Sync>,
+    ) -> Doing<'_, Result<(), Failure>>;
+
     /// Does maintenance on a repository.
     fn maintain(&self, work: Work, maintenance: Maintenance) -> Doing<'_, MaintenanceResult>;
 

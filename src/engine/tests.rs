@@ -153,6 +153,16 @@ impl Hands for Puppet {
         Box::pin(async { Err(Failure::permanent("there is no log", "")) })
     }
 
+    fn receive(
+        &self,
+        _: Work,
+        _: Source,
+        _: RepositoryDefinition,
+        _: Arc<dyn Fn(Option<String>) + Send + Sync>,
+    ) -> Doing<'_, Result<(), Failure>> {
+        Box::pin(async { Ok(()) })
+    }
+
     fn maintain(&self, work: Work, maintenance: Maintenance) -> Doing<'_, MaintenanceResult> {
         Box::pin(keeping::maintain(self, work, maintenance))
     }

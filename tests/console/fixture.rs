@@ -149,6 +149,7 @@ fn log_sight() -> LogSight {
         waiting_since: Some(now() - chrono::Duration::seconds(2)),
         silent: None,
         failure: None,
+        receiver: None,
     }
 }
 

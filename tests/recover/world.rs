@@ -95,6 +95,7 @@ impl World {
                 data_directory: None,
                 scratch_dir: Some(own_dir(dir.path(), "spool")),
                 log_window: None,
+                receive_slot: None,
             }),
         };
         let world = Self {

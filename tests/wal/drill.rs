@@ -9,14 +9,19 @@ use lifeboat::domain::command::{Actor, Command};
 use lifeboat::domain::pitr::{Target, TimelineChoice};
 use lifeboat::domain::recovery::{InstantWish, RecoveryRecord, RecoveryRequest, RecoveryTarget};
 use lifeboat::domain::run::Outcome;
-use lifeboat::domain::view::Query;
+use lifeboat::domain::view::{Overview, Query};
 use serde_json::Value;
 
-use crate::recover::{SUM, recover, servers_on, spend, target};
+use crate::recover::{SUM, ask, recover, servers_on, spend, target};
 use crate::world::{Killed, World, code, give_away, psql, said};
 
 /// A configuration with a cluster, a job and two drills; its user is the server's.
 fn configure(world: &World, sum: i64) -> PathBuf {
+    configure_with(world, sum, "")
+}
+
+/// The same, with more about the source.
+fn configure_with(world: &World, sum: i64, more: &str) -> PathBuf {
     let own = world.own();
     let connection = world.server.connection();
     let path = own.join("lifeboat.toml");
@@ -37,6 +42,7 @@ user = "lifeboat"
 tls = "disable"
 bin_dir = "{bin}"
 scratch_dir = "{own}"
+{more}
 [job.orders]
 source = "orders"
 repository = "near"
@@ -221,29 +227,12 @@ async fn the_agent_recovers_to_the_instant_that_was_planned_and_waits_there() {
     spend(&world, &mut entries, 10);
     let last = world.switch();
     world.archived(&last).await;
-    let args = ["--config", config, "agent", "run"];
-    let log = fs::File::create(world.own().join("agent.out")).unwrap();
-    let _agent = Killed(world.command(&world.own(), &args).stderr(log).spawn().unwrap());
-    let actor = Actor {
-        name: "ana".to_owned(),
-        host: "here".to_owned(),
-        via: "console".to_owned(),
-    };
-    let client = Client::connect(&world.own().join("state/agent.sock"), actor);
+    let (_agent, client) = agent(&world, config);
     // The gauge goes by the log within seconds, and the snapshot it begins from is known.
-    let mut overview = None;
-    for _ in 0..600 {
-        overview = client
-            .overview()
-            .await
-            .ok()
-            .filter(|one| one.services.iter().any(|service| service.rpo.by_log));
-        if overview.is_some() {
-            break;
-        }
-        world.clock.sleep(std::time::Duration::from_millis(50)).await;
-    }
-    let overview = overview.expect("the log is seen within half a minute");
+    let overview = seen(&world, &client, "the log is seen", |overview| {
+        overview.services.iter().any(|service| service.rpo.by_log)
+    })
+    .await;
     assert!(
         overview.logs[0].recoverable_to.is_some() && overview.logs[0].gap.is_none(),
         "{:?}",
@@ -321,4 +310,79 @@ async fn carried_out(world: &World, client: &Client, request: RecoveryRequest) -
         world.clock.sleep(std::time::Duration::from_millis(50)).await;
     }
     panic!("it does not end within a minute");
+}
+
+/// An agent as the server's user, and a client of it.
+fn agent(world: &World, config: &str) -> (Killed, Client) {
+    let log = fs::File::create(world.own().join("agent.out")).unwrap();
+    let args = ["--config", config, "agent", "run"];
+    let agent = Killed(world.command(&world.own(), &args).stderr(log).spawn().unwrap());
+    let actor = Actor {
+        name: "ana".to_owned(),
+        host: "here".to_owned(),
+        via: "console".to_owned(),
+    };
+    (agent, Client::connect(&world.own().join("state/agent.sock"), actor))
+}
+
+/// Waits for a picture.
+async fn seen(world: &World, client: &Client, what: &str, holds: impl Fn(&Overview) -> bool) -> Overview {
+    let mut last = None;
+    for _ in 0..1200 {
+        if let Ok(overview) = client.overview().await {
+            if holds(&overview) {
+                return overview;
+            }
+            last = Some(overview.logs);
+        }
+        world.clock.sleep(std::time::Duration::from_millis(50)).await;
+    }
+    panic!("waited a minute in vain: {what}; {last:?}");
+}
+
+#[tokio::test]
+async fn the_agent_receives_the_log_itself_and_goes_on_after_it_was_killed() {
+    let world = World::new(false).await;
+    world.sql("create table account (id bigint generated always as identity, amount bigint not null)");
+    let path = configure_with(&world, 0, "receive_slot = \"lifeboat\"");
+    let config = path.to_str().unwrap();
+    let (first, client) = agent(&world, config);
+    seen(&world, &client, "the agent answers", |_| true).await;
+    world
+        .until("the slot is used", || {
+            world.sql("select count(*) from pg_replication_slots where active") == "1"
+        })
+        .await;
+    let run = world.lifeboat(&world.own(), &["--config", config, "job", "run", "orders", "--wait"]);
+    assert_eq!(code(&run), 0, "{}", said(&run));
+    let mut entries = Vec::new();
+    spend(&world, &mut entries, 5);
+    let reached = |since: lifeboat::domain::Timestamp| {
+        move |overview: &Overview| {
+            overview
+                .logs
+                .iter()
+                .any(|log| log.recoverable_to.is_some_and(|to| to > since))
+        }
+    };
+    let since = world.clock.now();
+    let overview = seen(&world, &client, "what was spent is recoverable", reached(since)).await;
+    assert_eq!(
+        overview.logs[0]
+            .receiver
+            .as_ref()
+            .map(|receiver| receiver.trouble.clone()),
+        Some(None)
+    );
+    drop(first);
+    spend(&world, &mut entries, 5);
+    let (_second, client) = agent(&world, config);
+    let since = world.clock.now();
+    seen(&world, &client, "the second agent went on", reached(since)).await;
+    let place = target(&world, "latest");
+    let (all, exit) = recover(&world, &["--latest", "--target", &place, "--pause"]);
+    assert_eq!(exit, 0, "{all:#}");
+    assert_eq!(ask(&world, &all, SUM), entries.last().unwrap().sum.to_string());
+    let (discarded, exit) = recover(&world, &["--discard", &place, "--yes", "latest"]);
+    assert_eq!(exit, 0, "{discarded:#}");
 }

@@ -102,6 +102,7 @@ async fn copyable(directory: &str, port: u16, clock: &Clock) -> Result<Copyable,
             data_directory: None,
             scratch_dir: None,
             log_window: None,
+            receive_slot: None,
         };
         let secrets = Secrets::default();
         let asked = tokio::select! {

@@ -42,7 +42,7 @@ pub use interval::{Hole, Interval, intervals};
 pub use line::{Leg, Missing, Reach};
 pub use plan::{Plan, Search, plan, search};
 pub use refusal::Refusal;
-pub use watch::{LogSight, LogWatch, Looked, Written};
+pub use watch::{LogSight, LogWatch, Looked, ReceiverSight, Written};
 
 use super::id::SnapshotId;
 use super::snapshot::ClusterFacts;

@@ -76,6 +76,16 @@ pub struct LogSight {
     pub silent: Option<String>,
     /// Why the archive could not be looked at.
     pub failure: Option<Failure>,
+    /// How the agent's own receiver does; none when somebody else archives the log.
+    #[serde(default)]
+    pub receiver: Option<ReceiverSight>,
+}
+
+/// How a receiver of the log does.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReceiverSight {
+    /// What keeps it from receiving; it tries again for ever.
+    pub trouble: Option<String>,
 }
 
 /// What is remembered between looks.
@@ -252,6 +262,7 @@ impl LogSight {
             waiting_since: None,
             silent: None,
             failure: None,
+            receiver: None,
         }
     }
 }

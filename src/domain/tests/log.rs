@@ -28,6 +28,7 @@ fn world() -> World {
         data_directory: None,
         scratch_dir: None,
         log_window: None,
+        receive_slot: None,
     };
     let source = world.definitions.sources.get_mut(&"docs".into()).unwrap();
     source.kind = SourceKind::PostgresPhysical(cluster);

@@ -126,7 +126,8 @@ impl Core {
         self.see(sight);
     }
 
-    fn see(&mut self, sight: LogSight) {
+    fn see(&mut self, mut sight: LogSight) {
+        sight.receiver = self.receivers.sight(&sight.source);
         let sights = &mut self.beside.seen.logs;
         sights.retain(|other| (&other.source, &other.repository) != (&sight.source, &sight.repository));
         sights.push(sight);

@@ -11,6 +11,7 @@ mod hooks;
 mod keep;
 mod log;
 mod log_keep;
+mod receive;
 mod recover;
 mod repositories;
 mod secrets;
@@ -94,6 +95,16 @@ impl Hands for Worker {
         read: bool,
     ) -> Doing<'_, Result<Looked, Failure>> {
         Box::pin(log::look(self, source, repository, bases, read))
+    }
+
+    fn receive(
+        &self,
+        work: Work,
+        source: Source,
+        repository: RepositoryDefinition,
+        tell: Arc<dyn Fn(Option<String>) + Send + Sync>,
+    ) -> Doing<'_, Result<(), Failure>> {
+        Box::pin(receive::run(self, work, source, repository, tell))
     }
 
     fn maintain(&self, work: Work, maintenance: Maintenance) -> Doing<'_, MaintenanceResult> {

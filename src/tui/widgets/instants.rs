@@ -118,5 +118,8 @@ fn trouble(sight: &LogSight) -> Option<String> {
     if let Some(failure) = &sight.failure {
         return Some(format!("NOT SEEN: {}", failure.message));
     }
+    if let Some(why) = sight.receiver.as_ref().and_then(|receiver| receiver.trouble.as_ref()) {
+        return Some(format!("NOT RECEIVED: {why}"));
+    }
     sight.silent.as_ref().map(|why| format!("SERVER SILENT: {why}"))
 }
