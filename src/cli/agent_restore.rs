@@ -8,8 +8,8 @@ use super::args::RestoreArgs;
 use super::confirm::confirm;
 use super::context::Ctx;
 use super::error::{CliError, Exit};
-use super::follow::{RecoveryWork, follow};
-use super::job::{Ordered, give};
+use super::follow;
+use super::job::give;
 use super::output::{Paint, Render, Text, moment};
 use super::target::{Target, confirmation_name, parse_target};
 use crate::domain::command::Command;
@@ -64,17 +64,11 @@ pub async fn run(args: RestoreArgs, ctx: &Ctx) -> Result<Exit, CliError> {
         ..request
     };
     let receipt = give(&client, Command::StartRecovery { request }).await?;
-    let Some(recovery) = receipt
-        .recovery
-        .clone()
-        .filter(|_| !args.no_wait || ctx.global.embedded)
-    else {
-        let message = "the recovery began; see: lifeboat status".to_owned();
-        ctx.print(&Ordered { message, receipt })?;
+    let title = format!("restoring {}", snapshot.id.short());
+    let began = "the recovery began; see: lifeboat status".to_owned();
+    let Some(record) = follow::recovery(ctx, &client, receipt, !args.no_wait, &title, began).await? else {
         return Ok(Exit::Done);
     };
-    let title = format!("restoring {}", snapshot.id.short());
-    let record = follow(ctx, &client, &RecoveryWork(recovery), &receipt, &title).await?;
     let exit = Exit::from(record.outcome);
     ctx.print(&record)?;
     Ok(exit)

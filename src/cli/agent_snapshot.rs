@@ -5,8 +5,8 @@ use serde::Serialize;
 use super::args::{SnapshotCommand, SnapshotFilter};
 use super::context::Ctx;
 use super::error::{CliError, Exit};
-use super::follow::{RecoveryWork, follow};
-use super::job::{Ordered, give};
+use super::follow;
+use super::job::give;
 use super::keep;
 use super::moment::maybe;
 use super::output::{Column, Listing, Paint, Render, Row, Style, Text, moment};
@@ -278,12 +278,10 @@ async fn verify(ctx: &Ctx, id: &str, level: EvidenceLevel, no_wait: bool) -> Res
         level,
     };
     let receipt = give(&client, command).await?;
-    let Some(recovery) = receipt.recovery.clone().filter(|_| !no_wait || ctx.global.embedded) else {
-        let message = format!("{title} began; see: lifeboat status");
-        ctx.print(&Ordered { message, receipt })?;
+    let began = format!("{title} began; see: lifeboat status");
+    let Some(recovery) = follow::recovery(ctx, &client, receipt, !no_wait, &title, began).await? else {
         return Ok(Exit::Done);
     };
-    let recovery = follow(ctx, &client, &RecoveryWork(recovery), &receipt, &title).await?;
     let exit = Exit::from(recovery.outcome);
     let snapshot = resolve(&client, snapshot.as_str()).await?;
     ctx.print(&Verified { snapshot, recovery })?;

@@ -3,8 +3,8 @@
 use super::args::DrillCommand;
 use super::context::Ctx;
 use super::error::{CliError, Exit};
-use super::follow::{RecoveryWork, follow};
-use super::job::{Ordered, give};
+use super::follow;
+use super::job::give;
 use super::output::{Column, Listing, Row, Style};
 use super::recover::instant;
 use super::views;
@@ -43,14 +43,11 @@ async fn start(ctx: &Ctx, name: &str, point: Option<DrillPoint>, wait: bool) -> 
     let client = ctx.client().await?;
     let drill = DrillName::from(name);
     let receipt = give(&client, Command::RunDrill { drill, point }).await?;
-    // With the engine inside this process, leaving would end the drill.
-    let Some(recovery) = receipt.recovery.clone().filter(|_| wait || ctx.global.embedded) else {
-        let message = format!("drill {name} began; see: lifeboat drill list");
-        ctx.print(&Ordered { message, receipt })?;
+    let title = format!("drill {name}");
+    let began = format!("{title} began; see: lifeboat drill list");
+    let Some(record) = follow::recovery(ctx, &client, receipt, wait, &title, began).await? else {
         return Ok(Exit::Done);
     };
-    let title = format!("drill {name}");
-    let record = follow(ctx, &client, &RecoveryWork(recovery), &receipt, &title).await?;
     let exit = Exit::from(record.outcome);
     ctx.print(&record)?;
     Ok(exit)

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::context::{Ctx, Interrupts};
 use super::error::CliError;
+use super::job::Ordered;
 use crate::api::types::{Overview, ProgressView, Query, Receipt, StreamItem};
 use crate::api::{Client, ClientError, Stream};
 use crate::domain::command::Command;
@@ -261,4 +262,22 @@ fn left_running<W: Work>(work: &W) -> CliError {
         work.name()
     ))
     .hint("look at it with: lifeboat status")
+}
+
+/// Waits for the end of a recovery that an order began; none when nobody wants to, and then says that it began.
+pub async fn recovery(
+    ctx: &Ctx,
+    client: &Client,
+    receipt: Receipt,
+    wait: bool,
+    title: &str,
+    began: String,
+) -> Result<Option<RecoveryRecord>, CliError> {
+    // In this process the engine ends with the command, so there is nothing to leave running.
+    let Some(id) = receipt.recovery.clone().filter(|_| wait || ctx.global.embedded) else {
+        let message = began;
+        ctx.print(&Ordered { message, receipt })?;
+        return Ok(None);
+    };
+    follow(ctx, client, &RecoveryWork(id), &receipt, title).await.map(Some)
 }

@@ -10,7 +10,7 @@ use super::cluster;
 use super::drill;
 use super::job;
 use super::postgres;
-use super::raw::{RawAgent, RawFiles, RawPostgresDump, RawPostgresPhysical, RawService, TOP};
+use super::raw::{RawAgent, RawDrill, RawFiles, RawJob, RawPostgresDump, RawPostgresPhysical, RawService, TOP};
 use super::repository::repository;
 use super::section::{Place, Problems, SourceFile, read, suggestion};
 use crate::domain::cluster::Cluster;
@@ -135,20 +135,20 @@ pub(super) fn build(files: &[SourceFile], problems: &mut Problems) -> Built {
         .iter()
         .map(|(name, source)| (name.0.clone(), source.kind.word()))
         .collect();
-    each(jobs, problems, |place, raw, name, problems| {
-        job::check_reference(place, "source", &raw, &source_names, problems);
-        job::check_reference(place, "repository", &raw, &repository_names, problems);
+    each(jobs, problems, |place, raw: RawJob, name, problems| {
+        job::check_reference(place, "source", &raw.source, &source_names, problems);
+        job::check_reference(place, "repository", &raw.repository, &repository_names, problems);
         let kind = kinds.get(raw.source.get_ref()).copied();
         built
             .jobs
             .insert(name.into(), job::build(place, raw, name, kind, problems));
     });
-    let kind_of = |name: &String| (name.clone(), kinds.get(name).copied());
-    let known: Vec<_> = source_names.iter().map(kind_of).collect();
-    each(drills, problems, |place, raw, name, problems| {
+    each(drills, problems, |place, raw: RawDrill, name, problems| {
+        job::check_reference(place, "source", &raw.source, &source_names, problems);
+        let kind = kinds.get(raw.source.get_ref()).copied();
         built
             .drills
-            .insert(name.into(), drill::build(place, raw, name, &known, problems));
+            .insert(name.into(), drill::build(place, raw, name, kind, problems));
     });
     built
 }

@@ -2,25 +2,19 @@
 
 use super::job::{check_probes, probe, schedule};
 use super::raw::RawDrill;
-use super::section::{Place, Problems, suggestion};
+use super::section::{Place, Problems};
 use crate::domain::drill::{Drill, DrillPoint};
 use crate::domain::snapshot::EvidenceLevel;
 use crate::domain::units::Millis;
 
-/// Makes a drill of its options; `sources` are the names and kinds there are.
+/// Makes a drill of its options; `kind` is that of its source, when that is known.
 pub(super) fn build(
     place: &Place<'_>,
     raw: RawDrill,
     name: &str,
-    sources: &[(String, Option<&'static str>)],
+    kind: Option<&'static str>,
     problems: &mut Problems,
 ) -> Drill {
-    let known = sources.iter().find(|(known, _)| known == raw.source.get_ref());
-    if known.is_none() {
-        let message = format!("there is no source \"{}\"", raw.source.get_ref());
-        let hint = suggestion(raw.source.get_ref(), sources.iter().map(|(name, _)| name.as_str()));
-        place.problem(problems, raw.source.span().start, "source", message, hint);
-    }
     let level = raw
         .level
         .as_ref()
@@ -40,14 +34,7 @@ pub(super) fn build(
             hint,
         );
     }
-    check_probes(
-        place,
-        "probes",
-        &raw.probes,
-        level,
-        known.and_then(|(_, kind)| *kind),
-        problems,
-    );
+    check_probes(place, "probes", &raw.probes, level, kind, problems);
     let schedule = schedule(place, raw.schedule, raw.zone.as_ref(), false, problems);
     Drill {
         name: name.into(),

@@ -14,9 +14,14 @@ const HOOK_TIMEOUT: Millis = Millis::from_secs(60);
 /// More attempts than this are a mistake, not a policy.
 const MOST_ATTEMPTS: u32 = 100;
 
-/// Notes a reference of a job to something that is nowhere defined.
-pub(super) fn check_reference(place: &Place<'_>, key: &str, raw: &RawJob, known: &[String], problems: &mut Problems) {
-    let reference = if key == "source" { &raw.source } else { &raw.repository };
+/// Notes a reference to something that is nowhere defined.
+pub(super) fn check_reference(
+    place: &Place<'_>,
+    key: &str,
+    reference: &Spanned<String>,
+    known: &[String],
+    problems: &mut Problems,
+) {
     if !known.contains(reference.get_ref()) {
         let message = format!("there is no {key} \"{}\"", reference.get_ref());
         let hint = suggestion(reference.get_ref(), known.iter().map(String::as_str));

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::command::{Refusal, RefusalKind};
 use super::decide::Context;
 use super::event::Event;
-use super::id::{DrillName, RecoveryId, SourceName, time_ordered_id};
+use super::id::{DrillName, RecoveryId, SourceName};
 use super::job::SqlProbe;
 use super::pitr::{self, LogSight, TimelineChoice};
 use super::recovery::{InstantWish, Recovery, RecoveryRecord, RecoveryRequest, RecoveryTarget};
@@ -169,11 +169,8 @@ pub fn due(context: &Context<'_>) -> Vec<(DrillName, Timestamp)> {
 }
 
 /// When a drill is due next.
-pub(super) fn wake_at(
-    context_definitions: &super::job::Definitions,
-    now: Timestamp,
-) -> impl Iterator<Item = Timestamp> + '_ {
-    let drills = context_definitions.drills.values();
+pub(super) fn wake_at(definitions: &super::job::Definitions, now: Timestamp) -> impl Iterator<Item = Timestamp> + '_ {
+    let drills = definitions.drills.values();
     drills.filter_map(move |drill| drill.schedule.as_ref()?.next_after(now))
 }
 
@@ -220,7 +217,6 @@ pub fn begin(
         plan_digest: None,
     };
     let recovery = Recovery {
-        id: RecoveryId(time_ordered_id("rec", context.now, context.unique)),
         drill: Some(name.clone()),
         ..super::decide::new_recovery(context, by, request, snapshot)
     };
@@ -305,16 +301,7 @@ impl Dice {
 
     /// An instant of what can be restored, each as likely as the others.
     fn instant(&mut self, sight: &LogSight) -> Option<Timestamp> {
-        let last = sight.stretches.len().checked_sub(1)?;
-        let spans = sight.stretches.iter().enumerate().map(|(index, stretch)| {
-            let known = stretch.to_at.unwrap_or(stretch.from_at);
-            let to = if index == last {
-                sight.recoverable_to.map_or(known, |to| to.max(known))
-            } else {
-                known
-            };
-            (stretch.from_at, Millis::between(stretch.from_at, to).0 + 1)
-        });
+        let spans = sight.spans().map(|(from, to)| (from, Millis::between(from, to).0 + 1));
         let spans: Vec<(Timestamp, u64)> = spans.collect();
         let whole: u64 = spans.iter().map(|(_, length)| length).sum();
         let mut place = self.next() % whole.max(1);
@@ -342,12 +329,10 @@ pub(super) fn apply(state: &mut State, at: Timestamp, event: &Event) {
         Event::DrillDisappeared { drill } => {
             state.drills.remove(drill);
         }
-        Event::DrillBegun { drill, due, .. } => {
-            if let (Some(facts), Some(due)) = (state.drills.get_mut(drill), due) {
-                facts.last_due = facts.last_due.max(Some(*due));
-            }
+        Event::DrillBegun {
+            drill, due: Some(due), ..
         }
-        Event::DrillSkipped { drill, due, .. } => {
+        | Event::DrillSkipped { drill, due, .. } => {
             if let Some(facts) = state.drills.get_mut(drill) {
                 facts.last_due = facts.last_due.max(Some(*due));
             }

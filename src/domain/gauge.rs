@@ -28,18 +28,15 @@ pub fn newest_restorable<'a>(state: &'a State, source: &SourceName) -> Option<&'
 }
 
 /// The newest instant of a source that may be promised: of its newest snapshot, or of the log behind it.
-fn newest_instant(seen: &Seen, source: &SourceName, point: &SnapshotRecord) -> (Timestamp, bool) {
-    let by_log = seen.logs_of(source).filter_map(|sight| sight.recoverable_to).max();
-    match by_log.filter(|instant| *instant > point.taken_at) {
-        Some(instant) => (instant, true),
-        None => (point.taken_at, false),
-    }
+fn newest_instant(seen: &Seen, source: &SourceName, point: &SnapshotRecord) -> Timestamp {
+    let by_log = seen.logs_of(source).filter_map(|sight| sight.recoverable_to);
+    by_log.fold(point.taken_at, Timestamp::max)
 }
 
 /// What would be lost if the service failed now.
 pub fn rpo(state: &State, seen: &Seen, definitions: &Definitions, service: &Service, now: Timestamp) -> RpoGauge {
     let objective = service.objective.rpo;
-    let mut worst: Option<(&SourceName, &SnapshotRecord, Timestamp, bool)> = None;
+    let mut worst: Option<(&SourceName, &SnapshotRecord, Timestamp)> = None;
     for source in &service.sources {
         let Some(point) = newest_restorable(state, source) else {
             return RpoGauge {
@@ -57,20 +54,20 @@ pub fn rpo(state: &State, seen: &Seen, definitions: &Definitions, service: &Serv
                 },
             };
         };
-        let (instant, by_log) = newest_instant(seen, source, point);
-        if worst.is_none_or(|(_, _, worst, _)| instant < worst) {
-            worst = Some((source, point, instant, by_log));
+        let instant = newest_instant(seen, source, point);
+        if worst.is_none_or(|(.., worst)| instant < worst) {
+            worst = Some((source, point, instant));
         }
     }
-    let loss = worst.map(|(_, _, instant, _)| Millis::between(instant, now));
+    let loss = worst.map(|(.., instant)| Millis::between(instant, now));
     RpoGauge {
         objective,
         loss,
-        recoverable_to: worst.map(|(_, _, instant, _)| instant),
+        recoverable_to: worst.map(|(.., instant)| instant),
         worst_source: worst.map(|(source, ..)| source.clone()),
         snapshot: worst.map(|(_, point, ..)| point.id.clone()),
         evidence: worst.map(|(_, point, ..)| point.evidence.clone()),
-        by_log: worst.is_some_and(|(.., by_log)| by_log),
+        by_log: worst.is_some_and(|(_, point, instant)| instant > point.taken_at),
         breach_in: loss.map(|loss| Millis(objective.0.saturating_sub(loss.0))),
         level: loss.map_or(GaugeLevel::Unknown, |loss| level_of(loss, objective)),
     }

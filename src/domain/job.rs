@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::cluster::Cluster;
 use super::drill::Drill;
-use super::id::{ClusterName, DrillName, JobName, RepositoryName, SourceName};
+use super::id::{ClusterName, DrillName, JobName, RepositoryName, ServiceName, SourceName};
 use super::objective::Service;
 use super::retention::RetentionPolicy;
 use super::schedule::Schedule;
@@ -28,7 +28,7 @@ pub struct Definitions {
     /// What is done.
     pub jobs: BTreeMap<JobName, Job>,
     /// What people call it, and what was promised.
-    pub services: BTreeMap<super::id::ServiceName, Service>,
+    pub services: BTreeMap<ServiceName, Service>,
     /// Replicated PostgreSQL servers that stand in for each other.
     #[serde(default)]
     pub clusters: BTreeMap<ClusterName, Cluster>,
@@ -43,6 +43,11 @@ impl Definitions {
     /// The jobs that protect a source.
     pub fn jobs_of<'a>(&'a self, source: &'a SourceName) -> impl Iterator<Item = &'a Job> {
         self.jobs.values().filter(move |job| job.source == *source)
+    }
+
+    /// The service a source is first known by.
+    pub fn service_of(&self, source: &SourceName) -> Option<ServiceName> {
+        self.services_of(source).next().map(|service| service.name.clone())
     }
 
     /// Whether a source is a cluster that some job backs up, so that its log counts.

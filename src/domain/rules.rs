@@ -85,10 +85,7 @@ fn conditions(context: &Context<'_>) -> BTreeMap<AlertKey, Condition> {
     }
     for source in definitions.sources.values() {
         if let Some(facts) = state.sources.get(&source.name) {
-            let service = definitions
-                .services_of(&source.name)
-                .next()
-                .map(|service| service.name.clone());
+            let service = definitions.service_of(&source.name);
             let is_database = matches!(source.kind, SourceKind::PostgresDump(_));
             all.extend(
                 verification_condition(facts, source.name.as_str(), is_database).map(|mut condition| {
@@ -122,10 +119,7 @@ fn conditions(context: &Context<'_>) -> BTreeMap<AlertKey, Condition> {
 }
 
 fn job_conditions(definitions: &Definitions, job: &Job, facts: &JobFacts, now: Timestamp) -> Vec<Condition> {
-    let service = definitions
-        .services_of(&job.source)
-        .next()
-        .map(|service| service.name.clone());
+    let service = definitions.service_of(&job.source);
     let condition = |kind: AlertKind, message: String, next_step: String| Condition {
         kind,
         subject: AlertSubject {

@@ -72,10 +72,7 @@ fn refused(definitions: &Definitions, job: &Job, over: TooMany) -> Condition {
     Condition {
         kind: AlertKind::RetentionRefused,
         subject: AlertSubject {
-            service: definitions
-                .services_of(&job.source)
-                .next()
-                .map(|service| service.name.clone()),
+            service: definitions.service_of(&job.source),
             job: Some(name.clone()),
             snapshot: None,
         },

@@ -12,7 +12,7 @@ use std::collections::VecDeque;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Base, Interval, Log, Missing, intervals};
+use super::{Base, Interval, Leg, Log, Missing, intervals};
 use crate::domain::id::{RepositoryName, SourceName};
 use crate::domain::run::Failure;
 use crate::domain::units::{Bytes, Timestamp};
@@ -167,35 +167,26 @@ impl LogWatch {
         };
         let counts = counts.clone();
         sight.gap = counts.gap;
-        let is_there = |written: &Written| reaches(&bases, log, &counts, written);
+        let held = Held::by(&counts, &bases, log);
         // What was reached before counts only as long as it can still be reached: base backups go, and damage is found.
-        let candidates = self
-            .noted
-            .iter()
-            .copied()
-            .chain(self.reached)
-            .chain(looked.ends.iter().copied());
-        self.reached = candidates.filter(|one| is_there(one)).max_by_key(|written| written.at);
-        let newest_base = counts
-            .bases
-            .last()
-            .and_then(|id| bases.iter().find(|base| base.id == *id));
-        let ends = newest_base.map(|base| base.facts.stopped_at);
-        sight.recoverable_to = self.reached.map(|reached| reached.at).max(ends);
-        self.noted.retain(|written| !is_there(written));
+        let before = self.reached.into_iter().chain(looked.ends.iter().copied());
+        let candidates = self.noted.iter().copied().chain(before);
+        self.reached = candidates.filter(|one| held.has(one)).max_by_key(|written| written.at);
+        self.noted.retain(|written| !held.has(written));
         self.known.extend(looked.ends.iter().copied().chain(self.reached));
         let mut known = Vec::new();
         for stretch in &mut sight.stretches {
-            let inside = self
-                .known
-                .iter()
-                .filter(|one| one.lsn >= stretch.from && reaches(&bases, log, stretch, one));
-            if let Some(newest) = inside.max_by_key(|one| one.at) {
-                stretch.to_at = Some(newest.at.max(stretch.from_at));
-                known.push(*newest);
-            }
+            let held = Held::by(stretch, &bases, log);
+            let inside = self.known.iter().filter(|one| one.lsn >= stretch.from && held.has(one));
+            let newest = inside.max_by_key(|one| one.at).copied();
+            let of_stretch = bases.iter().filter(|base| stretch.bases.contains(&base.id));
+            let ends = of_stretch.map(|base| base.facts.stopped_at).max();
+            stretch.to_at = newest.map(|one| one.at).max(ends);
+            known.extend(newest);
         }
         self.known = known;
+        let same = |stretch: &&Interval| (stretch.timeline, stretch.from) == (counts.timeline, counts.from);
+        sight.recoverable_to = sight.stretches.iter().find(same).and_then(|stretch| stretch.to_at);
         sight.waiting_since = self.noted.front().map(|written| written.at);
         sight.behind = sight.live.map(|live| Bytes(missing(&counts, live)));
         sight
@@ -237,16 +228,33 @@ fn missing(stretch: &Interval, lsn: Lsn) -> u64 {
     if lacks < SHORTEST_RECORD { 0 } else { lacks }
 }
 
-/// Whether a stretch holds the log up to a place that the server had written.
-fn reaches(bases: &[Base], log: &Log, stretch: &Interval, written: &Written) -> bool {
-    let on_the_way = log.way_from(bases, stretch.timeline).is_some_and(|legs| {
-        let own = legs.iter().find(|leg| leg.timeline == written.timeline);
-        own.is_some_and(|leg| leg.until.is_none_or(|until| written.lsn <= until))
-    });
-    on_the_way && missing(stretch, written.lsn) == 0
+/// What a stretch holds of the log.
+struct Held<'a> {
+    stretch: &'a Interval,
+    legs: Vec<Leg>,
+}
+
+impl<'a> Held<'a> {
+    fn by(stretch: &'a Interval, bases: &[Base], log: &Log) -> Self {
+        let legs = log.way_from(bases, stretch.timeline).unwrap_or_default();
+        Self { stretch, legs }
+    }
+
+    /// Whether it holds the log up to a place that the server had written.
+    fn has(&self, written: &Written) -> bool {
+        let own = self.legs.iter().find(|leg| leg.timeline == written.timeline);
+        let on_the_way = own.is_some_and(|leg| leg.until.is_none_or(|until| written.lsn <= until));
+        on_the_way && missing(self.stretch, written.lsn) == 0
+    }
 }
 
 impl LogSight {
+    /// The stretches as times, oldest first.
+    pub fn spans(&self) -> impl Iterator<Item = (Timestamp, Timestamp)> + '_ {
+        let span = |stretch: &Interval| (stretch.from_at, stretch.to_at.unwrap_or(stretch.from_at));
+        self.stretches.iter().map(span)
+    }
+
     /// Nothing is known: there is no base backup behind which a log could count.
     pub fn nothing(source: &SourceName, repository: &RepositoryName, now: Timestamp) -> Self {
         Self {

@@ -17,11 +17,11 @@ pub(super) fn conditions(context: &Context<'_>) -> Vec<Condition> {
 
 fn of(context: &Context<'_>, drill: &Drill, facts: &DrillFacts) -> Vec<Condition> {
     let name = &drill.name;
-    let service = context.definitions.services_of(&drill.source).next();
+    let service = context.definitions.service_of(&drill.source);
     let condition = |kind, message, next_step| Condition {
         kind,
         subject: AlertSubject {
-            service: service.map(|service| service.name.clone()),
+            service: service.clone(),
             job: None,
             snapshot: None,
         },

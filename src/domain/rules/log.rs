@@ -55,11 +55,11 @@ fn damage(context: &Context<'_>, source: &SourceName) -> Option<Condition> {
     let points = &context.state.sources.get(source)?.restore_points;
     let newest = points.iter().rev().find(|point| !point.partial)?;
     let pages = newest.cluster.as_ref()?.damaged_pages;
-    let service = context.definitions.services_of(source).next();
+    let service = context.definitions.service_of(source);
     (pages > 0).then(|| Condition {
         kind: AlertKind::PageChecksum,
         subject: AlertSubject {
-            service: service.map(|service| service.name.clone()),
+            service: service.clone(),
             job: newest.job.clone(),
             snapshot: Some(newest.id.clone()),
         },
@@ -82,11 +82,11 @@ fn of(context: &Context<'_>, sight: &LogSight) -> Vec<Condition> {
     let job = jobs()
         .find(|job| job.repository == sight.repository)
         .or_else(|| jobs().next());
-    let service = context.definitions.services_of(source).next();
+    let service = context.definitions.service_of(source);
     let condition = |kind: AlertKind, message: String, next_step: String, opens: bool| Condition {
         kind,
         subject: AlertSubject {
-            service: service.map(|service| service.name.clone()),
+            service: service.clone(),
             job: job.map(|job| job.name.clone()),
             snapshot: None,
         },

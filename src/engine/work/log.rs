@@ -6,7 +6,7 @@ use std::sync::Arc;
 use tokio::sync::Mutex;
 
 use super::Worker;
-use super::failure::of_source;
+use super::failure::of_recovery;
 use crate::domain::id::SourceName;
 use crate::domain::job::RepositoryDefinition;
 use crate::domain::pitr::{Base, Looked, Written};
@@ -14,9 +14,9 @@ use crate::domain::run::Failure;
 use crate::domain::source::{PhysicalSource, Source, SourceKind};
 use crate::domain::wal::SystemId;
 use crate::source::postgres::Login;
-use crate::source::postgres::recovery::{Known, RecoveryError};
+use crate::source::postgres::recovery::Known;
+use crate::source::postgres::wal::WalArchive;
 use crate::source::postgres::wal::live::Live;
-use crate::source::postgres::wal::{WalArchive, WalError};
 
 /// A connection, and what it was made for.
 type Kept = (PhysicalSource, Arc<Mutex<Live>>);
@@ -70,11 +70,11 @@ pub(super) async fn look(
     let live = asked(worker, &source, cluster, system).await;
     let repo = worker.repositories.get(&repository, &worker.clock).await?;
     let archive = WalArchive::new(repo, system);
-    let known = Known::of(bases, &archive).await.map_err(|error| failed(&error))?;
+    let known = Known::of(bases, &archive).await.map_err(|error| of_recovery(&error))?;
     let archived = !known.log.continuity.timelines.is_empty() || !known.log.growing.is_empty();
     let mut ends = Vec::new();
     if read && archived {
-        let stretches = known.intervals(&archive).await.map_err(|error| failed(&error))?;
+        let stretches = known.intervals(&archive).await.map_err(|error| of_recovery(&error))?;
         ends.extend(stretches.iter().filter_map(|stretch| {
             Some(Written {
                 at: stretch.to_at?,
@@ -107,15 +107,4 @@ async fn asked(
         worker.lives.forget(source).await;
     }
     answer.map_err(|error| error.to_string())
-}
-
-fn failed(error: &RecoveryError) -> Failure {
-    match error {
-        RecoveryError::Source(error) | RecoveryError::Wal(WalError::Source(error)) => of_source(error),
-        error => Failure {
-            message: error.to_string(),
-            hint: error.hint(),
-            retryable: error.retryable(),
-        },
-    }
 }

@@ -4,14 +4,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Worker;
-use super::failure::of_source;
+use super::failure::of_wal;
 use crate::domain::job::RepositoryDefinition;
 use crate::domain::run::Failure;
 use crate::domain::source::{Source, SourceKind};
 use crate::domain::units::Bytes;
 use crate::engine::hands::Work;
 use crate::source::postgres::Login;
-use crate::source::postgres::wal::WalError;
 use crate::source::postgres::wal::receive::{self, Note, ReceiveOptions};
 
 /// How often the growing segment is archived: the recovery point is at most so much older than the server.
@@ -56,19 +55,6 @@ pub(super) async fn run(
         Note::Receiving(_) | Note::Archived(_) | Note::Reached(_) => tell(None),
         Note::Reaped(_) => tracing::info!("log of {name}: {note}"),
     };
-    std::fs::create_dir_all(&options.dir).map_err(|error| {
-        Failure::permanent(
-            format!("cannot make {}: {error}", options.dir.display()),
-            "see who owns the agent's state directory",
-        )
-    })?;
     let ended = receive::run(&options, &repo, &told, &worker.clock, &work.cancel).await;
-    ended.map_err(|error| match error {
-        WalError::Source(error) => of_source(&error),
-        error => Failure {
-            message: error.to_string(),
-            hint: error.hint(),
-            retryable: error.retryable(),
-        },
-    })
+    ended.map_err(|error| of_wal(&error))
 }

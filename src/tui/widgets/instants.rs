@@ -14,23 +14,9 @@ use crate::tui::canvas::Look;
 use crate::tui::theme::Role;
 use crate::tui::words;
 
-/// The stretches of a log as times, oldest first; the last one goes as far as was measured.
-pub fn stretches(sight: &LogSight) -> Vec<(Timestamp, Timestamp)> {
-    let known = sight.stretches.iter().map(|stretch| {
-        let to = stretch.to_at.unwrap_or(stretch.from_at);
-        (stretch.from_at, to.max(stretch.from_at))
-    });
-    let mut all: Vec<_> = known.collect();
-    // Where an earlier stretch ends by time nobody has read: it ends somewhere in front of the next.
-    if let (Some(last), Some(to)) = (all.last_mut(), sight.recoverable_to) {
-        last.1 = last.1.max(to);
-    }
-    all
-}
-
 /// The line itself, `width` columns from `from` to `now`.
 pub fn bar(sight: &LogSight, from: Timestamp, now: Timestamp, width: usize, look: Look<'_>) -> Vec<Span<'static>> {
-    let stretches = stretches(sight);
+    let stretches: Vec<(Timestamp, Timestamp)> = sight.spans().collect();
     let whole = Millis::between(from, now).0.max(1);
     let covered = |column: usize| {
         let moment = |column: usize| {
