@@ -17,7 +17,7 @@ use crate::domain::units::Timestamp;
 use crate::domain::upkeep::UpkeepFacts;
 use crate::domain::view::{
     AgentView, JobView, MaintenanceView, Overview, ProgressView, RecoveryView, RepositoryView, RunView, ServiceView,
-    UpkeepView,
+    UpkeepView, WaitingView,
 };
 use crate::domain::{decide, id};
 
@@ -40,6 +40,8 @@ pub struct Beside {
     pub runs: BTreeMap<RunId, ProgressView>,
     /// Progress of recoveries.
     pub recoveries: BTreeMap<RecoveryId, ProgressView>,
+    /// Progress of follow-ups.
+    pub follow_ups: BTreeMap<RecoveryId, ProgressView>,
     /// Progress of maintenance.
     pub maintenance: BTreeMap<MaintenanceId, ProgressView>,
 }
@@ -56,6 +58,7 @@ impl Beside {
             used_percent: BTreeMap::new(),
             runs: BTreeMap::new(),
             recoveries: BTreeMap::new(),
+            follow_ups: BTreeMap::new(),
             maintenance: BTreeMap::new(),
         }
     }
@@ -86,6 +89,10 @@ pub fn draw(state: &State, definitions: &Definitions, beside: &Beside, now: Time
             .as_ref()
             .and_then(|source| gauge::objective_of(definitions, source)),
     });
+    let waiting = state.waiting.values().map(|waiting| WaitingView {
+        waiting: waiting.clone(),
+        progress: beside.follow_ups.get(&waiting.recovery).cloned(),
+    });
     let maintenance = state.maintenance.values().map(|maintenance| MaintenanceView {
         maintenance: maintenance.clone(),
         progress: beside.maintenance.get(&maintenance.id).cloned(),
@@ -113,6 +120,7 @@ pub fn draw(state: &State, definitions: &Definitions, beside: &Beside, now: Time
             .collect(),
         runs: runs.collect(),
         recoveries: recoveries.collect(),
+        waiting: waiting.collect(),
         maintenance: maintenance.collect(),
         repositories: repository_views(state, definitions, beside, now),
         drills: definitions
@@ -121,6 +129,7 @@ pub fn draw(state: &State, definitions: &Definitions, beside: &Beside, now: Time
             .map(|drill| drill_view(state, definitions, drill, now))
             .collect(),
         logs: beside.seen.logs.clone(),
+        restore_points: state.restore_points.clone(),
         config_error: beside.trouble.clone(),
         practice: beside.practice.clone(),
     })
@@ -190,6 +199,9 @@ fn drill_view(state: &State, definitions: &Definitions, drill: &Drill, now: Time
         limit: drill::limit(definitions, drill),
         last: facts.and_then(|facts| facts.last.clone()),
         last_success_at: facts.and_then(|facts| facts.last_success_at),
+        overdue_since: facts
+            .and_then(|facts| drill::overdue_at(drill, facts))
+            .filter(|at| *at <= now),
     }
 }
 
