@@ -156,6 +156,18 @@ fn night(waiting: WaitingView) -> Overview {
     overview
 }
 
+/// The picture of an agent with a server that waits.
+pub fn waiting_night() -> Overview {
+    night(view(server(Fate::Waiting)))
+}
+
+/// What history holds then.
+pub fn waiting_recoveries() -> Vec<RecoveryRecord> {
+    let mut all = fixture::recoveries();
+    all.insert(0, record(&server(Fate::Waiting)));
+    all
+}
+
 fn console_at(size: (u16, u16), eye: Eye, waiting: WaitingView) -> Runner {
     let mut console = Runner::new(size, eye);
     let record = record(&waiting.waiting.server);

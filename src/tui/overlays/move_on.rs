@@ -112,7 +112,7 @@ impl MoveOn {
         self.goal.draw(canvas, inner, 14, 3);
         let note = self.goal.note();
         let range = note.split(';').next().unwrap_or_default();
-        canvas.text(inner, 14, 4, range, Role::Dim);
+        canvas.text(inner, 2, 4, range, Role::Dim);
         let note = "A log is only replayed forward. To go back, throw it away and recover again.";
         for (y, line) in (6u16..).zip(crate::tui::canvas::wrap(
             note,

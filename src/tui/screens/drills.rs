@@ -78,7 +78,7 @@ impl Item for DrillView {
 
 const COLUMNS: [Column; 7] = [
     Column::flexible("DRILL", 12),
-    Column::flexible("SOURCE", 9),
+    Column::flexible("SOURCE", 9).when(76),
     Column::fixed("LAST", 4).ending(),
     Column::fixed("OUTCOME", 10),
     Column::fixed("TOOK", 7).ending(),
@@ -120,10 +120,11 @@ pub fn detail(drill: &DrillView, look: Look<'_>, width: usize) -> Vec<Line<'stat
         );
     }
     detail.pair_if("under way", drill.running.as_ref().map(ToString::to_string));
-    detail.pair(
-        "brings back",
-        format!("{}, the {} restore point", drill.source, drill.point),
-    );
+    let point = match drill.point.as_str() {
+        "random" => "any restore point".to_owned(),
+        point => format!("the {point} restore point"),
+    };
+    detail.pair("brings back", format!("{}, {point}", drill.source));
     detail.pair("proves", format!("{} {}/5", drill.level, drill.level.rank()));
     detail.pair("when", drill.schedule.as_deref().unwrap_or("by hand"));
     detail.pair_if(
@@ -142,9 +143,6 @@ pub fn detail(drill: &DrillView, look: Look<'_>, width: usize) -> Vec<Line<'stat
     detail.pair("when", ago(look.now, last.at));
     detail.pair("took", last.took.to_string());
     detail.pair("recovery", last.recovery.as_str());
-    if let Some(error) = &last.error {
-        detail.prose(error, Role::Crit);
-    }
     let whole = last.phases.iter().map(|phase| phase.took.0).sum::<u64>().max(1);
     for phase in &last.phases {
         let mut spans = Vec::from(parts::bar(look, phase.took.0 as f64 / whole as f64, 16, Role::Live));
