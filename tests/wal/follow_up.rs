@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use lifeboat::api::Client;
 use lifeboat::domain::command::Command;
-use lifeboat::domain::follow_up::{Fate, FollowUp, LeftServer};
+use lifeboat::domain::follow_up::{Fate, FollowUp, FollowUpState, LeftServer};
 use lifeboat::domain::id::RecoveryId;
 use lifeboat::domain::pitr::{Target, TimelineChoice};
 use lifeboat::domain::recovery::{InstantWish, RecoveryRecord, RecoveryRequest, RecoveryTarget};
@@ -29,7 +29,16 @@ impl Scene {
     async fn new() -> Self {
         let world = World::new(true).await;
         world.sql("create table account (id bigint generated always as identity, amount bigint not null)");
-        let config = configure(&world, 0).to_str().unwrap().to_owned();
+        let path = configure(&world, 0);
+        let connection = world.server.connection();
+        let text = std::fs::read_to_string(&path).unwrap();
+        let member = format!(
+            "[cluster.orders]\n[[cluster.orders.members]]\nname = \"db1\"\nhost = \"{}\"\nport = {}\nuser = \"lifeboat\"\n\
+             tls = \"disable\"\n",
+            connection.host, connection.port
+        );
+        std::fs::write(&path, text + &member).unwrap();
+        let config = path.to_str().unwrap().to_owned();
         let mut entries = Vec::new();
         spend(&world, &mut entries, 3);
         let (run, exit) = engine(&world, &config, &["job", "run", "orders", "--wait"]);
@@ -156,6 +165,34 @@ async fn a_server_is_moved_started_again_and_opened_through_the_agent() {
     assert_eq!(scene.ask(&moved, SUM), scene.sum(8));
     assert_eq!((moved.by.as_str(), moved.steps.len()), ("ana", 1));
 
+    // To a place that was named from here, through the agent.
+    spend(&scene.world, &mut scene.entries, 2);
+    let named = scene.entries.len() - 1;
+    let point = || Command::CreateRestorePoint {
+        cluster: "orders".into(),
+        name: "before the deploy".to_owned(),
+    };
+    scene.client.command(point()).await.unwrap();
+    let made = seen(&scene.world, &scene.client, "the place has its name", |overview| {
+        overview.restore_points.values().any(|known| !known.made.is_empty())
+    })
+    .await;
+    assert_eq!(made.restore_points[&"orders".into()].made[0].by, "ana");
+    let twice = scene.client.command(point()).await.unwrap_err();
+    assert!(twice.message.contains("has a restore point"), "{twice:?}");
+    spend(&scene.world, &mut scene.entries, 2);
+    let last = scene.world.switch();
+    scene.world.archived(&last).await;
+    let to = Target::Name("before the deploy".to_owned());
+    let what = FollowUp::Move {
+        to: to.clone(),
+        inclusive: true,
+    };
+    scene.order(&id, what).await;
+    let moved = scene.settled(&id).await;
+    assert_eq!((moved.seen.fate, &moved.seen.target), (Fate::Waiting, &to), "{moved:?}");
+    assert_eq!(scene.ask(&moved, SUM), scene.sum(named));
+
     // One nobody can reach is refused, and the server waits where it was.
     let nowhere = Target::Name("no such name".to_owned());
     scene
@@ -170,7 +207,7 @@ async fn a_server_is_moved_started_again_and_opened_through_the_agent() {
     let still = scene.settled(&id).await;
     assert_eq!((still.seen.fate, &still.seen.target), (Fate::Waiting, &to), "{still:?}");
     assert_eq!(still.steps.last().unwrap().outcome, Outcome::Failed);
-    assert_eq!(scene.ask(&still, SUM), scene.sum(8));
+    assert_eq!(scene.ask(&still, SUM), scene.sum(named));
 
     // The server dies; the agent says so, and starts it again at the same place.
     for pid in servers_on(&place) {
@@ -184,7 +221,7 @@ async fn a_server_is_moved_started_again_and_opened_through_the_agent() {
     scene.order(&id, FollowUp::Resume).await;
     let again = scene.settled(&id).await;
     assert_eq!(again.seen.fate, Fate::Waiting, "{again:?}");
-    assert_eq!(scene.ask(&again, SUM), scene.sum(8));
+    assert_eq!(scene.ask(&again, SUM), scene.sum(named));
 
     // After another agent has taken over, by command; the wrong name changes nothing.
     scene.kill();
@@ -231,6 +268,15 @@ async fn an_agent_that_is_killed_between_the_order_and_its_end_finds_out_and_doe
     let mut opened = None;
     for millis in [0u64, 15, 40, 90, 180, 400] {
         scene.order(&id, FollowUp::Promote).await;
+        // It has begun, so that no other agent may begin it; or it is over already.
+        seen(&scene.world, &scene.client, "it has begun", |overview| {
+            let live = overview
+                .waiting
+                .first()
+                .and_then(|view| view.waiting.follow_up.as_ref());
+            live.is_none_or(|live| live.state == FollowUpState::Running)
+        })
+        .await;
         scene.world.clock.sleep(std::time::Duration::from_millis(millis)).await;
         scene.kill();
         scene.start();
