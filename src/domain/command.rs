@@ -3,10 +3,13 @@
 use serde::{Deserialize, Serialize};
 
 use super::drill::DrillPoint;
-use super::id::{AlertKey, DrillName, JobName, MaintenanceId, RecoveryId, RepositoryName, RunId, SnapshotId};
+use super::id::{
+    AlertKey, DrillName, JobName, MaintenanceId, RecoveryId, RepositoryName, RunId, RunbookRunId, SnapshotId,
+};
 use super::maintenance::{MaintenanceResult, SnapshotChange};
 use super::recovery::{RecoveryPhase, RecoveryRecord, RecoveryRequest};
 use super::run::{Failure, Outcome, RunStats};
+use super::runbook::{Saying, StartRunbook, StepSeen};
 use super::snapshot::{Evidence, EvidenceFailure, EvidenceLevel, SnapshotRecord};
 use super::units::Timestamp;
 
@@ -76,6 +79,10 @@ pub enum Command {
     },
     /// Stop maintenance.
     CancelMaintenance { maintenance: MaintenanceId },
+    /// Begin to execute a runbook.
+    StartRunbook { wish: StartRunbook },
+    /// Say something in an execution of a runbook.
+    SayInRunbook { run: RunbookRunId, saying: Saying },
 }
 
 impl Command {
@@ -101,6 +108,8 @@ impl Command {
             Self::PruneRepository { .. } => "prune repository",
             Self::CheckRepository { .. } => "check repository",
             Self::CancelMaintenance { .. } => "cancel maintenance",
+            Self::StartRunbook { .. } => "start runbook",
+            Self::SayInRunbook { saying, .. } => saying.words(),
         }
     }
 }
@@ -145,6 +154,12 @@ pub enum Observation {
     MaintenanceEnded {
         maintenance: MaintenanceId,
         result: Box<MaintenanceResult>,
+    },
+    /// Something was seen of a step of a runbook.
+    Step {
+        run: RunbookRunId,
+        step: String,
+        seen: StepSeen,
     },
     /// A repository could not be listed.
     RepositoryUnreachable {

@@ -12,6 +12,7 @@ use super::observe::{ended, ended_recovery};
 use super::recovery::{Recovery, RecoveryPhase, RecoveryPlan, RecoveryRequest, RecoveryState, RecoveryTarget};
 use super::retention::SnapshotFacts;
 use super::run::{Failure, Outcome, Run, RunState, Trigger};
+use super::runbook::Cause;
 use super::seen::Seen;
 use super::snapshot::{EvidenceLevel, SnapshotRecord};
 use super::state::State;
@@ -122,6 +123,8 @@ pub fn command(
         Command::RunDrill { drill, point } => {
             drill::begin(context, &actor.name, drill, *point, None, &looked_up.snapshots)
         }
+        Command::StartRunbook { wish } => super::runbook::decide::start(context, actor, Cause::Person, wish),
+        Command::SayInRunbook { run, saying } => super::runbook::decide::say(context, actor, run, saying),
         about_keeping => super::keep::command(context, actor, about_keeping, &looked_up),
     }
 }

@@ -6,11 +6,14 @@ use serde::{Deserialize, Serialize};
 
 use super::alert::Alert;
 use super::command::Actor;
-use super::id::{AlertKey, DrillName, JobName, MaintenanceId, RecoveryId, RepositoryName, RunId, SnapshotId};
+use super::id::{
+    AlertKey, DrillName, JobName, MaintenanceId, RecoveryId, RepositoryName, RunId, RunbookRunId, SnapshotId,
+};
 use super::maintenance::{Maintenance, MaintenanceRecord, Task};
 use super::recovery::{Recovery, RecoveryPhase, RecoveryRecord};
 use super::retention::TooMany;
 use super::run::{Failure, RunRecord, Trigger};
+use super::runbook::RunbookFact;
 use super::snapshot::{EvidenceFailure, EvidenceLevel, Mark, SnapshotRecord};
 use super::units::Timestamp;
 
@@ -150,6 +153,8 @@ pub enum Event {
         due: Timestamp,
         reason: String,
     },
+    /// Something has happened in the execution of a runbook.
+    Runbook { run: RunbookRunId, fact: RunbookFact },
     /// Somebody asked for what may not be.
     CommandRefused { command: String, reason: String },
 }
@@ -201,6 +206,7 @@ impl Event {
             Self::DrillDisappeared { .. } => "drill_disappeared",
             Self::DrillBegun { .. } => "drill_begun",
             Self::DrillSkipped { .. } => "drill_skipped",
+            Self::Runbook { .. } => "runbook",
             Self::CommandRefused { .. } => "command_refused",
         }
     }
@@ -288,6 +294,7 @@ impl Event {
             Self::DrillBegun { drill, recovery, .. } => format!("drill {drill} begun as {recovery}"),
             Self::DrillSkipped { drill, reason, .. } => format!("drill {drill} was due and not done: {reason}"),
             Self::CommandRefused { command, reason } => format!("refused to {command}: {reason}"),
+            Self::Runbook { run, fact } => format!("{run}: {}", fact.summary()),
             _ => self.keeping_summary(),
         }
     }

@@ -27,6 +27,7 @@ pub mod recovery;
 pub mod retention;
 pub mod rules;
 pub mod run;
+pub mod runbook;
 pub mod schedule;
 pub mod seen;
 pub mod snapshot;
