@@ -103,6 +103,8 @@ fn not_done(command: &Command) -> String {
         Command::ApplyRetention { job: None, .. } => "retention was not applied".to_owned(),
         Command::PruneRepository { repository } => format!("repository {repository} was not pruned"),
         Command::CheckRepository { repository, .. } => format!("repository {repository} was not checked"),
+        Command::StartRunbook { wish } => format!("runbook {} was not begun", wish.runbook),
+        Command::SayInRunbook { run, saying } => format!("could not {} in {run}", saying.words()),
         Command::CancelMaintenance { maintenance } => format!("{maintenance} was not asked to stop"),
     }
 }

@@ -56,6 +56,7 @@ impl Built {
             services: self.services.clone(),
             clusters: self.clusters.clone(),
             drills: self.drills.clone(),
+            runbooks: BTreeMap::new(),
             limits: self.limits,
         }
     }

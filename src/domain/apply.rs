@@ -40,6 +40,7 @@ fn apply_event(state: &mut State, at: Timestamp, event: &Event) {
         | Event::RunCancelRequested { .. } => apply_run(state, at, event),
         Event::RunFinished { record } => finish_run(state, record),
         Event::SnapshotRecorded { snapshot } => record_snapshot(state, snapshot),
+        Event::Runbook { run, fact } => super::runbook::apply::apply(state, run, at, fact),
         Event::SnapshotVanished { snapshot } => drop_restore_point(state, snapshot),
         Event::MaintenanceRequested { .. }
         | Event::MaintenanceStarted { .. }

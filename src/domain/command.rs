@@ -5,11 +5,13 @@ use serde::{Deserialize, Serialize};
 use super::drill::DrillPoint;
 use super::follow_up::{FollowUp, FollowUpResult, ServerSeen};
 use super::id::{
-    AlertKey, ClusterName, DrillName, JobName, MaintenanceId, MemberName, RecoveryId, RepositoryName, RunId, SnapshotId,
+    AlertKey, ClusterName, DrillName, JobName, MaintenanceId, MemberName, RecoveryId, RepositoryName, RunId,
+    RunbookRunId, SnapshotId,
 };
 use super::maintenance::{MaintenanceResult, SnapshotChange};
 use super::recovery::{RecoveryPhase, RecoveryRecord, RecoveryRequest};
 use super::run::{Failure, Outcome, RunStats};
+use super::runbook::{Saying, StartRunbook, StepSeen};
 use super::snapshot::{Evidence, EvidenceFailure, EvidenceLevel, SnapshotRecord};
 use super::units::Timestamp;
 use super::wal::Lsn;
@@ -84,6 +86,10 @@ pub enum Command {
     },
     /// Stop maintenance.
     CancelMaintenance { maintenance: MaintenanceId },
+    /// Begin to execute a runbook.
+    StartRunbook { wish: StartRunbook },
+    /// Say something in an execution of a runbook.
+    SayInRunbook { run: RunbookRunId, saying: Saying },
 }
 
 impl Command {
@@ -111,6 +117,8 @@ impl Command {
             Self::PruneRepository { .. } => "prune repository",
             Self::CheckRepository { .. } => "check repository",
             Self::CancelMaintenance { .. } => "cancel maintenance",
+            Self::StartRunbook { .. } => "start runbook",
+            Self::SayInRunbook { saying, .. } => saying.words(),
         }
     }
 }
@@ -173,6 +181,12 @@ pub enum Observation {
     MaintenanceEnded {
         maintenance: MaintenanceId,
         result: Box<MaintenanceResult>,
+    },
+    /// Something was seen of a step of a runbook.
+    Step {
+        run: RunbookRunId,
+        step: String,
+        seen: StepSeen,
     },
     /// A repository could not be listed.
     RepositoryUnreachable {

@@ -11,6 +11,7 @@ use super::observe::{ended, ended_recovery};
 use super::recovery::{Recovery, RecoveryPhase, RecoveryPlan, RecoveryRequest, RecoveryState, RecoveryTarget};
 use super::retention::SnapshotFacts;
 use super::run::{Failure, Outcome, Run, RunState, Trigger};
+use super::runbook::Cause;
 use super::seen::Seen;
 use super::snapshot::{EvidenceLevel, SnapshotRecord};
 use super::state::State;
@@ -124,6 +125,8 @@ pub fn command(
         }
         Command::FollowUpRecovery { recovery, what } => follow_up::ask(context, actor, recovery, what),
         Command::CreateRestorePoint { cluster, name } => restore_point::ask(context, actor, cluster, name),
+        Command::StartRunbook { wish } => super::runbook::decide::start(context, actor, Cause::Person, wish),
+        Command::SayInRunbook { run, saying } => super::runbook::decide::say(context, actor, run, saying),
         about_keeping => super::keep::command(context, actor, about_keeping, &looked_up),
     }
 }

@@ -10,12 +10,14 @@ use super::alert::Alert;
 use super::command::Actor;
 use super::follow_up::{FollowUp, LeftServer};
 use super::id::{
-    AlertKey, ClusterName, DrillName, JobName, MaintenanceId, MemberName, RecoveryId, RepositoryName, RunId, SnapshotId,
+    AlertKey, ClusterName, DrillName, JobName, MaintenanceId, MemberName, RecoveryId, RepositoryName, RunId,
+    RunbookRunId, SnapshotId,
 };
 use super::maintenance::{Maintenance, MaintenanceRecord, Task};
 use super::recovery::{Recovery, RecoveryPhase, RecoveryRecord};
 use super::retention::TooMany;
 use super::run::{Failure, RunRecord, Trigger};
+use super::runbook::RunbookFact;
 use super::snapshot::{EvidenceFailure, EvidenceLevel, Mark, SnapshotRecord};
 use super::units::Timestamp;
 use super::wal::Lsn;
@@ -188,6 +190,8 @@ pub enum Event {
         name: String,
         error: Failure,
     },
+    /// Something has happened in the execution of a runbook.
+    Runbook { run: RunbookRunId, fact: RunbookFact },
     /// Somebody asked for what may not be.
     CommandRefused { command: String, reason: String },
 }
@@ -248,6 +252,7 @@ impl Event {
             Self::RestorePointRequested { .. } => "restore_point_requested",
             Self::RestorePointCreated { .. } => "restore_point_created",
             Self::RestorePointFailed { .. } => "restore_point_failed",
+            Self::Runbook { .. } => "runbook",
             Self::CommandRefused { .. } => "command_refused",
         }
     }
@@ -335,6 +340,7 @@ impl Event {
             Self::DrillBegun { drill, recovery, .. } => format!("drill {drill} begun as {recovery}"),
             Self::DrillSkipped { drill, reason, .. } => format!("drill {drill} was due and not done: {reason}"),
             Self::CommandRefused { command, reason } => format!("refused to {command}: {reason}"),
+            Self::Runbook { run, fact } => format!("{run}: {}", fact.summary()),
             _ => self.server_summary().unwrap_or_else(|| self.keeping_summary()),
         }
     }

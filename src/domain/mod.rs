@@ -29,6 +29,7 @@ pub mod restore_point;
 pub mod retention;
 pub mod rules;
 pub mod run;
+pub mod runbook;
 pub mod schedule;
 pub mod seen;
 pub mod snapshot;

@@ -15,11 +15,13 @@ pub fn observation(context: &Context<'_>, observation: Observation) -> Vec<Event
     match observation {
         Observation::AgentStarted { version, host, pid } => {
             let mut events = interrupted(context);
+            events.extend(super::runbook::observe::interrupted(state));
             events.push(Event::AgentStarted { version, host, pid });
             events
         }
         Observation::AgentStopping { reason } => {
             let mut events = interrupted(context);
+            events.extend(super::runbook::observe::interrupted(state));
             events.push(Event::AgentStopped { reason });
             events
         }
@@ -89,6 +91,7 @@ pub fn observation(context: &Context<'_>, observation: Observation) -> Vec<Event
         }
         Observation::MaintenanceStarting { maintenance } => super::keep::started(state, &maintenance),
         Observation::MaintenanceEnded { maintenance, result } => super::keep::ended(context, &maintenance, *result),
+        Observation::Step { run, step, seen } => super::runbook::observe::step(state, &run, &step, seen),
         Observation::RepositoryUnreachable { repository, failure } => {
             let known = state
                 .repositories

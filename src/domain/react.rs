@@ -5,12 +5,13 @@ use super::decide::{Context, live_run, verification_of, verify};
 use super::drill;
 use super::event::Event;
 use super::follow_up::FollowUpState;
-use super::id::{ClusterName, MaintenanceId, RecoveryId, RunId, time_ordered_id};
+use super::id::{ClusterName, MaintenanceId, RecoveryId, RunId, RunbookRunId, time_ordered_id};
 use super::job::{Definitions, Job, MissedPolicy};
 use super::keep;
 use super::recovery::{Recovery, RecoveryState};
 use super::rules;
 use super::run::{Run, RunState, Trigger};
+use super::runbook::{self, next::Doing};
 use super::snapshot::EvidenceLevel;
 use super::state::{JobFacts, State};
 use super::units::{Millis, Timestamp};
@@ -43,6 +44,8 @@ pub enum Effect {
     ExecuteMaintenance(MaintenanceId),
     /// Stop maintenance that is working.
     StopMaintenance(MaintenanceId),
+    /// Do something for a step of a runbook.
+    Step(RunbookRunId, String, Doing),
 }
 
 /// The work that has to be done now, in the order it should begin. Asked again, it says the same until the state changes.
@@ -91,6 +94,10 @@ pub fn effects(state: &State, definitions: &Definitions, now: Timestamp) -> Vec<
     }
     effects.extend(server_effects(state));
     effects.extend(keep::effects(state, definitions));
+    for run in state.runbooks.values() {
+        let work = runbook::next::work(run).into_iter();
+        effects.extend(work.map(|(step, doing)| Effect::Step(run.id.clone(), step, doing)));
+    }
     effects
 }
 
@@ -122,6 +129,9 @@ fn waits_for_prune(state: &State, recovery: &Recovery) -> bool {
 pub fn settle(context: &Context<'_>) -> Vec<Event> {
     let mut events = jobs_come_and_go(context);
     events.extend(drill::come_and_go(context));
+    if events.is_empty() {
+        events = super::runbook::observe::settle(context.state, context.now);
+    }
     if events.is_empty() {
         events = due_runs(context);
     }

@@ -8,13 +8,15 @@ use super::alert::Alert;
 use super::drill::DrillFacts;
 use super::follow_up::Waiting;
 use super::id::{
-    AlertKey, ClusterName, DrillName, JobName, MaintenanceId, RecoveryId, RepositoryName, RunId, SnapshotId, SourceName,
+    AlertKey, ClusterName, DrillName, JobName, MaintenanceId, RecoveryId, RepositoryName, RunId, RunbookName,
+    RunbookRunId, SnapshotId, SourceName,
 };
 use super::maintenance::Maintenance;
 use super::recovery::Recovery;
 use super::restore_point::RestorePoints;
 use super::retention::TooMany;
 use super::run::{Failure, Outcome, Run};
+use super::runbook::{RunbookFacts, RunbookRun};
 use super::snapshot::SnapshotRecord;
 use super::units::{Bytes, Millis, Timestamp};
 use super::upkeep::UpkeepFacts;
@@ -62,6 +64,12 @@ pub struct State {
     /// Facts about drills.
     #[serde(default)]
     pub drills: BTreeMap<DrillName, DrillFacts>,
+    /// Executions of runbooks that have not ended.
+    #[serde(default)]
+    pub runbooks: BTreeMap<RunbookRunId, RunbookRun>,
+    /// How the last executions of each runbook ended.
+    #[serde(default)]
+    pub runbook_facts: BTreeMap<RunbookName, RunbookFacts>,
     /// Pinned snapshots.
     pub pinned: BTreeSet<SnapshotId>,
 }

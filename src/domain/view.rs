@@ -9,7 +9,9 @@ use super::command::{Actor, Command};
 use super::drill::DrillView;
 use super::event::EventRecord;
 use super::follow_up::Waiting;
-use super::id::{ClusterName, JobName, MaintenanceId, RecoveryId, RepositoryName, RunId, ServiceName, SourceName};
+use super::id::{
+    ClusterName, JobName, MaintenanceId, RecoveryId, RepositoryName, RunId, RunbookRunId, ServiceName, SourceName,
+};
 use super::maintenance::Maintenance;
 use super::objective::{RpoGauge, RtoGauge};
 use super::pitr::LogSight;
@@ -349,6 +351,9 @@ pub struct Receipt {
     /// The maintenance it began.
     #[serde(default)]
     pub maintenance: Vec<MaintenanceId>,
+    /// The execution of a runbook it began.
+    #[serde(default)]
+    pub runbook: Option<RunbookRunId>,
 }
 
 /// One entry of a directory inside a snapshot.

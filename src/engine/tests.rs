@@ -276,6 +276,7 @@ fn definitions() -> Definitions {
         services: BTreeMap::new(),
         clusters: BTreeMap::new(),
         drills: BTreeMap::new(),
+        runbooks: BTreeMap::new(),
         limits: Limits::default(),
     }
 }

@@ -103,6 +103,7 @@ fn subject(event: &Event) -> Subject {
         Event::AlertAcknowledged { key, .. } | Event::AlertResolved { key, .. } | Event::AlertRearmed { key } => {
             thing(key)
         }
+        Event::Runbook { run, .. } => thing(run),
         Event::RepositoryReached { repository } | Event::RepositoryLost { repository, .. } => thing(repository),
         Event::DrillAppeared { drill } | Event::DrillDisappeared { drill } | Event::DrillSkipped { drill, .. } => {
             thing(drill)

@@ -3,6 +3,7 @@
 use crate::domain::command::Observation;
 use crate::domain::event::Event;
 use crate::domain::run::Outcome;
+use crate::domain::runbook::RunbookFact;
 use crate::domain::view::Receipt;
 
 /// Whether an observation tells of work that was cut off rather than ended.
@@ -24,6 +25,10 @@ pub(super) fn receipt(events: &[Event]) -> Receipt {
             Event::RunQueued { run, .. } => receipt.run = Some(run.clone()),
             Event::RecoveryRequested { recovery } => receipt.recovery = Some(recovery.id.clone()),
             Event::MaintenanceRequested { maintenance } => receipt.maintenance.push(maintenance.id.clone()),
+            Event::Runbook {
+                run,
+                fact: RunbookFact::Started { .. },
+            } => receipt.runbook = Some(run.clone()),
             _ => {}
         }
     }

@@ -9,7 +9,7 @@ use crate::domain::alert::{Alert, AlertKind, AlertSubject};
 use crate::domain::command::{Actor, written_evidence};
 use crate::domain::event::Event;
 use crate::domain::follow_up::{Fate, FollowUp, LeftServer, ServerSeen, Step};
-use crate::domain::id::{JobName, MaintenanceId, RecoveryId, RunId, SnapshotId};
+use crate::domain::id::{JobName, MaintenanceId, RecoveryId, RunId, RunbookRunId, SnapshotId};
 use crate::domain::maintenance::{Maintenance, MaintenanceRecord, MaintenanceState, Task};
 use crate::domain::pitr::Target;
 use crate::domain::recovery::{
@@ -17,12 +17,13 @@ use crate::domain::recovery::{
 };
 use crate::domain::retention::TooMany;
 use crate::domain::run::{Failure, Outcome, RunRecord, RunStats, Trigger};
+use crate::domain::runbook::RunbookFact;
 use crate::domain::snapshot::{DatabaseFacts, EvidenceFailure, EvidenceLevel, Mark, SnapshotRecord};
 use crate::domain::units::{Bytes, Millis, Timestamp};
 use crate::domain::wal::Lsn;
 
 /// The word of every variant. A new variant is added here, to [`variant`] and, by its first test run, to the golden file.
-pub(super) const WORDS: [&str; 53] = [
+pub(super) const WORDS: [&str; 54] = [
     "agent_started",
     "agent_stopped",
     "job_appeared",
@@ -76,6 +77,7 @@ pub(super) const WORDS: [&str; 53] = [
     "restore_point_requested",
     "restore_point_created",
     "restore_point_failed",
+    "runbook",
 ];
 
 /// The place of an event's variant in [`WORDS`]. Without a wildcard, so that a new variant does not compile until it is here.
@@ -134,6 +136,7 @@ pub(super) const fn variant(event: &Event) -> usize {
         Event::RestorePointRequested { .. } => 50,
         Event::RestorePointCreated { .. } => 51,
         Event::RestorePointFailed { .. } => 52,
+        Event::Runbook { .. } => 53,
     }
 }
 
@@ -596,10 +599,17 @@ fn server_event(variant: usize, n: usize) -> Event {
             lsn: Lsn(0x300_0028),
             by,
         },
-        _ => Event::RestorePointFailed {
+        52 => Event::RestorePointFailed {
             cluster,
             name,
             error: failure(),
+        },
+        _ => Event::Runbook {
+            run: RunbookRunId(format!("rbr-{n:04}")),
+            fact: RunbookFact::Recheck {
+                step: "fence".to_owned(),
+                by,
+            },
         },
     }
 }
