@@ -13,6 +13,7 @@ use super::pitr::LogSight;
 use super::recovery::Recovery;
 use super::retention::{Decision, TooMany};
 use super::run::{Failure, Outcome, Run};
+use super::runbook::view::{ExecutionView, RunbookLine};
 use super::snapshot::EvidenceLevel;
 use super::state::RetentionFacts;
 use super::units::{Bytes, Millis, Timestamp};
@@ -54,6 +55,12 @@ pub struct Overview {
     /// How the archived logs of clusters stand, one a source and repository.
     #[serde(default)]
     pub logs: Vec<LogSight>,
+    /// What is done when something has gone wrong, by name.
+    #[serde(default)]
+    pub runbooks: Vec<RunbookLine>,
+    /// Executions of runbooks that have not ended.
+    #[serde(default)]
+    pub executions: Vec<ExecutionView>,
     /// Why the configuration on disk could not be loaded; the engine goes on with the one before.
     pub config_error: Option<String>,
     /// Words of an operator of the sandbox; only there.

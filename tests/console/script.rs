@@ -136,6 +136,7 @@ impl Link for Script {
                 run: None,
                 recovery: matches!(command, Command::StartRecovery { .. }).then(|| "rec-01hd3k9x7a0b2".into()),
                 maintenance: Vec::new(),
+                runbook: None,
             }),
             Question::Practice(incident) => Answer::Text(format!("{incident}: done, now find out what is missing")),
         })

@@ -8,18 +8,20 @@ use proptest::prelude::*;
 use crate::domain::alert::{Alert, AlertKind, AlertSubject};
 use crate::domain::command::{Actor, written_evidence};
 use crate::domain::event::Event;
-use crate::domain::id::{JobName, MaintenanceId, RecoveryId, RunId, SnapshotId};
+use crate::domain::id::{JobName, MaintenanceId, RecoveryId, RunId, RunbookRunId, SnapshotId};
 use crate::domain::maintenance::{Maintenance, MaintenanceRecord, MaintenanceState, Task};
 use crate::domain::recovery::{
     Finding, PhaseTime, Recovery, RecoveryPhase, RecoveryRecord, RecoveryRequest, RecoveryState, RecoveryTarget,
 };
 use crate::domain::retention::TooMany;
 use crate::domain::run::{Failure, Outcome, RunRecord, RunStats, Trigger};
+use crate::domain::runbook::RunbookFact;
+use crate::domain::runbook::run::Word;
 use crate::domain::snapshot::{DatabaseFacts, EvidenceFailure, EvidenceLevel, Mark, SnapshotRecord};
 use crate::domain::units::{Bytes, Millis, Timestamp};
 
 /// The word of every variant. A new variant is added here, to [`variant`] and, by its first test run, to the golden file.
-pub(super) const WORDS: [&str; 44] = [
+pub(super) const WORDS: [&str; 45] = [
     "agent_started",
     "agent_stopped",
     "job_appeared",
@@ -64,6 +66,7 @@ pub(super) const WORDS: [&str; 44] = [
     "drill_disappeared",
     "drill_begun",
     "drill_skipped",
+    "runbook",
 ];
 
 /// The place of an event's variant in [`WORDS`]. Without a wildcard, so that a new variant does not compile until it is here.
@@ -113,6 +116,7 @@ pub(super) const fn variant(event: &Event) -> usize {
         Event::DrillDisappeared { .. } => 41,
         Event::DrillBegun { .. } => 42,
         Event::DrillSkipped { .. } => 43,
+        Event::Runbook { .. } => 44,
     }
 }
 
@@ -510,10 +514,20 @@ fn keeping_event(variant: usize, n: usize) -> Event {
             recovery: recovery_id(n),
             due: Some(at(5)),
         },
-        _ => Event::DrillSkipped {
+        43 => Event::DrillSkipped {
             drill: "monthly".into(),
             due: at(5),
             reason: "nothing can be restored".to_owned(),
+        },
+        _ => Event::Runbook {
+            run: RunbookRunId("rb-0001".to_owned()),
+            fact: RunbookFact::Paused {
+                word: Word {
+                    by: "mira".to_owned(),
+                    at: at(5),
+                    text: "somebody is on the phone".to_owned(),
+                },
+            },
         },
     }
 }
