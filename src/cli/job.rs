@@ -90,6 +90,8 @@ fn not_done(command: &Command) -> String {
         Command::VerifySnapshot { snapshot, .. } => format!("snapshot {} was not verified", snapshot.short()),
         Command::RunDrill { drill, .. } => format!("drill {drill} was not begun"),
         Command::CancelRecovery { recovery } => format!("{recovery} was not asked to stop"),
+        Command::FollowUpRecovery { recovery, .. } => format!("nothing was done with the server of {recovery}"),
+        Command::CreateRestorePoint { name, .. } => format!("restore point {name} was not created"),
         Command::AcknowledgeAlert { key, .. } => format!("alert {key} was not acknowledged"),
         Command::ResolveAlert { key, .. } => format!("alert {key} was not resolved"),
         Command::PinSnapshot { snapshot, .. } => format!("snapshot {} was not pinned", snapshot.short()),

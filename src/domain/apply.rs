@@ -108,6 +108,15 @@ fn apply_event(state: &mut State, at: Timestamp, event: &Event) {
         | Event::DrillDisappeared { .. }
         | Event::DrillBegun { .. }
         | Event::DrillSkipped { .. } => super::drill::apply(state, at, event),
+        Event::FollowUpRequested { .. }
+        | Event::FollowUpStarted { .. }
+        | Event::FollowUpDoubted { .. }
+        | Event::FollowUpCancelRequested { .. }
+        | Event::FollowUpEnded { .. }
+        | Event::RecoveredServerSeen { .. } => super::follow_up::apply(state, at, event),
+        Event::RestorePointRequested { .. } | Event::RestorePointCreated { .. } | Event::RestorePointFailed { .. } => {
+            super::restore_point::apply(state, at, event);
+        }
         Event::CommandRefused { .. } => {}
     }
 }
@@ -125,6 +134,7 @@ pub fn raise(evidence: &mut Evidence, level: super::snapshot::EvidenceLevel, at:
 
 fn apply_agent(state: &mut State, at: Timestamp, event: &Event) {
     super::upkeep::begin_again(state);
+    super::follow_up::doubt_all(&mut state.waiting);
     state.agent = match event {
         Event::AgentStarted { version, host, pid } => Some(AgentFacts {
             version: version.clone(),

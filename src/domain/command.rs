@@ -3,8 +3,10 @@
 use serde::{Deserialize, Serialize};
 
 use super::drill::DrillPoint;
+use super::follow_up::{FollowUp, FollowUpResult, ServerSeen};
 use super::id::{
-    AlertKey, DrillName, JobName, MaintenanceId, RecoveryId, RepositoryName, RunId, RunbookRunId, SnapshotId,
+    AlertKey, ClusterName, DrillName, JobName, MaintenanceId, MemberName, RecoveryId, RepositoryName, RunId,
+    RunbookRunId, SnapshotId,
 };
 use super::maintenance::{MaintenanceResult, SnapshotChange};
 use super::recovery::{RecoveryPhase, RecoveryRecord, RecoveryRequest};
@@ -12,6 +14,7 @@ use super::run::{Failure, Outcome, RunStats};
 use super::runbook::{Saying, StartRunbook, StepSeen};
 use super::snapshot::{Evidence, EvidenceFailure, EvidenceLevel, SnapshotRecord};
 use super::units::Timestamp;
+use super::wal::Lsn;
 
 /// What a person asks for. These are what the API accepts.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -37,6 +40,10 @@ pub enum Command {
     },
     /// Stop a recovery.
     CancelRecovery { recovery: RecoveryId },
+    /// Say what becomes of the server a recovery has left: open it, move it on, start it again, throw it away.
+    FollowUpRecovery { recovery: RecoveryId, what: FollowUp },
+    /// Name the present place in the log of a cluster, so that a recovery can go to it.
+    CreateRestorePoint { cluster: ClusterName, name: String },
     /// Take an alert.
     AcknowledgeAlert { key: AlertKey, note: Option<String> },
     /// Close an alert by hand; it opens again when its condition is seen again.
@@ -97,6 +104,8 @@ impl Command {
             Self::VerifySnapshot { .. } => "verify snapshot",
             Self::RunDrill { .. } => "run drill",
             Self::CancelRecovery { .. } => "cancel recovery",
+            Self::FollowUpRecovery { what, .. } => what.word(),
+            Self::CreateRestorePoint { .. } => "create restore point",
             Self::AcknowledgeAlert { .. } => "acknowledge alert",
             Self::ResolveAlert { .. } => "resolve alert",
             Self::PinSnapshot { .. } => "pin snapshot",
@@ -133,6 +142,24 @@ pub enum Observation {
     RecoveryEnded {
         recovery: RecoveryId,
         record: Box<RecoveryRecord>,
+    },
+    /// A follow-up is about to act.
+    FollowUpStarting { recovery: RecoveryId },
+    /// A follow-up ended.
+    FollowUpEnded {
+        recovery: RecoveryId,
+        result: Box<FollowUpResult>,
+    },
+    /// A recovered server was looked at.
+    RecoveredServerLooked {
+        recovery: RecoveryId,
+        seen: Box<ServerSeen>,
+    },
+    /// A restore point was made by a member, or not.
+    RestorePointEnded {
+        cluster: ClusterName,
+        name: String,
+        result: Result<(MemberName, Lsn), Failure>,
     },
     /// A snapshot was proved up to a level, or failed to be.
     EvidenceGathered {

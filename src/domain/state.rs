@@ -6,12 +6,14 @@ use serde::{Deserialize, Serialize};
 
 use super::alert::Alert;
 use super::drill::DrillFacts;
+use super::follow_up::Waiting;
 use super::id::{
-    AlertKey, DrillName, JobName, MaintenanceId, RecoveryId, RepositoryName, RunId, RunbookName, RunbookRunId,
-    SnapshotId, SourceName,
+    AlertKey, ClusterName, DrillName, JobName, MaintenanceId, RecoveryId, RepositoryName, RunId, RunbookName,
+    RunbookRunId, SnapshotId, SourceName,
 };
 use super::maintenance::Maintenance;
 use super::recovery::Recovery;
+use super::restore_point::RestorePoints;
 use super::retention::TooMany;
 use super::run::{Failure, Outcome, Run};
 use super::runbook::{RunbookFacts, RunbookRun};
@@ -41,6 +43,12 @@ pub struct State {
     pub runs: BTreeMap<RunId, Run>,
     /// Recoveries that have not ended.
     pub recoveries: BTreeMap<RecoveryId, Recovery>,
+    /// Recovered servers of which nobody has said yet what becomes of them.
+    #[serde(default)]
+    pub waiting: BTreeMap<RecoveryId, Waiting>,
+    /// Named restore points of clusters.
+    #[serde(default)]
+    pub restore_points: BTreeMap<ClusterName, RestorePoints>,
     /// Open alerts.
     pub alerts: BTreeMap<AlertKey, Alert>,
     /// Conditions closed by hand that still hold; they stay closed until they have been over once.

@@ -7,6 +7,7 @@
 mod begin;
 mod drills;
 mod ends;
+mod follow_ups;
 mod keep;
 mod readiness;
 mod receivers;
@@ -31,6 +32,7 @@ use crate::domain::apply::apply;
 use crate::domain::command::{Actor, Command, Observation};
 use crate::domain::decide::{self, Context, LookedUp};
 use crate::domain::event::{Event, EventRecord};
+use crate::domain::follow_up::ServerSeen;
 use crate::domain::id::{MaintenanceId, RecoveryId, RepositoryName, RunId, RunbookName, RunbookRunId, SourceName};
 use crate::domain::job::Definitions;
 use crate::domain::observe;
@@ -71,6 +73,10 @@ pub(super) enum Input {
         /// How often the repository had been touched when the listing began.
         touched: u64,
         result: Result<(Listing, Observation), Failure>,
+    },
+    LookedAtServer {
+        recovery: RecoveryId,
+        result: Result<Option<ServerSeen>, Failure>,
     },
     LookedAtLog {
         which: sight::Which,
@@ -134,6 +140,7 @@ pub(super) struct Core {
     unique: u32,
     runs: BTreeMap<RunId, Live>,
     recoveries: BTreeMap<RecoveryId, Live>,
+    follow_ups: follow_ups::FollowUps,
     maintenance: BTreeMap<MaintenanceId, Live>,
     /// How often maintenance began or ended, by repository: a listing that saw only half of it is known by this.
     touched: BTreeMap<RepositoryName, u64>,
@@ -157,6 +164,7 @@ impl Core {
             unique,
             runs: BTreeMap::new(),
             recoveries: BTreeMap::new(),
+            follow_ups: follow_ups::FollowUps::default(),
             maintenance: BTreeMap::new(),
             touched: BTreeMap::new(),
             waiting: VecDeque::new(),
@@ -182,7 +190,10 @@ impl Core {
         loop {
             let wake = self.next_wake();
             let watched = self.parts.clients.load(Ordering::Relaxed) > 0;
-            let idle = self.runs.is_empty() && self.recoveries.is_empty() && self.maintenance.is_empty();
+            let idle = self.runs.is_empty()
+                && self.recoveries.is_empty()
+                && self.follow_ups.are_idle()
+                && self.maintenance.is_empty();
             let busy = !idle || self.steps.is_busy();
             if !(watched && busy) {
                 progress = None;
@@ -229,6 +240,7 @@ impl Core {
             .chain(self.watches.next())
             .chain(self.receivers.next())
             .chain(self.readiness.next())
+            .chain(self.follow_ups.next())
             .min()
             .unwrap_or(now + LIST_EVERY)
             .max(now)
@@ -262,6 +274,7 @@ impl Core {
                 result,
             } => self.listed(repository, touched, result),
             Input::LookedAtLog { which, began, result } => self.looked(&which, began, result),
+            Input::LookedAtServer { recovery, result } => self.looked_at_server(recovery, result),
             Input::Receiver {
                 source,
                 number,
@@ -391,6 +404,7 @@ impl Core {
             self.begin_looks();
             self.begin_receivers();
             self.begin_readiness();
+            self.begin_server_looks();
         }
         self.publish();
     }
@@ -428,6 +442,7 @@ impl Core {
             .filter_map(|(id, live)| Some((id.clone(), sample(live)?)))
             .collect();
         self.beside.said = self.steps.said();
+        self.show_follow_ups();
         self.beside.practice = self.parts.practice.as_ref().map(|practice| practice.words());
         let picture = draw(&self.state, &self.definitions(), &self.beside, self.parts.clock.now());
         self.parts.overview.send_replace(picture);
@@ -442,6 +457,7 @@ impl Core {
         }
         self.receivers.stop();
         self.steps.stop();
+        self.follow_ups.stop();
         self.tasks.close();
         let clock = self.parts.clock.clone();
         tokio::select! {

@@ -19,7 +19,7 @@ use crate::domain::units::Timestamp;
 use crate::domain::upkeep::UpkeepFacts;
 use crate::domain::view::{
     AgentView, JobView, MaintenanceView, Overview, ProgressView, RecoveryView, RepositoryView, RunView, ServiceView,
-    UpkeepView,
+    UpkeepView, WaitingView,
 };
 use crate::domain::{decide, id};
 
@@ -46,6 +46,8 @@ pub struct Beside {
     pub ready: BTreeMap<RunbookName, Readiness>,
     /// What the steps of executions of runbooks said.
     pub said: BTreeMap<RunbookRunId, Vec<String>>,
+    /// Progress of follow-ups.
+    pub follow_ups: BTreeMap<RecoveryId, ProgressView>,
     /// Progress of maintenance.
     pub maintenance: BTreeMap<MaintenanceId, ProgressView>,
 }
@@ -62,6 +64,7 @@ impl Beside {
             used_percent: BTreeMap::new(),
             runs: BTreeMap::new(),
             recoveries: BTreeMap::new(),
+            follow_ups: BTreeMap::new(),
             maintenance: BTreeMap::new(),
             said: BTreeMap::new(),
             ready: BTreeMap::new(),
@@ -94,6 +97,10 @@ pub fn draw(state: &State, definitions: &Definitions, beside: &Beside, now: Time
             .as_ref()
             .and_then(|source| gauge::objective_of(definitions, source)),
     });
+    let waiting = state.waiting.values().map(|waiting| WaitingView {
+        waiting: waiting.clone(),
+        progress: beside.follow_ups.get(&waiting.recovery).cloned(),
+    });
     let maintenance = state.maintenance.values().map(|maintenance| MaintenanceView {
         maintenance: maintenance.clone(),
         progress: beside.maintenance.get(&maintenance.id).cloned(),
@@ -121,6 +128,7 @@ pub fn draw(state: &State, definitions: &Definitions, beside: &Beside, now: Time
             .collect(),
         runs: runs.collect(),
         recoveries: recoveries.collect(),
+        waiting: waiting.collect(),
         maintenance: maintenance.collect(),
         repositories: repository_views(state, definitions, beside, now),
         drills: definitions
@@ -142,6 +150,7 @@ pub fn draw(state: &State, definitions: &Definitions, beside: &Beside, now: Time
                 said: beside.said.get(&run.id).cloned().unwrap_or_default(),
             })
             .collect(),
+        restore_points: state.restore_points.clone(),
         config_error: beside.trouble.clone(),
         practice: beside.practice.clone(),
     })
@@ -211,6 +220,9 @@ fn drill_view(state: &State, definitions: &Definitions, drill: &Drill, now: Time
         limit: drill::limit(definitions, drill),
         last: facts.and_then(|facts| facts.last.clone()),
         last_success_at: facts.and_then(|facts| facts.last_success_at),
+        overdue_since: facts
+            .and_then(|facts| drill::overdue_at(drill, facts))
+            .filter(|at| *at <= now),
     }
 }
 

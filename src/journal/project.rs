@@ -51,6 +51,19 @@ pub(super) fn project(db: &Connection, record: &EventRecord) -> rusqlite::Result
             fact: RunbookFact::Finished { record: runbook },
             ..
         } => put_runbook(db, record.seq, runbook),
+        Event::FollowUpEnded { recovery, server } | Event::RecoveredServerSeen { recovery, server } => {
+            match get::<RecoveryRecord>(
+                db,
+                "SELECT seq, record FROM recoveries WHERE id = ?1",
+                recovery.as_str(),
+            )? {
+                Some((seq, mut known)) => {
+                    known.left = Some(server.clone());
+                    put_recovery(db, seq.cast_unsigned(), &known)
+                }
+                None => Ok(()),
+            }
+        }
         Event::AlertOpened { alert } => open_alert(db, record.seq, alert),
         Event::AlertAcknowledged { key, by, note } => change_alert(db, key.as_str(), |known| {
             known.alert.acknowledged = Some(Acknowledgement {

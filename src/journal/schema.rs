@@ -274,6 +274,10 @@ fn projection_rules(connection: &Connection) -> rusqlite::Result<String> {
 pub(super) fn state_rules() -> String {
     fingerprint(&[
         include_str!("../domain/apply.rs"),
+        include_str!("../domain/apply/recovery.rs"),
+        include_str!("../domain/drill.rs"),
+        include_str!("../domain/follow_up.rs"),
+        include_str!("../domain/restore_point.rs"),
         include_str!("../domain/state.rs"),
         include_str!("../domain/alert.rs"),
         include_str!("../domain/snapshot.rs"),

@@ -25,6 +25,9 @@ impl Core {
                     .into_iter()
                     .for_each(|live| live.cancel.cancel()),
                 Effect::ExecuteRun(run) => self.begin_run(agent, &definitions, run).await,
+                Effect::FollowUp(recovery) => self.begin_follow_up(agent, &definitions, recovery).await,
+                Effect::StopFollowUp(recovery) => self.follow_ups.stop_one(&recovery),
+                Effect::CreateRestorePoint(cluster, name) => self.begin_restore_point(&definitions, cluster, name),
                 Effect::StopMaintenance(id) => self
                     .maintenance
                     .get(&id)

@@ -11,6 +11,7 @@ pub(super) fn is_cut_off(observation: &Observation) -> bool {
     match observation {
         Observation::RunEnded { result, .. } => result.outcome == Outcome::Cancelled,
         Observation::RecoveryEnded { record, .. } => record.outcome == Outcome::Cancelled,
+        Observation::FollowUpEnded { result, .. } => result.outcome == Outcome::Cancelled,
         Observation::MaintenanceEnded { result, .. } => result.outcome == Outcome::Cancelled,
         // What the step did is for its verification to find out.
         Observation::Step {

@@ -6,6 +6,7 @@
 mod backup;
 mod browse;
 mod failure;
+mod follow_up;
 mod found;
 mod hooks;
 mod keep;
@@ -22,7 +23,10 @@ use std::sync::Arc;
 
 use super::hands::{Doing, Hands, Known, Listing, Work};
 use crate::clock::Clock;
+use crate::domain::cluster::Cluster;
 use crate::domain::command::RunResult;
+use crate::domain::follow_up::{FollowUpResult, ServerSeen, Waiting};
+use crate::domain::id::MemberName;
 use crate::domain::job::{Definitions, Job, RepositoryDefinition};
 use crate::domain::maintenance::{Maintenance, MaintenanceResult};
 use crate::domain::pitr::{Base, Looked};
@@ -34,6 +38,7 @@ use crate::domain::source::Source;
 use crate::domain::state::SourceFacts;
 use crate::domain::units::Bytes;
 use crate::domain::view::TreeEntryView;
+use crate::domain::wal::Lsn;
 use repositories::Repositories;
 pub use step::StepOrder;
 
@@ -81,6 +86,23 @@ impl Hands for Worker {
 
     fn recover(&self, work: Work, recovery: Recovery, snapshot: SnapshotRecord) -> Doing<'_, RecoveryRecord> {
         Box::pin(recover::recover(self, work, recovery, snapshot))
+    }
+
+    fn follow_up(&self, work: Work, waiting: Waiting) -> Doing<'_, FollowUpResult> {
+        Box::pin(follow_up::follow_up(self, work, waiting))
+    }
+
+    fn look_at_server(&self, waiting: Waiting) -> Doing<'_, Result<Option<ServerSeen>, Failure>> {
+        Box::pin(follow_up::look(self, waiting))
+    }
+
+    fn restore_point(
+        &self,
+        cluster: Cluster,
+        name: String,
+        by: String,
+    ) -> Doing<'_, Result<(MemberName, Lsn), Failure>> {
+        Box::pin(follow_up::restore_point(self, cluster, name, by))
     }
 
     fn list(&self, repository: RepositoryDefinition, known: Known) -> Doing<'_, Result<Listing, Failure>> {

@@ -72,6 +72,8 @@ pub fn overview(seq: u64) -> Overview {
         recoveries: vec![],
         maintenance: vec![],
         logs: Vec::new(),
+        waiting: Vec::new(),
+        restore_points: std::collections::BTreeMap::new(),
         drills: Vec::new(),
         runbooks: Vec::new(),
         executions: Vec::new(),
