@@ -4,6 +4,7 @@ mod archive;
 mod cluster;
 mod drill;
 mod kill;
+mod load;
 mod physical;
 mod prune;
 mod receive;
