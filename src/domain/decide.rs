@@ -123,10 +123,10 @@ pub fn command(
         Command::RunDrill { drill, point } => {
             drill::begin(context, &actor.name, drill, *point, None, &looked_up.snapshots)
         }
-        Command::FollowUpRecovery { recovery, what } => follow_up::ask(context, actor, recovery, what),
-        Command::CreateRestorePoint { cluster, name } => restore_point::ask(context, actor, cluster, name),
         Command::StartRunbook { wish } => super::runbook::decide::start(context, actor, Cause::Person, wish),
         Command::SayInRunbook { run, saying } => super::runbook::decide::say(context, actor, run, saying),
+        Command::FollowUpRecovery { recovery, what } => follow_up::ask(context, actor, recovery, what),
+        Command::CreateRestorePoint { cluster, name } => restore_point::ask(context, actor, cluster, name),
         about_keeping => super::keep::command(context, actor, about_keeping, &looked_up),
     }
 }

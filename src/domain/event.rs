@@ -154,6 +154,8 @@ pub enum Event {
         due: Timestamp,
         reason: String,
     },
+    /// Something has happened in the execution of a runbook.
+    Runbook { run: RunbookRunId, fact: RunbookFact },
     /// Somebody said what is to become of a recovered server that waits.
     FollowUpRequested {
         recovery: RecoveryId,
@@ -190,8 +192,6 @@ pub enum Event {
         name: String,
         error: Failure,
     },
-    /// Something has happened in the execution of a runbook.
-    Runbook { run: RunbookRunId, fact: RunbookFact },
     /// Somebody asked for what may not be.
     CommandRefused { command: String, reason: String },
 }
@@ -243,6 +243,7 @@ impl Event {
             Self::DrillDisappeared { .. } => "drill_disappeared",
             Self::DrillBegun { .. } => "drill_begun",
             Self::DrillSkipped { .. } => "drill_skipped",
+            Self::Runbook { .. } => "runbook",
             Self::FollowUpRequested { .. } => "follow_up_requested",
             Self::FollowUpStarted { .. } => "follow_up_started",
             Self::FollowUpDoubted { .. } => "follow_up_doubted",
@@ -252,7 +253,6 @@ impl Event {
             Self::RestorePointRequested { .. } => "restore_point_requested",
             Self::RestorePointCreated { .. } => "restore_point_created",
             Self::RestorePointFailed { .. } => "restore_point_failed",
-            Self::Runbook { .. } => "runbook",
             Self::CommandRefused { .. } => "command_refused",
         }
     }

@@ -19,6 +19,7 @@ use super::recovery::Recovery;
 use super::restore_point::RestorePoints;
 use super::retention::{Decision, TooMany};
 use super::run::{Failure, Outcome, Run};
+use super::runbook::view::{ExecutionView, RunbookLine};
 use super::snapshot::EvidenceLevel;
 use super::state::RetentionFacts;
 use super::units::{Bytes, Millis, Timestamp};
@@ -63,6 +64,12 @@ pub struct Overview {
     /// How the archived logs of clusters stand, one a source and repository.
     #[serde(default)]
     pub logs: Vec<LogSight>,
+    /// What is done when something has gone wrong, by name.
+    #[serde(default)]
+    pub runbooks: Vec<RunbookLine>,
+    /// Executions of runbooks that have not ended.
+    #[serde(default)]
+    pub executions: Vec<ExecutionView>,
     /// Named restore points of clusters: being made, and the last that were made.
     #[serde(default)]
     pub restore_points: BTreeMap<ClusterName, RestorePoints>,

@@ -18,12 +18,15 @@ use crate::domain::maintenance::{Maintenance, MaintenanceResult, SnapshotChange}
 use crate::domain::pitr::{Base, Looked};
 use crate::domain::recovery::{Recovery, RecoveryPlan, RecoveryRecord, RecoveryRequest};
 use crate::domain::run::{Failure, Run};
+use crate::domain::runbook::StepSeen;
 use crate::domain::snapshot::SnapshotRecord;
 use crate::domain::source::Source;
 use crate::domain::state::SourceFacts;
 use crate::domain::view::TreeEntryView;
 use crate::domain::wal::Lsn;
 use crate::repo::rate::Sampler;
+
+pub use super::work::StepOrder;
 
 /// A boxed future, so that hands can be a trait object.
 pub type Doing<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -124,6 +127,9 @@ pub trait Hands: Send + Sync + 'static {
         repository: RepositoryDefinition,
         tell: Arc<dyn Fn(Option<String>) + Send + Sync>,
     ) -> Doing<'_, Result<(), Failure>>;
+
+    /// Does something for a step of a runbook.
+    fn step(&self, work: Work, order: StepOrder) -> Doing<'_, StepSeen>;
 
     /// Does maintenance on a repository.
     fn maintain(&self, work: Work, maintenance: Maintenance) -> Doing<'_, MaintenanceResult>;

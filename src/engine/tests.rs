@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 
-use super::hands::{Doing, Known, Listing, Work};
+use super::hands::{Doing, Known, Listing, StepOrder, Work};
 use super::*;
 use crate::domain::cluster::Cluster;
 use crate::domain::command::{RefusalKind, RunResult, written_evidence};
@@ -17,6 +17,7 @@ use crate::domain::maintenance::{Maintenance, MaintenanceResult};
 use crate::domain::observe::ended_recovery;
 use crate::domain::recovery::{Recovery, RecoveryTarget};
 use crate::domain::run::{Failure, Outcome, Run, RunStats};
+use crate::domain::runbook::StepSeen;
 use crate::domain::schedule::Schedule;
 use crate::domain::snapshot::EvidenceLevel;
 use crate::domain::source::{FilesSource, SecretRef, Source, SourceKind};
@@ -24,6 +25,7 @@ use crate::domain::state::SourceFacts;
 use crate::domain::wal::Lsn;
 
 mod keeping;
+mod runbooks;
 mod servers;
 
 /// Hands that succeed, unless the job's name says otherwise.
@@ -72,6 +74,10 @@ impl Puppet {
 }
 
 impl Hands for Puppet {
+    fn step(&self, work: Work, order: StepOrder) -> Doing<'_, StepSeen> {
+        Box::pin(runbooks::step(self, work, order))
+    }
+
     fn back_up(&self, work: Work, job: Job, run: Run) -> Doing<'_, RunResult> {
         Box::pin(async move {
             if job.name.as_str() == "slow" {
@@ -203,10 +209,15 @@ struct Bench {
     dir: TempDir,
     clock: Clock,
     hands: Arc<Puppet>,
+    definitions: Definitions,
 }
 
 impl Bench {
     fn new() -> Self {
+        Self::with(definitions())
+    }
+
+    fn with(definitions: Definitions) -> Self {
         let clock = Clock::manual("2026-03-01T00:01:00Z".parse().unwrap());
         let hands = Puppet {
             clock: clock.clone(),
@@ -220,12 +231,13 @@ impl Bench {
             dir: TempDir::new().unwrap(),
             clock,
             hands: Arc::new(hands),
+            definitions,
         }
     }
 
     fn options(&self) -> EngineOptions {
         EngineOptions {
-            definitions: definitions(),
+            definitions: self.definitions.clone(),
             config_path: None,
             journal: self.dir.path().join("journal.db"),
             state_dir: self.dir.path().to_owned(),
@@ -276,7 +288,7 @@ fn definitions() -> Definitions {
         services: BTreeMap::new(),
         clusters: BTreeMap::new(),
         drills: BTreeMap::new(),
-        runbooks: BTreeMap::new(),
+        runbooks: std::collections::BTreeMap::new(),
         limits: Limits::default(),
     }
 }

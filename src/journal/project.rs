@@ -47,6 +47,10 @@ pub(super) fn project(db: &Connection, record: &EventRecord) -> rusqlite::Result
             _ => Ok(()),
         },
         Event::RecoveryFinished { record: recovery } => put_recovery(db, record.seq, recovery),
+        Event::Runbook {
+            fact: RunbookFact::Finished { record: runbook },
+            ..
+        } => put_runbook(db, record.seq, runbook),
         Event::FollowUpEnded { recovery, server } | Event::RecoveredServerSeen { recovery, server } => {
             match get::<RecoveryRecord>(
                 db,
@@ -60,10 +64,6 @@ pub(super) fn project(db: &Connection, record: &EventRecord) -> rusqlite::Result
                 None => Ok(()),
             }
         }
-        Event::Runbook {
-            fact: RunbookFact::Finished { record: runbook },
-            ..
-        } => put_runbook(db, record.seq, runbook),
         Event::AlertOpened { alert } => open_alert(db, record.seq, alert),
         Event::AlertAcknowledged { key, by, note } => change_alert(db, key.as_str(), |known| {
             known.alert.acknowledged = Some(Acknowledgement {

@@ -160,7 +160,7 @@ fn identified(wanted: &mut Conditions, table: Table, id: &str) {
             wanted.add("t.id >= ? AND t.id < ?", [from.into(), to.into()]);
         }
         Table::Runs | Table::Recoveries | Table::Maintenance | Table::Runbooks => {
-            wanted.add("t.id = ?", [id.to_owned().into()])
+            wanted.add("t.id = ?", [id.to_owned().into()]);
         }
         Table::Alerts => wanted.add("t.key = ?", [id.to_owned().into()]),
         Table::Events => wanted.add("t.word = ?", [id.to_owned().into()]),

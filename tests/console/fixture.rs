@@ -76,6 +76,8 @@ pub fn overview() -> Overview {
         ],
         logs: vec![log_sight()],
         drills: vec![drill()],
+        runbooks: Vec::new(),
+        executions: Vec::new(),
         waiting: Vec::new(),
         restore_points: std::collections::BTreeMap::new(),
         config_error: None,

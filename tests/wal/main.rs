@@ -5,6 +5,7 @@ mod cluster;
 mod drill;
 mod follow_up;
 mod kill;
+mod load;
 mod physical;
 mod prune;
 mod receive;

@@ -99,6 +99,7 @@ actions! {
 pub struct Nothing {}
 
 impl Nothing {
+    #[expect(clippy::unused_self, reason = "called like that of every other action")]
     fn visit(&mut self, _: Visit<'_>) {}
 }
 
@@ -254,14 +255,14 @@ pub struct OfMember {
     pub cluster: Template,
     /// The member.
     pub member: Template,
-    /// A person's word that this member, which does not answer, is down.
+    /// `true`: somebody vouches that this member, which does not answer, is gone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub vouch: Option<Template>,
+    pub gone: Option<Template>,
 }
 
 impl OfMember {
     fn visit(&mut self, visit: Visit<'_>) {
-        walk!(visit, self, [cluster, member], [vouch], []);
+        walk!(visit, self, [cluster, member], [gone], []);
     }
 }
 
@@ -276,14 +277,11 @@ pub struct Promote {
     /// How many bytes of log may be lost; what the cluster's definition says when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub allow_loss: Option<Template>,
-    /// A person's word that this member, which does not answer, is down.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub vouch: Option<Template>,
 }
 
 impl Promote {
     fn visit(&mut self, visit: Visit<'_>) {
-        walk!(visit, self, [cluster, member], [allow_loss, vouch], []);
+        walk!(visit, self, [cluster, member], [allow_loss], []);
     }
 }
 
@@ -438,11 +436,14 @@ pub struct Server {
     /// The database; that of the source or member when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub database: Option<Template>,
+    /// The role on a server that listens in a directory; `postgres` when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user: Option<Template>,
 }
 
 impl Server {
     pub(super) fn visit(&mut self, visit: Visit<'_>) {
-        walk!(visit, self, [], [source, cluster, member, socket, database], []);
+        walk!(visit, self, [], [source, cluster, member, socket, database, user], []);
     }
 
     /// The server in a few words.
@@ -542,7 +543,7 @@ impl Action {
         match self {
             Self::Backup(_) => &["snapshot", "run"],
             Self::Restore(_) => &["recovery", "written"],
-            Self::Recover(_) => &["recovery", "socket", "database", "psql"],
+            Self::Recover(_) => &["recovery", "socket", "port", "user", "psql"],
             Self::Verify(_) | Self::Drill(_) => &["recovery"],
             Self::Fence(_) => &["lsn"],
             Self::Promote(_) => &["timeline", "lost"],

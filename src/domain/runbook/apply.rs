@@ -1,7 +1,8 @@
 //! What a fact does to an execution.
 
+use super::check::PLAN;
 use super::observe::{RunbookFact, StepEnd};
-use super::run::{RunbookOutcome, RunbookRecord, StepRun, StepState};
+use super::run::{Checked, RunbookOutcome, RunbookRecord, StepRun, StepState};
 use crate::domain::id::RunbookRunId;
 use crate::domain::state::State;
 use crate::domain::units::{Millis, Timestamp};
@@ -91,23 +92,23 @@ fn remember(state: &mut State, record: &RunbookRecord) {
 }
 
 fn apply_step(run: &mut super::RunbookRun, at: Timestamp, fact: &RunbookFact) {
-    let name = match fact {
-        RunbookFact::Checked { step, .. }
-        | RunbookFact::Recheck { step, .. }
-        | RunbookFact::Released { step, .. }
-        | RunbookFact::Approved { step, .. }
-        | RunbookFact::Overridden { step, .. }
-        | RunbookFact::StepStarted { step, .. }
-        | RunbookFact::StepInDoubt { step }
-        | RunbookFact::StepUnresolved { step, .. }
-        | RunbookFact::StepEnded { step, .. }
-        | RunbookFact::StepPassed { step, .. }
-        | RunbookFact::StepAgain { step, .. }
-        | RunbookFact::UndoStarted { step, .. }
-        | RunbookFact::UndoEnded { step, .. }
-        | RunbookFact::UndoAgain { step, .. }
-        | RunbookFact::UndoLeft { step, .. } => step,
-        _ => return,
+    let (RunbookFact::Checked { step: name, .. }
+    | RunbookFact::Recheck { step: name, .. }
+    | RunbookFact::Released { step: name, .. }
+    | RunbookFact::Approved { step: name, .. }
+    | RunbookFact::Overridden { step: name, .. }
+    | RunbookFact::StepStarted { step: name, .. }
+    | RunbookFact::StepInDoubt { step: name }
+    | RunbookFact::StepUnresolved { step: name, .. }
+    | RunbookFact::StepEnded { step: name, .. }
+    | RunbookFact::StepPassed { step: name, .. }
+    | RunbookFact::StepAgain { step: name, .. }
+    | RunbookFact::UndoStarted { step: name, .. }
+    | RunbookFact::UndoEnded { step: name, .. }
+    | RunbookFact::UndoAgain { step: name, .. }
+    | RunbookFact::UndoLeft { step: name, .. }) = fact
+    else {
+        return;
     };
     if let RunbookFact::StepEnded { end, .. } = fact {
         for (output, value) in &end.outputs {
@@ -116,7 +117,7 @@ fn apply_step(run: &mut super::RunbookRun, at: Timestamp, fact: &RunbookFact) {
     }
     let Some(step) = run.step_mut(name) else { return };
     match fact {
-        RunbookFact::Checked { checked, .. } => step.checked = Some(checked.clone()),
+        RunbookFact::Checked { checked, .. } => looked(step, checked),
         RunbookFact::Recheck { .. } => step.checked = None,
         RunbookFact::Released { word, .. } => step.released = Some(word.clone()),
         RunbookFact::Approved { word, .. } => step.approvals.push(word.clone()),
@@ -156,6 +157,22 @@ fn apply_step(run: &mut super::RunbookRun, at: Timestamp, fact: &RunbookFact) {
         RunbookFact::UndoLeft { word, .. } => step.note = Some(format!("left as it is by {}: {}", word.by, word.text)),
         _ => {}
     }
+}
+
+/// A go that was said of one plan says nothing of another.
+fn looked(step: &mut StepRun, checked: &Checked) {
+    let plan = |checked: &Checked| {
+        let line = checked.results.iter().find(|result| result.title == PLAN);
+        line.map(|result| result.detail.clone())
+    };
+    if step
+        .checked
+        .as_ref()
+        .is_some_and(|before| plan(before) != plan(checked))
+    {
+        step.released = None;
+    }
+    step.checked = Some(checked.clone());
 }
 
 fn ended(step: &mut StepRun, at: Timestamp, end: &StepEnd) {

@@ -385,6 +385,9 @@ pub enum CheckOutcome {
     Unknown,
 }
 
+/// The title of the check that says what a restore would do now.
+pub const PLAN: &str = "plan";
+
 /// What was asked and what came of it; kept as evidence.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CheckResult {

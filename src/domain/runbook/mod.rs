@@ -28,6 +28,7 @@
 //! | [`run`] | an execution: every step with what became of it |
 //! | [`next`] | what happens next, as a function of the execution |
 //! | [`decide`], [`observe`], [`apply`] | from a person's word, or what was seen, to events; what they do to the execution |
+//! | [`view`] | what is shown of them |
 //! | [`report`], [`show`] | the report of an execution, the document for people |
 //!
 //! What this room never does: act, ask the time, or take a value for part of a program.
@@ -43,6 +44,7 @@ pub mod run;
 pub mod show;
 pub mod template;
 pub mod values;
+pub mod view;
 
 #[cfg(test)]
 mod tests;

@@ -150,7 +150,8 @@ fn of_pending(run: &RunbookRun, step: &Step, done: &StepRun) -> Next {
     if let Err(name) = resolvable(run, step) {
         return value(name);
     }
-    if !step.precheck.is_empty() && done.checked.is_none() {
+    let planned = matches!(step.action, Action::Restore(_) | Action::Recover(_));
+    if (planned || !step.precheck.is_empty()) && done.checked.is_none() {
         return Next::Do(Doing::Look);
     }
     let simulated = run.drill && step.drill == InDrill::Simulate;

@@ -86,6 +86,9 @@ pub struct StepEnd {
     /// What a person said of it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub note: Option<String>,
+    /// Whether it was stopped on the way, so that it may have been done in part.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub stopped: bool,
 }
 
 /// What the engine saw of a step.
@@ -187,6 +190,8 @@ pub fn step(state: &State, id: &RunbookRunId, step: &str, seen: StepSeen) -> Vec
 
 fn settled_doubt(class: Class, step: String, evidence: Vec<CheckResult>) -> RunbookFact {
     match (together(&evidence), class) {
+        // Nothing that was asked proves nothing.
+        _ if evidence.is_empty() => RunbookFact::StepUnresolved { step, evidence },
         (CheckOutcome::Holds, _) => RunbookFact::StepEnded {
             step,
             end: Box::new(StepEnd {

@@ -35,22 +35,20 @@ impl Action {
             }
             Self::Verify(act) => format!("lifeboat snapshot verify {} --level {}", act.snapshot.text(), act.level),
             Self::Drill(act) => format!("lifeboat drill run {}", act.drill.text()),
-            Self::Fence(act) => member_words("fence", &act.cluster, &act.member, vouch(act.vouch.as_ref())),
-            Self::Unfence(act) => member_words("fence", &act.cluster, &act.member, " --release".to_owned()),
-            Self::Replay(act) => {
-                format!(
-                    "wait until {} has replayed all that was committed before the fence",
-                    act.member.text()
-                )
+            Self::Fence(act) => {
+                let gone = act.gone.as_ref().is_some_and(|gone| gone.text() == "true");
+                member_words("fence", &act.cluster, &act.member, if gone { " --gone" } else { "" })
             }
+            Self::Unfence(act) => member_words("unfence", &act.cluster, &act.member, ""),
+            Self::Replay(act) => member_words("wait", &act.cluster, &act.member, ""),
             Self::Promote(act) => {
                 let loss = act.allow_loss.as_ref();
                 let loss = loss.map_or_else(String::new, |loss| format!(" --allow-loss {}", loss.text()));
-                member_words("promote", &act.cluster, &act.member, loss + &vouch(act.vouch.as_ref()))
+                member_words("promote", &act.cluster, &act.member, &loss)
             }
             Self::Rewind(act) => {
-                let how = if act.clone { " --clone" } else { "" };
-                member_words("rewind", &act.cluster, &act.member, how.to_owned())
+                let verb = if act.clone { "reclone" } else { "rewind" };
+                member_words(verb, &act.cluster, &act.member, " --stop")
             }
             Self::Service(act) => match (&act.unit, &act.member) {
                 (Some(unit), _) => format!("systemctl {} {}", act.act.word(), unit.text()),
@@ -80,15 +78,8 @@ impl Action {
     }
 }
 
-fn member_words(verb: &str, cluster: &Template, member: &Template, options: String) -> String {
+fn member_words(verb: &str, cluster: &Template, member: &Template, options: &str) -> String {
     format!("lifeboat cluster {verb} {} {}{options}", cluster.text(), member.text())
-}
-
-fn vouch(member: Option<&Template>) -> String {
-    let word = |member: &Template| format!(" --vouch-down {}", member.text());
-    member
-        .filter(|member| !member.text().is_empty())
-        .map_or_else(String::new, word)
 }
 
 impl ServiceDo {
@@ -105,11 +96,10 @@ impl ServiceDo {
 impl Server {
     /// Whether exactly one server is named.
     pub fn is_one(&self) -> bool {
-        match (&self.source, &self.cluster, &self.member, &self.socket) {
-            (Some(_), None, None, None) | (None, None, None, Some(_)) => true,
-            (None, Some(_), Some(_), None) => true,
-            _ => false,
-        }
+        matches!(
+            (&self.source, &self.cluster, &self.member, &self.socket),
+            (Some(_), None, None, None) | (None, None, None, Some(_)) | (None, Some(_), Some(_), None)
+        )
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::template::Values;
 use super::{Runbook, Variable, VariableKind};
-use crate::domain::id::{ClusterName, MemberName};
+use crate::domain::id::{ClusterName, DrillName, JobName, RepositoryName, ServiceName, SourceName};
 use crate::domain::job::Definitions;
 use crate::domain::pitr::Target;
 use crate::domain::units::parse_duration;
@@ -32,17 +32,19 @@ pub fn check(variable: &Variable, text: &str, known: &Values, definitions: &Defi
             "{name}: a value has no control characters and at most {LONGEST} bytes"
         ));
     }
-    let fits = |fits: bool, expected: &str| match fits {
-        true => Ok(text.to_owned()),
-        false => Err(format!("{name}: \"{text}\" is not {expected}")),
+    let fits = |fits: bool, expected: &str| {
+        let wrong = || format!("{name}: \"{text}\" is not {expected}");
+        fits.then(|| text.to_owned()).ok_or_else(wrong)
     };
-    let one_of = |names: Vec<&str>, what: &str| match names.contains(&text) {
-        true => Ok(text.to_owned()),
-        false if names.is_empty() => Err(format!("{name}: there is no {what} in the configuration")),
-        false => Err(format!(
-            "{name}: there is no {what} \"{text}\"; known are {}",
-            names.join(", ")
-        )),
+    let one_of = |names: Vec<&str>, what: &str| {
+        if names.contains(&text) {
+            Ok(text.to_owned())
+        } else if names.is_empty() {
+            Err(format!("{name}: there is no {what} in the configuration"))
+        } else {
+            let known = names.join(", ");
+            Err(format!("{name}: there is no {what} \"{text}\"; known are {known}"))
+        }
     };
     match &variable.kind {
         VariableKind::Text => fits(!text.is_empty(), "a text"),
@@ -78,11 +80,11 @@ pub fn choices<'a>(
     Ok(match kind {
         VariableKind::Choice { of } => of.iter().map(String::as_str).collect(),
         VariableKind::Flag => vec!["true", "false"],
-        VariableKind::Service => definitions.services.keys().map(|name| name.as_str()).collect(),
-        VariableKind::Source => definitions.sources.keys().map(|name| name.as_str()).collect(),
-        VariableKind::Job => definitions.jobs.keys().map(|name| name.as_str()).collect(),
-        VariableKind::Drill => definitions.drills.keys().map(|name| name.as_str()).collect(),
-        VariableKind::Repository => definitions.repositories.keys().map(|name| name.as_str()).collect(),
+        VariableKind::Service => definitions.services.keys().map(ServiceName::as_str).collect(),
+        VariableKind::Source => definitions.sources.keys().map(SourceName::as_str).collect(),
+        VariableKind::Job => definitions.jobs.keys().map(JobName::as_str).collect(),
+        VariableKind::Drill => definitions.drills.keys().map(DrillName::as_str).collect(),
+        VariableKind::Repository => definitions.repositories.keys().map(RepositoryName::as_str).collect(),
         VariableKind::Cluster => definitions.clusters.keys().map(ClusterName::as_str).collect(),
         VariableKind::Member { cluster } => {
             let name = known.get(cluster).ok_or_else(|| format!("say {cluster} first"))?;
@@ -94,10 +96,17 @@ pub fn choices<'a>(
     })
 }
 
-/// Whether `name` is a member of `cluster`.
-pub fn is_member(definitions: &Definitions, cluster: &str, name: &str) -> bool {
-    let cluster = definitions.clusters.get(&ClusterName::from(cluster));
-    cluster.is_some_and(|cluster| cluster.member(&MemberName::from(name)).is_some())
+/// Whether the values of a kind are names of the configuration.
+pub const fn is_listed(kind: &VariableKind) -> bool {
+    matches!(
+        kind,
+        VariableKind::Service
+            | VariableKind::Source
+            | VariableKind::Job
+            | VariableKind::Drill
+            | VariableKind::Repository
+            | VariableKind::Cluster
+    )
 }
 
 /// Fills in what was said, then the defaults, in the order of the variables; and says what is missing.

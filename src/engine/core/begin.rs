@@ -34,7 +34,7 @@ impl Core {
                     .into_iter()
                     .for_each(|live| live.cancel.cancel()),
                 Effect::ExecuteMaintenance(id) => self.begin_maintenance(agent, &definitions, id).await,
-                Effect::Step(..) => {}
+                Effect::Step(run, step, doing) => self.begin_step(agent, &definitions, run, step, doing).await,
                 Effect::ExecuteRecovery(recovery) => self.begin_recovery(agent, &definitions, recovery).await,
             }
         }

@@ -3,7 +3,7 @@
 use crate::domain::command::Observation;
 use crate::domain::event::Event;
 use crate::domain::run::Outcome;
-use crate::domain::runbook::RunbookFact;
+use crate::domain::runbook::{RunbookFact, StepSeen};
 use crate::domain::view::Receipt;
 
 /// Whether an observation tells of work that was cut off rather than ended.
@@ -13,6 +13,11 @@ pub(super) fn is_cut_off(observation: &Observation) -> bool {
         Observation::RecoveryEnded { record, .. } => record.outcome == Outcome::Cancelled,
         Observation::FollowUpEnded { result, .. } => result.outcome == Outcome::Cancelled,
         Observation::MaintenanceEnded { result, .. } => result.outcome == Outcome::Cancelled,
+        // What the step did is for its verification to find out.
+        Observation::Step {
+            seen: StepSeen::Ended(end),
+            ..
+        } => end.stopped,
         _ => false,
     }
 }

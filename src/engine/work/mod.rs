@@ -16,6 +16,7 @@ mod receive;
 mod recover;
 mod repositories;
 mod secrets;
+mod step;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -31,6 +32,7 @@ use crate::domain::maintenance::{Maintenance, MaintenanceResult};
 use crate::domain::pitr::{Base, Looked};
 use crate::domain::recovery::{Recovery, RecoveryPlan, RecoveryRecord, RecoveryRequest};
 use crate::domain::run::{Failure, Run};
+use crate::domain::runbook::StepSeen;
 use crate::domain::snapshot::SnapshotRecord;
 use crate::domain::source::Source;
 use crate::domain::state::SourceFacts;
@@ -38,6 +40,7 @@ use crate::domain::units::Bytes;
 use crate::domain::view::TreeEntryView;
 use crate::domain::wal::Lsn;
 use repositories::Repositories;
+pub use step::StepOrder;
 
 /// The real hands.
 pub(super) struct Worker {
@@ -127,6 +130,10 @@ impl Hands for Worker {
         tell: Arc<dyn Fn(Option<String>) + Send + Sync>,
     ) -> Doing<'_, Result<(), Failure>> {
         Box::pin(receive::run(self, work, source, repository, tell))
+    }
+
+    fn step(&self, work: Work, order: StepOrder) -> Doing<'_, StepSeen> {
+        Box::pin(step::perform(self, work, order))
     }
 
     fn maintain(&self, work: Work, maintenance: Maintenance) -> Doing<'_, MaintenanceResult> {

@@ -18,6 +18,7 @@ use crate::domain::recovery::{
 use crate::domain::retention::TooMany;
 use crate::domain::run::{Failure, Outcome, RunRecord, RunStats, Trigger};
 use crate::domain::runbook::RunbookFact;
+use crate::domain::runbook::run::Word;
 use crate::domain::snapshot::{DatabaseFacts, EvidenceFailure, EvidenceLevel, Mark, SnapshotRecord};
 use crate::domain::units::{Bytes, Millis, Timestamp};
 use crate::domain::wal::Lsn;
@@ -68,6 +69,7 @@ pub(super) const WORDS: [&str; 54] = [
     "drill_disappeared",
     "drill_begun",
     "drill_skipped",
+    "runbook",
     "follow_up_requested",
     "follow_up_started",
     "follow_up_doubted",
@@ -77,7 +79,6 @@ pub(super) const WORDS: [&str; 54] = [
     "restore_point_requested",
     "restore_point_created",
     "restore_point_failed",
-    "runbook",
 ];
 
 /// The place of an event's variant in [`WORDS`]. Without a wildcard, so that a new variant does not compile until it is here.
@@ -127,16 +128,16 @@ pub(super) const fn variant(event: &Event) -> usize {
         Event::DrillDisappeared { .. } => 41,
         Event::DrillBegun { .. } => 42,
         Event::DrillSkipped { .. } => 43,
-        Event::FollowUpRequested { .. } => 44,
-        Event::FollowUpStarted { .. } => 45,
-        Event::FollowUpDoubted { .. } => 46,
-        Event::FollowUpCancelRequested { .. } => 47,
-        Event::FollowUpEnded { .. } => 48,
-        Event::RecoveredServerSeen { .. } => 49,
-        Event::RestorePointRequested { .. } => 50,
-        Event::RestorePointCreated { .. } => 51,
-        Event::RestorePointFailed { .. } => 52,
-        Event::Runbook { .. } => 53,
+        Event::Runbook { .. } => 44,
+        Event::FollowUpRequested { .. } => 45,
+        Event::FollowUpStarted { .. } => 46,
+        Event::FollowUpDoubted { .. } => 47,
+        Event::FollowUpCancelRequested { .. } => 48,
+        Event::FollowUpEnded { .. } => 49,
+        Event::RecoveredServerSeen { .. } => 50,
+        Event::RestorePointRequested { .. } => 51,
+        Event::RestorePointCreated { .. } => 52,
+        Event::RestorePointFailed { .. } => 53,
     }
 }
 
@@ -540,6 +541,16 @@ fn keeping_event(variant: usize, n: usize) -> Event {
             due: at(5),
             reason: "nothing can be restored".to_owned(),
         },
+        44 => Event::Runbook {
+            run: RunbookRunId("rb-0001".to_owned()),
+            fact: RunbookFact::Paused {
+                word: Word {
+                    by: "mira".to_owned(),
+                    at: at(5),
+                    text: "somebody is on the phone".to_owned(),
+                },
+            },
+        },
         about_servers => server_event(about_servers, n),
     }
 }
@@ -575,41 +586,34 @@ fn server_event(variant: usize, n: usize) -> Event {
     let (recovery, by) = (recovery_id(n), "mira".to_owned());
     let (cluster, name) = ("orders".into(), "before the deploy".to_owned());
     match variant {
-        44 => Event::FollowUpRequested {
+        45 => Event::FollowUpRequested {
             recovery,
             what: FollowUp::Promote,
             by,
         },
-        45 => Event::FollowUpStarted { recovery },
-        46 => Event::FollowUpDoubted { recovery },
-        47 => Event::FollowUpCancelRequested { recovery, by },
-        48 => Event::FollowUpEnded {
+        46 => Event::FollowUpStarted { recovery },
+        47 => Event::FollowUpDoubted { recovery },
+        48 => Event::FollowUpCancelRequested { recovery, by },
+        49 => Event::FollowUpEnded {
             recovery,
             server: left([Fate::Promoted, Fate::Waiting, Fate::Discarded][n % 3]),
         },
-        49 => Event::RecoveredServerSeen {
+        50 => Event::RecoveredServerSeen {
             recovery,
             server: left(Fate::Gone),
         },
-        50 => Event::RestorePointRequested { cluster, name, by },
-        51 => Event::RestorePointCreated {
+        51 => Event::RestorePointRequested { cluster, name, by },
+        52 => Event::RestorePointCreated {
             cluster,
             name,
             member: "db1".into(),
             lsn: Lsn(0x300_0028),
             by,
         },
-        52 => Event::RestorePointFailed {
+        _ => Event::RestorePointFailed {
             cluster,
             name,
             error: failure(),
-        },
-        _ => Event::Runbook {
-            run: RunbookRunId(format!("rbr-{n:04}")),
-            fact: RunbookFact::Recheck {
-                step: "fence".to_owned(),
-                by,
-            },
         },
     }
 }

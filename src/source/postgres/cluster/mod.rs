@@ -64,7 +64,7 @@ pub use rebuild::Rebuilt;
 use super::Login;
 use super::connect::Session;
 use crate::clock::Clock;
-use crate::domain::cluster::{Cluster, Member, Picture, Record, Refusal, Seen, picture};
+use crate::domain::cluster::{Cluster, Member, Picture, Record, Refusal, Seen, Service, picture};
 use crate::domain::id::MemberName;
 use crate::domain::wal::Lsn;
 use crate::source::SourceError;
@@ -134,6 +134,30 @@ impl ClusterHandle {
             .await?;
         let lsn = look::lsn(rows.first().map(|row| row.get(0)), &session.server)?;
         Ok((primary, lsn))
+    }
+
+    /// Starts the server of a member by its service.
+    pub async fn start_service(&self, member: &MemberName) -> Result<(), ClusterError> {
+        let service = self.service(member)?;
+        command::run(self, &format!("the start of {member}"), &service.start, member).await
+    }
+
+    /// Stops the server of a member by its service.
+    pub async fn stop_service(&self, member: &MemberName) -> Result<(), ClusterError> {
+        let service = self.service(member)?;
+        command::run(self, &format!("the stop of {member}"), &service.stop, member).await
+    }
+
+    fn service(&self, name: &MemberName) -> Result<&Service, ClusterError> {
+        self.member(name)?.service.as_ref().ok_or_else(|| {
+            ClusterError::from(SourceError::Invalid {
+                what: format!("how {name} is started and stopped is not configured"),
+                hint: Some(format!(
+                    "write start and stop for {name} in [cluster.{}]",
+                    self.cluster.name
+                )),
+            })
+        })
     }
 
     /// The definition of a member that is known to be there.
