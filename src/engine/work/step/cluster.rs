@@ -6,7 +6,8 @@ use crate::domain::cluster::record::RebuildKind;
 use crate::domain::cluster::{Allowance, Picture, Seen};
 use crate::domain::id::{ClusterName, MemberName};
 use crate::domain::run::Failure;
-use crate::domain::runbook::action::{OfMember, Promote, Rewind, Service, ServiceDo};
+use crate::domain::runbook::action::{Action, OfMember, Promote, Rewind, Service, ServiceDo};
+use crate::domain::runbook::check::{CheckOutcome, CheckResult};
 use crate::domain::runbook::template::{Template, Values};
 use crate::domain::units::{Millis, parse_bytes};
 use crate::engine::clusters::logins;
@@ -76,6 +77,32 @@ pub(super) async fn picture(site: &Site<'_>, cluster: &Template) -> Result<(Seen
 
 fn output(name: &str, value: &dyn ToString) -> (String, String) {
     (name.to_owned(), value.to_string())
+}
+
+/// Whether the notes on a cluster say that what a step does was begun and not ended; nothing when the step is none of that kind.
+pub(super) async fn unfinished(site: &Site<'_>, action: &Action) -> Option<CheckResult> {
+    let (cluster, sign) = match action {
+        Action::Fence(of) | Action::Unfence(of) => (&of.cluster, "fence-unfinished"),
+        Action::Promote(promote) => (&promote.cluster, "promotion-unfinished"),
+        Action::Rewind(rewind) => (&rewind.cluster, "rebuild-unfinished"),
+        _ => return None,
+    };
+    let name = cluster.resolve(&site.order.run.values).map(Template::plain);
+    let (outcome, detail) = match name {
+        Ok(name) => match picture(site, &name).await {
+            Ok((_, picture)) => match picture.signs.iter().find(|found| found.sign == sign) {
+                Some(found) => (CheckOutcome::Fails, found.what.clone()),
+                None => (CheckOutcome::Holds, "nothing is left to be ended".to_owned()),
+            },
+            Err(failure) => (CheckOutcome::Unknown, failure.message),
+        },
+        Err(name) => (CheckOutcome::Unknown, format!("{{{name}}} is not known")),
+    };
+    Some(CheckResult {
+        title: "it was noted as ended".to_owned(),
+        outcome,
+        detail,
+    })
 }
 
 pub(super) async fn fence(site: &Site<'_>, of: &OfMember) -> Result<Values, Failure> {

@@ -129,7 +129,10 @@ pub(super) async fn perform(worker: &Worker, work: Work, order: StepOrder) -> St
             if leftover::ended(&worker.state_dir, &order.run.id, &step.id).await {
                 site.tell(format!("{}: its program was still at work and was ended", step.id));
             }
-            StepSeen::Verified(site.ask(&step.verify, values).await)
+            let mut evidence = site.ask(&step.verify, values).await;
+            // What a switchover has begun and not noted as over is ended by the same command begun again.
+            evidence.extend(cluster::unfinished(&site, &step.action).await);
+            StepSeen::Verified(evidence)
         }
         Doing::Undo => StepSeen::Undone(take_back(&site, step).await.err()),
         Doing::Act | Doing::Stop => {
