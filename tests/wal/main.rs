@@ -3,6 +3,7 @@
 mod archive;
 mod cluster;
 mod drill;
+mod follow_up;
 mod kill;
 mod load;
 mod physical;
