@@ -32,6 +32,7 @@ use crate::domain::source::Source;
 use crate::domain::state::SourceFacts;
 use crate::domain::units::Bytes;
 use crate::domain::view::TreeEntryView;
+use crate::source::postgres::wal::Remembered;
 use repositories::Repositories;
 
 /// The real hands.
@@ -41,6 +42,7 @@ pub(super) struct Worker {
     host: String,
     repositories: Repositories,
     lives: log::Lives,
+    archives: Remembered,
 }
 
 impl Worker {
@@ -53,6 +55,7 @@ impl Worker {
             host,
             repositories: Repositories::default(),
             lives: log::Lives::default(),
+            archives: Remembered::default(),
         })
     }
 
