@@ -32,6 +32,7 @@ mod doctor;
 mod drill;
 mod error;
 mod export;
+mod find_clean;
 mod follow;
 mod init;
 mod job;

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use serde::{Deserialize, Serialize};
 
 use super::alert::Alert;
+use super::anomaly::Sample;
 use super::drill::DrillFacts;
 use super::id::{
     AlertKey, DrillName, JobName, MaintenanceId, RecoveryId, RepositoryName, RunId, SnapshotId, SourceName,
@@ -21,6 +22,8 @@ use super::upkeep::UpkeepFacts;
 pub const RESTORE_POINTS_KEPT: usize = 8;
 /// How many outcomes a job's strip shows.
 pub const OUTCOMES_KEPT: usize = 20;
+/// How many snapshots of a job are held against each other.
+pub const FIGURES_KEPT: usize = 30;
 /// How many measured recoveries an estimate rests on at most.
 pub const MEASUREMENTS_KEPT: usize = 50;
 
@@ -92,6 +95,9 @@ pub struct JobFacts {
     pub durations: VecDeque<Millis>,
     /// Sizes of the latest snapshots, oldest first.
     pub sizes: VecDeque<Bytes>,
+    /// The figures of its latest snapshots, oldest first.
+    #[serde(default)]
+    pub figures: VecDeque<Sample>,
     /// Failures since the last success.
     pub failures_in_a_row: u32,
     /// Why the last one failed.
@@ -130,6 +136,7 @@ impl JobFacts {
             outcomes: VecDeque::new(),
             durations: VecDeque::new(),
             sizes: VecDeque::new(),
+            figures: VecDeque::new(),
             failures_in_a_row: 0,
             last_error: None,
             missed: None,
