@@ -65,6 +65,10 @@ pub enum AlertKind {
     DrillOverdue,
     /// The last drill failed, or took longer than it may.
     DrillFailed,
+    /// The last snapshot of a job is far from its usual size.
+    SizeAnomaly,
+    /// Most of what a job protects looks encrypted.
+    MassEncryption,
 }
 
 impl AlertKind {
@@ -89,6 +93,8 @@ impl AlertKind {
             Self::PageChecksum => "page-checksum",
             Self::DrillOverdue => "drill-overdue",
             Self::DrillFailed => "drill-failed",
+            Self::SizeAnomaly => "size-anomaly",
+            Self::MassEncryption => "mass-encryption",
         }
     }
 
@@ -102,7 +108,8 @@ impl AlertKind {
             | Self::RepositoryUnreachable
             | Self::RepositoryDamaged
             | Self::WalGap
-            | Self::PageChecksum => Severity::Critical,
+            | Self::PageChecksum
+            | Self::MassEncryption => Severity::Critical,
             Self::BackupFailed
             | Self::BackupPartial
             | Self::ScheduleMissed
@@ -112,7 +119,8 @@ impl AlertKind {
             | Self::RetentionRefused
             | Self::WalLate
             | Self::DrillOverdue
-            | Self::DrillFailed => Severity::Warning,
+            | Self::DrillFailed
+            | Self::SizeAnomaly => Severity::Warning,
         }
     }
 

@@ -8,6 +8,7 @@
 
 pub mod address;
 pub mod alert;
+pub mod anomaly;
 pub mod apply;
 pub mod cluster;
 pub mod command;

@@ -58,6 +58,7 @@ impl Puppet {
             size: Bytes(10),
             added: Bytes(5),
             files: 1,
+            changes: None,
             duration: crate::domain::Millis(1),
             partial: false,
             errors: 0,

@@ -39,6 +39,7 @@ use crate::domain::state::SourceFacts;
 use crate::domain::units::Bytes;
 use crate::domain::view::TreeEntryView;
 use crate::domain::wal::Lsn;
+use crate::source::postgres::wal::Remembered;
 use repositories::Repositories;
 pub use step::StepOrder;
 
@@ -49,6 +50,7 @@ pub(super) struct Worker {
     host: String,
     repositories: Repositories,
     lives: log::Lives,
+    archives: Remembered,
 }
 
 impl Worker {
@@ -61,6 +63,7 @@ impl Worker {
             host,
             repositories: Repositories::default(),
             lives: log::Lives::default(),
+            archives: Remembered::default(),
         })
     }
 

@@ -37,7 +37,7 @@ impl Pair {
 }
 
 /// Asks both servers all the time who would take a write, and counts the times that both would.
-async fn watch(hosts: [String; 2], stop: Arc<AtomicBool>, both: Arc<AtomicU64>) {
+async fn watch(hosts: [String; 2], clock: lifeboat::clock::Clock, stop: Arc<AtomicBool>, both: Arc<AtomicU64>) {
     let mut clients: [Option<tokio_postgres::Client>; 2] = [None, None];
     while !stop.load(Ordering::Relaxed) {
         let mut writable = 0;
@@ -64,7 +64,7 @@ async fn watch(hosts: [String; 2], stop: Arc<AtomicBool>, both: Arc<AtomicU64>) 
         if writable == 2 {
             both.fetch_add(1, Ordering::Relaxed);
         }
-        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        clock.sleep(std::time::Duration::from_millis(20)).await;
     }
 }
 
@@ -75,7 +75,7 @@ async fn a_failover_is_gone_on_with_wherever_its_agent_was_killed() {
     let writer = Writer::default();
     let writing = tokio::spawn(writer.clone().run(hosts.to_vec()));
     let (stop, both) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
-    let watching = tokio::spawn(watch(hosts, stop.clone(), both.clone()));
+    let watching = tokio::spawn(watch(hosts, pair.clock.clone(), stop.clone(), both.clone()));
     let (mut from, mut to) = ("db1", "db2");
     for step in ["fence", "replay", "promote", "stop-old", "rebuild"] {
         let before = writer.count();
@@ -86,7 +86,7 @@ async fn a_failover_is_gone_on_with_wherever_its_agent_was_killed() {
             "cluster=orders".to_owned(),
         ];
         let mut words = vec!["runbook", "run", "manual-failover", "--yes", "--no-wait"];
-        set.iter().for_each(|one| words.extend(["--set", one]));
+        words.extend(set.iter().flat_map(|one| ["--set", one.as_str()]));
         let run = pair.json(&words)["run"].as_str().unwrap().to_owned();
         pair.until(&format!("{step} is reached"), || {
             pair.live_step(step).is_none_or(|state| state != "pending")
