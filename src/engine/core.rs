@@ -39,6 +39,7 @@ use crate::domain::observe;
 use crate::domain::pitr::Looked;
 use crate::domain::react;
 use crate::domain::run::Failure;
+use crate::domain::runbook::RunbookFact;
 use crate::domain::runbook::view::Readiness;
 use crate::domain::state::State;
 use crate::domain::units::Timestamp;
@@ -130,6 +131,8 @@ pub(super) struct Parts {
     pub inbox: mpsc::UnboundedReceiver<Input>,
     pub outbox: mpsc::UnboundedSender<Input>,
     pub engine: Engine,
+    /// Where reports of runbooks go.
+    pub reports: std::path::PathBuf,
 }
 
 /// The owner of the state.
@@ -366,6 +369,13 @@ impl Core {
         for record in &records {
             tracing::info!(seq = record.seq, "{}", record.event.summary());
             apply(&mut self.state, record);
+            if let Event::Runbook {
+                fact: RunbookFact::Finished { record },
+                ..
+            } = &record.event
+            {
+                steps::keep_report(&self.parts.reports, record);
+            }
         }
         if snapshots_changed && let Ok(counts) = self.parts.journal.snapshot_counts().await {
             self.beside.snapshots = counts;

@@ -505,13 +505,13 @@ impl Notify {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct FindClean {
-    /// Whose snapshots are looked through.
-    pub source: Template,
+    /// The job whose snapshots are looked through.
+    pub job: Template,
 }
 
 impl FindClean {
     fn visit(&mut self, visit: Visit<'_>) {
-        walk!(visit, self, [source], [], []);
+        walk!(visit, self, [job], [], []);
     }
 }
 
