@@ -69,6 +69,8 @@ pub enum AlertKind {
     SizeAnomaly,
     /// Most of what a job protects looks encrypted.
     MassEncryption,
+    /// A runbook that goes on by itself waits for a person.
+    RunbookWaiting,
 }
 
 impl AlertKind {
@@ -95,6 +97,7 @@ impl AlertKind {
             Self::DrillFailed => "drill-failed",
             Self::SizeAnomaly => "size-anomaly",
             Self::MassEncryption => "mass-encryption",
+            Self::RunbookWaiting => "runbook-waiting",
         }
     }
 
@@ -109,7 +112,8 @@ impl AlertKind {
             | Self::RepositoryDamaged
             | Self::WalGap
             | Self::PageChecksum
-            | Self::MassEncryption => Severity::Critical,
+            | Self::MassEncryption
+            | Self::RunbookWaiting => Severity::Critical,
             Self::BackupFailed
             | Self::BackupPartial
             | Self::ScheduleMissed

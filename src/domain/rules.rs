@@ -6,6 +6,7 @@
 mod anomaly;
 mod drill;
 pub(super) mod log;
+mod runbook;
 
 use std::collections::BTreeMap;
 
@@ -115,6 +116,7 @@ fn conditions(context: &Context<'_>) -> BTreeMap<AlertKey, Condition> {
     all.extend(log::conditions(context));
     all.extend(drill::conditions(context));
     all.extend(anomaly::conditions(context));
+    all.extend(runbook::conditions(context));
     all.into_iter()
         .map(|condition| (condition.kind.key(&condition.name), condition))
         .collect()
