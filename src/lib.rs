@@ -24,6 +24,7 @@ pub mod config;
 pub mod domain;
 pub mod engine;
 pub mod journal;
+pub mod notify;
 pub mod repo;
 pub mod sandbox;
 pub mod source;

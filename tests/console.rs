@@ -18,3 +18,5 @@ mod runner;
 mod screens;
 #[path = "console/script.rs"]
 mod script;
+#[path = "console/servers.rs"]
+mod servers;

@@ -13,6 +13,8 @@ use crate::domain::event::EventRecord;
 use crate::domain::maintenance::MaintenanceRecord;
 use crate::domain::recovery::{RecoveryPlan, RecoveryRecord, RecoveryRequest};
 use crate::domain::run::RunRecord;
+use crate::domain::runbook::view::RunbookPlan;
+use crate::domain::runbook::{Runbook, RunbookRecord, StartRunbook};
 use crate::domain::snapshot::SnapshotRecord;
 use crate::engine::{ClientGuard, Engine, EngineError};
 
@@ -61,6 +63,12 @@ backend! {
     fn submit(actor: Actor, command: Command) -> Receipt;
     /// Says what a recovery would do.
     fn plan(request: RecoveryRequest) -> RecoveryPlan;
+    /// Says what an execution of a runbook would do.
+    fn plan_runbook(actor: Actor, wish: StartRunbook) -> RunbookPlan;
+    /// The document of a runbook.
+    fn runbook(name: &str) -> Runbook;
+    /// A page of executions of runbooks that have ended.
+    fn executions(query: Query) -> Page<RunbookRecord>;
     /// A page of runs that have ended.
     fn runs(query: Query) -> Page<RunRecord>;
     /// A page of snapshots.

@@ -18,6 +18,9 @@
 //! | `GET /v1/jobs/{job}/retention` | [`types::RetentionPlan`] |
 //! | `GET /v1/clusters` | list of `ClusterView`: asked of the servers, at most two seconds old |
 //! | `GET /v1/journal?…` | page of `EventRecord` |
+//! | `GET /v1/runbooks/{name}` | `Runbook` |
+//! | `GET /v1/executions?…` | page of `RunbookRecord` |
+//! | `POST /v1/runbooks/plan` (`PlanRunbook`) | `RunbookPlan` |
 //! | `POST /v1/plan` (`RecoveryRequest`) | `RecoveryPlan` |
 //! | `POST /v1/commands` ([`types::CommandRequest`]) | [`types::Receipt`] |
 //! | `POST /v1/practice` (`{"incident": "…"}`) | only in the sandbox: breaks something on purpose |
@@ -41,12 +44,26 @@ pub use server::{BindError, Server, Socket};
 
 pub use crate::domain::view as types;
 
+use serde::{Deserialize, Serialize};
+
+use crate::domain::command::Actor;
+use crate::domain::runbook::StartRunbook;
+
 /// The header in which an agent names its version.
 pub const VERSION_HEADER: &str = "lifeboat-version";
 /// The header with which a client gives up its right to change anything.
 pub const READ_ONLY_HEADER: &str = "lifeboat-read-only";
 /// The version of this program.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// What `POST /v1/runbooks/plan` takes.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct PlanRunbook {
+    /// Who asks.
+    pub actor: Actor,
+    /// What would be begun.
+    pub wish: StartRunbook,
+}
 
 /// What `POST /v1/practice` takes.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]

@@ -12,6 +12,7 @@ use crate::config::Config;
 use crate::domain::cluster::record::RebuildKind;
 use crate::domain::cluster::{Allowance, Severity};
 use crate::domain::id::{ClusterName, MemberName};
+use crate::domain::restore_point;
 use crate::source::SourceError;
 use crate::source::postgres::cluster::{ClusterError, ClusterHandle, Ledger};
 use report::{Fence, Fenced, Let, Looked, Planned, Point, Statuses};
@@ -218,27 +219,15 @@ async fn rebuild(
 
 async fn restore_point(config: &Config, name: &str, point: &str, ctx: &Ctx) -> Result<Exit, CliError> {
     ctx.may_change("create a restore point")?;
-    let handle = handle(config, name, ctx).await?;
-    let failed = |error: ClusterError| of_cluster("the restore point is not created", &error);
-    if point.is_empty() || point.len() > 63 {
-        return Err(CliError::usage(format!("\"{point}\" cannot name a restore point")).hint("use 1 to 63 bytes"));
+    if let Some(wrong) = restore_point::wrong_name(point) {
+        return Err(CliError::usage(wrong).hint(format!("use 1 to {} bytes", restore_point::NAME_BYTES)));
     }
-    let (_, _, picture) = handle.picture().await.map_err(failed)?;
-    let Some(primary) = picture.primary else {
-        let why = picture
-            .signs
-            .first()
-            .map_or("no member takes writes", |sign| sign.what.as_str());
-        return Err(CliError::refused("the restore point is not created")
-            .why(why)
-            .hint(format!(
-                "a restore point is written by the primary: lifeboat cluster status {name}"
-            )));
-    };
-    let lsn = handle.restore_point(&primary, point).await.map_err(failed)?;
+    let handle = handle(config, name, ctx).await?;
+    let made = handle.restore_point(point).await;
+    let (member, lsn) = made.map_err(|error| of_cluster("the restore point is not created", &error))?;
     ctx.print(&Point {
         cluster: handle.cluster.name,
-        member: primary,
+        member,
         name: point.to_owned(),
         lsn,
     })?;

@@ -9,6 +9,7 @@ use crate::api::types::{Overview, ProgressView, Query, Receipt, StreamItem};
 use crate::api::{Client, ClientError, Stream};
 use crate::domain::command::Command;
 use crate::domain::event::Event;
+use crate::domain::follow_up::LeftServer;
 use crate::domain::id::{MaintenanceId, RecoveryId, RunId};
 use crate::domain::maintenance::MaintenanceRecord;
 use crate::domain::recovery::RecoveryRecord;
@@ -113,6 +114,42 @@ impl Work for RecoveryWork {
     async fn fetch(&self, client: &Client) -> Result<Option<RecoveryRecord>, ClientError> {
         let page = client.recoveries(&by_id(self.0.as_str())).await?;
         Ok(page.items.into_iter().find(|record| record.id == self.0))
+    }
+
+    fn cancel(&self) -> Command {
+        Command::CancelRecovery {
+            recovery: self.0.clone(),
+        }
+    }
+}
+
+/// What is being done with the server a recovery has left.
+pub struct ServerWork(pub RecoveryId);
+
+impl Work for ServerWork {
+    type Record = LeftServer;
+
+    fn name(&self) -> String {
+        format!("the server of {}", self.0)
+    }
+
+    fn seen<'a>(&self, overview: &'a Overview) -> Seen<'a> {
+        let mut views = overview.waiting.iter();
+        let view = views.find(|view| view.waiting.recovery == self.0 && view.waiting.follow_up.is_some());
+        Seen::of(view.map(|view| &view.progress))
+    }
+
+    fn ended(&self, event: &Event) -> Option<LeftServer> {
+        match event {
+            Event::FollowUpEnded { recovery, server } if *recovery == self.0 => Some(server.clone()),
+            _ => None,
+        }
+    }
+
+    async fn fetch(&self, client: &Client) -> Result<Option<LeftServer>, ClientError> {
+        let page = client.recoveries(&by_id(self.0.as_str())).await?;
+        let record = page.items.into_iter().find(|record| record.id == self.0);
+        Ok(record.and_then(|record| record.left))
     }
 
     fn cancel(&self) -> Command {

@@ -90,6 +90,8 @@ fn not_done(command: &Command) -> String {
         Command::VerifySnapshot { snapshot, .. } => format!("snapshot {} was not verified", snapshot.short()),
         Command::RunDrill { drill, .. } => format!("drill {drill} was not begun"),
         Command::CancelRecovery { recovery } => format!("{recovery} was not asked to stop"),
+        Command::FollowUpRecovery { recovery, .. } => format!("nothing was done with the server of {recovery}"),
+        Command::CreateRestorePoint { name, .. } => format!("restore point {name} was not created"),
         Command::AcknowledgeAlert { key, .. } => format!("alert {key} was not acknowledged"),
         Command::ResolveAlert { key, .. } => format!("alert {key} was not resolved"),
         Command::PinSnapshot { snapshot, .. } => format!("snapshot {} was not pinned", snapshot.short()),
@@ -101,6 +103,8 @@ fn not_done(command: &Command) -> String {
         Command::ApplyRetention { job: None, .. } => "retention was not applied".to_owned(),
         Command::PruneRepository { repository } => format!("repository {repository} was not pruned"),
         Command::CheckRepository { repository, .. } => format!("repository {repository} was not checked"),
+        Command::StartRunbook { wish } => format!("runbook {} was not begun", wish.runbook),
+        Command::SayInRunbook { run, saying } => format!("could not {} in {run}", saying.words()),
         Command::CancelMaintenance { maintenance } => format!("{maintenance} was not asked to stop"),
     }
 }

@@ -52,6 +52,7 @@ mod reload;
 mod repo;
 mod restore;
 mod retention;
+mod runbook;
 mod server;
 mod snapshot;
 mod stats;
@@ -181,6 +182,7 @@ async fn dispatch(verb: Option<Verb>, ctx: &Ctx, wiring: Wiring) -> Result<Exit,
         Some(Verb::Recover(args)) => recover::run(*args, ctx).await,
         Some(Verb::Recovery { command }) => recovery::run(command, ctx).await,
         Some(Verb::Drill { command }) => drill::run(command, ctx).await,
+        Some(Verb::Runbook { command }) => runbook::run(command, ctx).await,
         Some(Verb::Retention { command }) => retention::run(command, ctx).await,
         Some(Verb::Maintenance { command }) => keep::run(command, ctx).await,
         Some(Verb::Alert { command }) => alert::run(command, ctx).await,

@@ -1,5 +1,9 @@
 //! `lifeboat recovery`: what was restored, what it found, and stopping one.
 
+mod server;
+
+pub use server::write_waiting;
+
 use super::args::RecoveryCommand;
 use super::context::Ctx;
 use super::error::{CliError, Exit};
@@ -47,6 +51,7 @@ pub async fn run(command: RecoveryCommand, ctx: &Ctx) -> Result<Exit, CliError> 
             let recovery = RecoveryId(id);
             order(ctx, Command::CancelRecovery { recovery }, message).await
         }
+        about_servers => server::run(about_servers, ctx).await,
     }
 }
 
@@ -103,6 +108,9 @@ impl Render for RecoveryRecord {
             .collect();
         if !phases.is_empty() {
             out.field("phases", phases.join(", "));
+        }
+        if let Some(left) = &self.left {
+            server::write(&self.id, left, out);
         }
         for finding in &self.findings {
             let (paint, mark) = if finding.ok {

@@ -65,10 +65,14 @@ impl ConfigWatch {
 /// Tells whether files have changed without reading them: by names, sizes, times and rights.
 fn fingerprint(path: &Path) -> u64 {
     let mut hasher = DefaultHasher::new();
-    let drop_ins = std::fs::read_dir(path.with_file_name("conf.d"));
-    let mut files: Vec<PathBuf> = drop_ins
-        .map(|entries| entries.flatten().map(|entry| entry.path()).collect())
-        .unwrap_or_default();
+    let within = |directory: &str| {
+        std::fs::read_dir(path.with_file_name(directory))
+            .into_iter()
+            .flatten()
+            .flatten()
+    };
+    let entries = within("conf.d").chain(within("runbooks"));
+    let mut files: Vec<PathBuf> = entries.map(|entry| entry.path()).collect();
     files.sort();
     files.push(path.to_owned());
     for file in files {

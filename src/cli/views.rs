@@ -6,6 +6,7 @@ use super::output::{Column, Listing, Paint, Render, Row, Style, Text, moment, sh
 use crate::api::types::{JobView, Overview, ProgressView, RepositoryView, ServiceView};
 use crate::domain::Millis;
 use crate::domain::alert::{Alert, Severity};
+use crate::domain::drill::DrillView;
 use crate::domain::maintenance::Maintenance;
 use crate::domain::objective::GaugeLevel;
 use crate::domain::upkeep::UpkeepRun;
@@ -72,6 +73,13 @@ impl Render for Overview {
             let subject = format!("{} {repository}", task.word());
             out.line(working(id.as_str(), &subject, view.progress.as_ref()));
         }
+        if !self.waiting.is_empty() {
+            out.heading("Recovered servers that wait");
+        }
+        for view in &self.waiting {
+            super::recovery::write_waiting(&view.waiting, out);
+        }
+        drills(out, &self.drills);
         if !self.repositories.is_empty() {
             out.heading("Repositories");
         }
@@ -92,6 +100,26 @@ impl Render for Overview {
             ));
             upkeep(out, repository);
         }
+    }
+}
+
+/// Names the drills that failed, took too long or are overdue.
+fn drills(out: &mut Text, drills: &[DrillView]) {
+    let troubled: Vec<_> = drills
+        .iter()
+        .filter_map(|drill| Some((drill, drill.trouble()?)))
+        .collect();
+    if troubled.is_empty() {
+        return;
+    }
+    out.heading("Drills");
+    for (drill, trouble) in troubled {
+        out.painted(Paint::Bad, format!("{} of {}: {trouble}", drill.name, drill.source));
+        let next = drill.running.as_ref().map_or_else(
+            || format!("do it now: lifeboat drill run {} --wait", drill.name),
+            |live| format!("{live} is under way"),
+        );
+        out.line(format!("  next: {next}"));
     }
 }
 

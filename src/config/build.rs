@@ -15,9 +15,10 @@ use super::repository::repository;
 use super::section::{Place, Problems, SourceFile, read, suggestion};
 use crate::domain::cluster::Cluster;
 use crate::domain::drill::Drill;
-use crate::domain::id::{ClusterName, DrillName, RepositoryName, ServiceName, SourceName, is_valid_name};
+use crate::domain::id::{ClusterName, DrillName, RepositoryName, RunbookName, ServiceName, SourceName, is_valid_name};
 use crate::domain::job::{Definitions, Job, Limits, RepositoryDefinition};
 use crate::domain::objective::{Objective, Service};
+use crate::domain::runbook::Runbook;
 use crate::domain::source::{FilesSource, POSTGRES_PHYSICAL, Source, SourceKind};
 use crate::domain::units::{Bytes, Millis};
 
@@ -41,6 +42,7 @@ pub(super) struct Built {
     pub(super) services: BTreeMap<ServiceName, Service>,
     pub(super) clusters: BTreeMap<ClusterName, Cluster>,
     pub(super) drills: BTreeMap<DrillName, Drill>,
+    pub(super) runbooks: BTreeMap<RunbookName, Runbook>,
 }
 
 impl Built {
@@ -56,6 +58,7 @@ impl Built {
             services: self.services.clone(),
             clusters: self.clusters.clone(),
             drills: self.drills.clone(),
+            runbooks: self.runbooks.clone(),
             limits: self.limits,
         }
     }

@@ -97,7 +97,10 @@ pub(super) fn load(main: &Path, overlay: Option<&Overlay>, world: &Surroundings)
         }
     }
     let mut problems = Problems::default();
-    let built = build(&files, &mut problems);
+    let mut built = build(&files, &mut problems);
+    let runbooks = runbook_files(main)?;
+    built.runbooks = super::runbook::build(&runbooks, &mut problems);
+    files.extend(runbooks);
     let agent = agent_settings(&built, &files[0], world, &mut problems);
     match agent {
         Some(agent) if problems.0.is_empty() => Ok(Config {
@@ -116,10 +119,24 @@ pub(super) fn load(main: &Path, overlay: Option<&Overlay>, world: &Surroundings)
 }
 
 fn dropins(main: &Path, overlay: Option<&Overlay>) -> Result<Vec<PathBuf>, ConfigError> {
-    let directory = dropin_directory(main);
-    let failed = |source| ConfigError::io("list", &directory, source);
+    let mut found = toml_files(&dropin_directory(main))?;
+    found.extend(overlay.map(|overlay| overlay.path.clone()));
+    found.retain(|path| is_visible_toml(path));
+    found.sort();
+    found.dedup();
+    Ok(found)
+}
+
+fn is_visible_toml(path: &Path) -> bool {
+    let visible = path.file_name().is_some_and(|name| !name.as_bytes().starts_with(b"."));
+    visible && path.extension().is_some_and(|extension| extension == "toml")
+}
+
+/// The TOML files of a directory, in the order of their names; none when it is not there.
+fn toml_files(directory: &Path) -> Result<Vec<PathBuf>, ConfigError> {
+    let failed = |source| ConfigError::io("list", directory, source);
     let mut found = Vec::new();
-    match fs::read_dir(&directory) {
+    match fs::read_dir(directory) {
         Ok(entries) => {
             for entry in entries {
                 found.push(entry.map_err(failed)?.path());
@@ -128,12 +145,21 @@ fn dropins(main: &Path, overlay: Option<&Overlay>) -> Result<Vec<PathBuf>, Confi
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
         Err(error) => return Err(failed(error)),
     }
-    found.extend(overlay.map(|overlay| overlay.path.clone()));
-    let visible = |path: &PathBuf| path.file_name().is_some_and(|name| !name.as_bytes().starts_with(b"."));
-    found.retain(|path| visible(path) && path.extension().is_some_and(|extension| extension == "toml"));
+    found.retain(|path| is_visible_toml(path));
     found.sort();
-    found.dedup();
     Ok(found)
+}
+
+/// The directory of runbooks beside a configuration file.
+pub(super) fn runbook_directory(main: &Path) -> PathBuf {
+    main.with_file_name("runbooks")
+}
+
+fn runbook_files(main: &Path) -> Result<Vec<SourceFile>, ConfigError> {
+    toml_files(&runbook_directory(main))?
+        .iter()
+        .map(|path| read_file(path))
+        .collect()
 }
 
 fn read_file(path: &Path) -> Result<SourceFile, ConfigError> {

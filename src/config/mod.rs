@@ -20,6 +20,7 @@
 //! | `load` | finding and guarding the files, settings of the agent |
 //! | `raw`, `section` | the options as they are written; reading a section and finding all that is wrong with it |
 //! | `build`, `postgres`, `job`, `cluster` | what the options mean, and whether they fit together |
+//! | `runbook` | runbooks: reading, putting together, checking |
 //! | [`dropin`] | writing what the console creates |
 //! | [`secret`] | fetching a secret from a file, a variable or a command |
 
@@ -34,6 +35,7 @@ mod load;
 mod postgres;
 mod raw;
 mod repository;
+mod runbook;
 pub mod secret;
 mod section;
 

@@ -41,6 +41,7 @@ fn apply_event(state: &mut State, at: Timestamp, event: &Event) {
         | Event::RunCancelRequested { .. } => apply_run(state, at, event),
         Event::RunFinished { record } => finish_run(state, record),
         Event::SnapshotRecorded { snapshot } => record_snapshot(state, snapshot),
+        Event::Runbook { run, fact } => super::runbook::apply::apply(state, run, at, fact),
         Event::SnapshotVanished { snapshot } => drop_restore_point(state, snapshot),
         Event::MaintenanceRequested { .. }
         | Event::MaintenanceStarted { .. }
@@ -108,6 +109,15 @@ fn apply_event(state: &mut State, at: Timestamp, event: &Event) {
         | Event::DrillDisappeared { .. }
         | Event::DrillBegun { .. }
         | Event::DrillSkipped { .. } => super::drill::apply(state, at, event),
+        Event::FollowUpRequested { .. }
+        | Event::FollowUpStarted { .. }
+        | Event::FollowUpDoubted { .. }
+        | Event::FollowUpCancelRequested { .. }
+        | Event::FollowUpEnded { .. }
+        | Event::RecoveredServerSeen { .. } => super::follow_up::apply(state, at, event),
+        Event::RestorePointRequested { .. } | Event::RestorePointCreated { .. } | Event::RestorePointFailed { .. } => {
+            super::restore_point::apply(state, at, event);
+        }
         Event::CommandRefused { .. } => {}
     }
 }
@@ -125,6 +135,7 @@ pub fn raise(evidence: &mut Evidence, level: super::snapshot::EvidenceLevel, at:
 
 fn apply_agent(state: &mut State, at: Timestamp, event: &Event) {
     super::upkeep::begin_again(state);
+    super::follow_up::doubt_all(&mut state.waiting);
     state.agent = match event {
         Event::AgentStarted { version, host, pid } => Some(AgentFacts {
             version: version.clone(),

@@ -3,12 +3,18 @@
 use serde::{Deserialize, Serialize};
 
 use super::drill::DrillPoint;
-use super::id::{AlertKey, DrillName, JobName, MaintenanceId, RecoveryId, RepositoryName, RunId, SnapshotId};
+use super::follow_up::{FollowUp, FollowUpResult, ServerSeen};
+use super::id::{
+    AlertKey, ClusterName, DrillName, JobName, MaintenanceId, MemberName, RecoveryId, RepositoryName, RunId,
+    RunbookRunId, SnapshotId,
+};
 use super::maintenance::{MaintenanceResult, SnapshotChange};
 use super::recovery::{RecoveryPhase, RecoveryRecord, RecoveryRequest};
 use super::run::{Failure, Outcome, RunStats};
+use super::runbook::{Saying, StartRunbook, StepSeen};
 use super::snapshot::{Evidence, EvidenceFailure, EvidenceLevel, SnapshotRecord};
 use super::units::Timestamp;
+use super::wal::Lsn;
 
 /// What a person asks for. These are what the API accepts.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -34,6 +40,10 @@ pub enum Command {
     },
     /// Stop a recovery.
     CancelRecovery { recovery: RecoveryId },
+    /// Say what becomes of the server a recovery has left: open it, move it on, start it again, throw it away.
+    FollowUpRecovery { recovery: RecoveryId, what: FollowUp },
+    /// Name the present place in the log of a cluster, so that a recovery can go to it.
+    CreateRestorePoint { cluster: ClusterName, name: String },
     /// Take an alert.
     AcknowledgeAlert { key: AlertKey, note: Option<String> },
     /// Close an alert by hand; it opens again when its condition is seen again.
@@ -76,6 +86,10 @@ pub enum Command {
     },
     /// Stop maintenance.
     CancelMaintenance { maintenance: MaintenanceId },
+    /// Begin to execute a runbook.
+    StartRunbook { wish: StartRunbook },
+    /// Say something in an execution of a runbook.
+    SayInRunbook { run: RunbookRunId, saying: Saying },
 }
 
 impl Command {
@@ -90,6 +104,8 @@ impl Command {
             Self::VerifySnapshot { .. } => "verify snapshot",
             Self::RunDrill { .. } => "run drill",
             Self::CancelRecovery { .. } => "cancel recovery",
+            Self::FollowUpRecovery { what, .. } => what.word(),
+            Self::CreateRestorePoint { .. } => "create restore point",
             Self::AcknowledgeAlert { .. } => "acknowledge alert",
             Self::ResolveAlert { .. } => "resolve alert",
             Self::PinSnapshot { .. } => "pin snapshot",
@@ -101,6 +117,8 @@ impl Command {
             Self::PruneRepository { .. } => "prune repository",
             Self::CheckRepository { .. } => "check repository",
             Self::CancelMaintenance { .. } => "cancel maintenance",
+            Self::StartRunbook { .. } => "start runbook",
+            Self::SayInRunbook { saying, .. } => saying.words(),
         }
     }
 }
@@ -125,6 +143,24 @@ pub enum Observation {
         recovery: RecoveryId,
         record: Box<RecoveryRecord>,
     },
+    /// A follow-up is about to act.
+    FollowUpStarting { recovery: RecoveryId },
+    /// A follow-up ended.
+    FollowUpEnded {
+        recovery: RecoveryId,
+        result: Box<FollowUpResult>,
+    },
+    /// A recovered server was looked at.
+    RecoveredServerLooked {
+        recovery: RecoveryId,
+        seen: Box<ServerSeen>,
+    },
+    /// A restore point was made by a member, or not.
+    RestorePointEnded {
+        cluster: ClusterName,
+        name: String,
+        result: Result<(MemberName, Lsn), Failure>,
+    },
     /// A snapshot was proved up to a level, or failed to be.
     EvidenceGathered {
         snapshot: SnapshotId,
@@ -145,6 +181,12 @@ pub enum Observation {
     MaintenanceEnded {
         maintenance: MaintenanceId,
         result: Box<MaintenanceResult>,
+    },
+    /// Something was seen of a step of a runbook.
+    Step {
+        run: RunbookRunId,
+        step: String,
+        seen: StepSeen,
     },
     /// A repository could not be listed.
     RepositoryUnreachable {

@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 
 use super::alert::BY_HAND;
 use super::command::{Actor, Command, Refusal, RefusalKind};
-use super::drill;
 use super::event::Event;
 use super::id::{JobName, RecoveryId, RunId, time_ordered_id};
 use super::job::Definitions;
@@ -12,10 +11,12 @@ use super::observe::{ended, ended_recovery};
 use super::recovery::{Recovery, RecoveryPhase, RecoveryPlan, RecoveryRequest, RecoveryState, RecoveryTarget};
 use super::retention::SnapshotFacts;
 use super::run::{Failure, Outcome, Run, RunState, Trigger};
+use super::runbook::Cause;
 use super::seen::Seen;
 use super::snapshot::{EvidenceLevel, SnapshotRecord};
 use super::state::State;
 use super::units::Timestamp;
+use super::{drill, follow_up, restore_point};
 
 /// What a decision may look at besides its subject.
 #[derive(Debug, Clone, Copy)]
@@ -122,6 +123,10 @@ pub fn command(
         Command::RunDrill { drill, point } => {
             drill::begin(context, &actor.name, drill, *point, None, &looked_up.snapshots)
         }
+        Command::StartRunbook { wish } => super::runbook::decide::start(context, actor, Cause::Person, wish),
+        Command::SayInRunbook { run, saying } => super::runbook::decide::say(context, actor, run, saying),
+        Command::FollowUpRecovery { recovery, what } => follow_up::ask(context, actor, recovery, what),
+        Command::CreateRestorePoint { cluster, name } => restore_point::ask(context, actor, cluster, name),
         about_keeping => super::keep::command(context, actor, about_keeping, &looked_up),
     }
 }
@@ -226,6 +231,15 @@ fn start_recovery(
             None,
         ));
     }
+    if let Some(waiting) = follow_up::in_the_way(context.state, &request.target) {
+        return Err(Refusal::interlock(
+            format!("the server that {} has left waits there", waiting.recovery),
+            format!(
+                "move it on, or throw it away first: lifeboat recovery discard {}",
+                waiting.recovery
+            ),
+        ));
+    }
     let mut recovery = new_recovery(context, &actor.name, request.clone(), &snapshot);
     recovery.estimate = plan.estimate;
     Ok(vec![Event::RecoveryRequested { recovery }])
@@ -306,6 +320,9 @@ pub(super) fn new_recovery(
 }
 
 fn cancel_recovery(context: &Context<'_>, actor: &Actor, id: &RecoveryId) -> Result<Vec<Event>, Refusal> {
+    if let Some(answer) = follow_up::cancel(context.state, actor, id) {
+        return answer;
+    }
     let Some(recovery) = context.state.recoveries.get(id) else {
         return Err(Refusal::not_found(
             format!("{id} is not running"),

@@ -12,7 +12,7 @@ use super::event::Event;
 use super::id::{DrillName, RecoveryId, SourceName};
 use super::job::SqlProbe;
 use super::pitr::{self, LogSight, TimelineChoice};
-use super::recovery::{InstantWish, Recovery, RecoveryRecord, RecoveryRequest, RecoveryTarget};
+use super::recovery::{InstantWish, PhaseTime, Recovery, RecoveryRecord, RecoveryRequest, RecoveryTarget};
 use super::rules::log::is_unseen;
 use super::run::Outcome;
 use super::schedule::Schedule;
@@ -92,6 +92,9 @@ pub struct DrillResult {
     pub took: Millis,
     /// Why it did not end well.
     pub error: Option<String>,
+    /// How long each phase took.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub phases: Vec<PhaseTime>,
 }
 
 /// A drill as it is shown.
@@ -117,6 +120,31 @@ pub struct DrillView {
     pub last: Option<DrillResult>,
     /// When it last ended well.
     pub last_success_at: Option<Timestamp>,
+    /// Since when it is overdue: its second due time without one that ended well.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub overdue_since: Option<Timestamp>,
+}
+
+impl DrillView {
+    /// What is wrong with it, in a few words; none when it is as it should be.
+    pub fn trouble(&self) -> Option<String> {
+        let failed = self.last.as_ref().and_then(|last| {
+            let why = last.error.as_ref().map_or_else(String::new, |why| format!(": {why}"));
+            match (last.outcome, self.limit.filter(|limit| last.took > *limit)) {
+                (Outcome::Succeeded, None) => None,
+                (Outcome::Succeeded, Some(limit)) => Some(format!("took {}, {limit} are allowed", last.took)),
+                (outcome, _) => Some(format!("{}{why}", outcome.word())),
+            }
+        });
+        let overdue = self.overdue_since.map(|_| match self.last_success_at {
+            Some(at) => format!("overdue, last done well {}", at.format("%Y-%m-%d %H:%M UTC")),
+            None => "overdue, was never done well".to_owned(),
+        });
+        match (failed, overdue) {
+            (Some(failed), Some(overdue)) => Some(format!("{failed}; {overdue}")),
+            (failed, overdue) => failed.or(overdue),
+        }
+    }
 }
 
 /// The drill that is under way.
@@ -131,6 +159,13 @@ pub fn live<'a>(state: &'a State, drill: &DrillName) -> Option<&'a Recovery> {
 pub fn limit(definitions: &super::job::Definitions, drill: &Drill) -> Option<Millis> {
     let promised = super::gauge::objective_of(definitions, &drill.source).map(|(_, rto)| rto);
     drill.limit.or(promised)
+}
+
+/// When a drill is overdue: at the second due time without one that ended well.
+pub fn overdue_at(drill: &Drill, facts: &DrillFacts) -> Option<Timestamp> {
+    let schedule = drill.schedule.as_ref()?;
+    let since = facts.last_success_at.unwrap_or(facts.appeared_at);
+    schedule.next_after(schedule.next_after(since)?)
 }
 
 /// Drills that came into the configuration or left it.
@@ -359,5 +394,6 @@ pub(super) fn finished(state: &mut State, record: &RecoveryRecord) {
         outcome: record.outcome,
         took: super::apply::time_to_usable(record),
         error: record.error.as_ref().map(ToString::to_string),
+        phases: record.phases.clone(),
     });
 }

@@ -2,17 +2,25 @@
 //!
 //! Events are only ever added to. A field that comes later has a default; a change of meaning is a new variant.
 
+mod server;
+
 use serde::{Deserialize, Serialize};
 
 use super::alert::Alert;
 use super::command::Actor;
-use super::id::{AlertKey, DrillName, JobName, MaintenanceId, RecoveryId, RepositoryName, RunId, SnapshotId};
+use super::follow_up::{FollowUp, LeftServer};
+use super::id::{
+    AlertKey, ClusterName, DrillName, JobName, MaintenanceId, MemberName, RecoveryId, RepositoryName, RunId,
+    RunbookRunId, SnapshotId,
+};
 use super::maintenance::{Maintenance, MaintenanceRecord, Task};
 use super::recovery::{Recovery, RecoveryPhase, RecoveryRecord};
 use super::retention::TooMany;
 use super::run::{Failure, RunRecord, Trigger};
+use super::runbook::RunbookFact;
 use super::snapshot::{EvidenceFailure, EvidenceLevel, Mark, SnapshotRecord};
 use super::units::Timestamp;
+use super::wal::Lsn;
 
 /// The version of the event vocabulary this program writes.
 pub const EVENT_VERSION: u32 = 1;
@@ -20,10 +28,6 @@ pub const EVENT_VERSION: u32 = 1;
 /// What has happened.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
-#[expect(
-    clippy::large_enum_variant,
-    reason = "events are handled one at a time, and most matter because of what they carry"
-)]
 pub enum Event {
     /// An agent began.
     AgentStarted { version: String, host: String, pid: u32 },
@@ -150,6 +154,44 @@ pub enum Event {
         due: Timestamp,
         reason: String,
     },
+    /// Something has happened in the execution of a runbook.
+    Runbook { run: RunbookRunId, fact: RunbookFact },
+    /// Somebody said what is to become of a recovered server that waits.
+    FollowUpRequested {
+        recovery: RecoveryId,
+        what: FollowUp,
+        by: String,
+    },
+    /// It is about to be done.
+    FollowUpStarted { recovery: RecoveryId },
+    /// It ended, and how the server stands could not be found out.
+    FollowUpDoubted { recovery: RecoveryId },
+    /// Somebody asked it to stop.
+    FollowUpCancelRequested { recovery: RecoveryId, by: String },
+    /// It ended; the last step of the server says how.
+    FollowUpEnded { recovery: RecoveryId, server: LeftServer },
+    /// A recovered server was found otherwise than it was left.
+    RecoveredServerSeen { recovery: RecoveryId, server: LeftServer },
+    /// Somebody asked for a named restore point.
+    RestorePointRequested {
+        cluster: ClusterName,
+        name: String,
+        by: String,
+    },
+    /// A restore point is in the log.
+    RestorePointCreated {
+        cluster: ClusterName,
+        name: String,
+        member: MemberName,
+        lsn: Lsn,
+        by: String,
+    },
+    /// A restore point could not be made.
+    RestorePointFailed {
+        cluster: ClusterName,
+        name: String,
+        error: Failure,
+    },
     /// Somebody asked for what may not be.
     CommandRefused { command: String, reason: String },
 }
@@ -201,6 +243,16 @@ impl Event {
             Self::DrillDisappeared { .. } => "drill_disappeared",
             Self::DrillBegun { .. } => "drill_begun",
             Self::DrillSkipped { .. } => "drill_skipped",
+            Self::Runbook { .. } => "runbook",
+            Self::FollowUpRequested { .. } => "follow_up_requested",
+            Self::FollowUpStarted { .. } => "follow_up_started",
+            Self::FollowUpDoubted { .. } => "follow_up_doubted",
+            Self::FollowUpCancelRequested { .. } => "follow_up_cancel_requested",
+            Self::FollowUpEnded { .. } => "follow_up_ended",
+            Self::RecoveredServerSeen { .. } => "recovered_server_seen",
+            Self::RestorePointRequested { .. } => "restore_point_requested",
+            Self::RestorePointCreated { .. } => "restore_point_created",
+            Self::RestorePointFailed { .. } => "restore_point_failed",
             Self::CommandRefused { .. } => "command_refused",
         }
     }
@@ -288,7 +340,8 @@ impl Event {
             Self::DrillBegun { drill, recovery, .. } => format!("drill {drill} begun as {recovery}"),
             Self::DrillSkipped { drill, reason, .. } => format!("drill {drill} was due and not done: {reason}"),
             Self::CommandRefused { command, reason } => format!("refused to {command}: {reason}"),
-            _ => self.keeping_summary(),
+            Self::Runbook { run, fact } => format!("{run}: {}", fact.summary()),
+            _ => self.server_summary().unwrap_or_else(|| self.keeping_summary()),
         }
     }
 

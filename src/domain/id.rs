@@ -53,6 +53,10 @@ text_id! {
     RepositoryName,
     /// Names a drill, as written in the configuration.
     DrillName,
+    /// Names a runbook.
+    RunbookName,
+    /// Identifies one execution of a runbook; sorts by time.
+    RunbookRunId,
     /// Identifies one execution of a job; sorts by time.
     RunId,
     /// Identifies one recovery; sorts by time.

@@ -6,9 +6,10 @@ use serde::{Deserialize, Serialize};
 
 use super::cluster::Cluster;
 use super::drill::Drill;
-use super::id::{ClusterName, DrillName, JobName, RepositoryName, ServiceName, SourceName};
+use super::id::{ClusterName, DrillName, JobName, RepositoryName, RunbookName, ServiceName, SourceName};
 use super::objective::Service;
 use super::retention::RetentionPolicy;
+use super::runbook::Runbook;
 use super::schedule::Schedule;
 use super::snapshot::EvidenceLevel;
 use super::source::{SecretRef, Source, SourceKind};
@@ -35,6 +36,9 @@ pub struct Definitions {
     /// Recoveries done for practice.
     #[serde(default)]
     pub drills: BTreeMap<DrillName, Drill>,
+    /// What is done when something has gone wrong.
+    #[serde(default)]
+    pub runbooks: BTreeMap<RunbookName, Runbook>,
     /// Bounds of the engine.
     pub limits: Limits,
 }

@@ -7,6 +7,7 @@ use super::id::RunId;
 use super::recovery::{Recovery, RecoveryRecord, RecoveryState};
 use super::run::{Failure, Outcome, Run, RunRecord, RunState, RunStats};
 use super::units::{Bytes, Millis, Timestamp};
+use super::{follow_up, restore_point};
 
 /// Decides what an effect reported.
 pub fn observation(context: &Context<'_>, observation: Observation) -> Vec<Event> {
@@ -14,11 +15,13 @@ pub fn observation(context: &Context<'_>, observation: Observation) -> Vec<Event
     match observation {
         Observation::AgentStarted { version, host, pid } => {
             let mut events = interrupted(context);
+            events.extend(super::runbook::observe::interrupted(state));
             events.push(Event::AgentStarted { version, host, pid });
             events
         }
         Observation::AgentStopping { reason } => {
             let mut events = interrupted(context);
+            events.extend(super::runbook::observe::interrupted(state));
             events.push(Event::AgentStopped { reason });
             events
         }
@@ -44,6 +47,10 @@ pub fn observation(context: &Context<'_>, observation: Observation) -> Vec<Event
             Some(_) => vec![Event::RecoveryFinished { record: *record }],
             None => Vec::new(),
         },
+        Observation::FollowUpStarting { recovery } => follow_up::starting(state, &recovery),
+        Observation::FollowUpEnded { recovery, result } => follow_up::ended(context, &recovery, *result),
+        Observation::RecoveredServerLooked { recovery, seen } => follow_up::looked(context, &recovery, *seen),
+        Observation::RestorePointEnded { cluster, name, result } => restore_point::ended(state, cluster, name, result),
         Observation::EvidenceGathered {
             snapshot,
             level,
@@ -84,6 +91,7 @@ pub fn observation(context: &Context<'_>, observation: Observation) -> Vec<Event
         }
         Observation::MaintenanceStarting { maintenance } => super::keep::started(state, &maintenance),
         Observation::MaintenanceEnded { maintenance, result } => super::keep::ended(context, &maintenance, *result),
+        Observation::Step { run, step, seen } => super::runbook::observe::step(state, &run, &step, seen),
         Observation::RepositoryUnreachable { repository, failure } => {
             let known = state
                 .repositories
@@ -167,6 +175,7 @@ pub fn ended_recovery(recovery: &Recovery, outcome: Outcome, error: Option<Failu
         error,
         replayed: Bytes(0),
         drill: recovery.drill.clone(),
+        left: None,
     }
 }
 
@@ -212,6 +221,7 @@ fn interrupted(context: &Context<'_>) -> Vec<Event> {
         let record = ended_recovery(recovery, Outcome::Interrupted, Some(why.clone()), context.now);
         events.push(Event::RecoveryFinished { record });
     }
+    events.extend(restore_point::interrupted(context.state));
     events.extend(super::keep::interrupted(context, &why));
     events
 }

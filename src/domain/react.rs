@@ -4,12 +4,14 @@
 use super::decide::{Context, live_run, verification_of, verify};
 use super::drill;
 use super::event::Event;
-use super::id::{MaintenanceId, RecoveryId, RunId, time_ordered_id};
+use super::follow_up::FollowUpState;
+use super::id::{ClusterName, MaintenanceId, RecoveryId, RunId, RunbookRunId, time_ordered_id};
 use super::job::{Definitions, Job, MissedPolicy};
 use super::keep;
 use super::recovery::{Recovery, RecoveryState};
 use super::rules;
 use super::run::{Run, RunState, Trigger};
+use super::runbook::{self, next::Doing};
 use super::snapshot::EvidenceLevel;
 use super::state::{JobFacts, State};
 use super::units::{Millis, Timestamp};
@@ -32,10 +34,18 @@ pub enum Effect {
     ExecuteRecovery(RecoveryId),
     /// Stop a recovery that is working.
     StopRecovery(RecoveryId),
+    /// Begin a follow-up of a recovery.
+    FollowUp(RecoveryId),
+    /// Stop a follow-up that is working.
+    StopFollowUp(RecoveryId),
+    /// Name a place in the log of a cluster.
+    CreateRestorePoint(ClusterName, String),
     /// Begin maintenance.
     ExecuteMaintenance(MaintenanceId),
     /// Stop maintenance that is working.
     StopMaintenance(MaintenanceId),
+    /// Do something for a step of a runbook.
+    Step(RunbookRunId, String, Doing),
 }
 
 /// The work that has to be done now, in the order it should begin. Asked again, it says the same until the state changes.
@@ -82,8 +92,31 @@ pub fn effects(state: &State, definitions: &Definitions, now: Timestamp) -> Vec<
             _ => {}
         }
     }
+    effects.extend(server_effects(state));
     effects.extend(keep::effects(state, definitions));
+    for run in state.runbooks.values() {
+        let work = runbook::next::work(run).into_iter();
+        effects.extend(work.map(|(step, doing)| Effect::Step(run.id.clone(), step, doing)));
+    }
     effects
+}
+
+/// What a person said becomes of a recovered server is not kept waiting by other work.
+fn server_effects(state: &State) -> impl Iterator<Item = Effect> + '_ {
+    let follow_ups = state.waiting.values().filter_map(|waiting| {
+        let live = waiting.follow_up.as_ref()?;
+        let id = waiting.recovery.clone();
+        match live.state {
+            FollowUpState::Running if live.cancel_requested.is_some() => Some(Effect::StopFollowUp(id)),
+            FollowUpState::Queued => Some(Effect::FollowUp(id)),
+            _ => None,
+        }
+    });
+    let points = state.restore_points.iter().flat_map(|(cluster, known)| {
+        let names = known.asked.keys();
+        names.map(|name| Effect::CreateRestorePoint(cluster.clone(), name.clone()))
+    });
+    follow_ups.chain(points)
 }
 
 fn waits_for_prune(state: &State, recovery: &Recovery) -> bool {
@@ -96,6 +129,9 @@ fn waits_for_prune(state: &State, recovery: &Recovery) -> bool {
 pub fn settle(context: &Context<'_>) -> Vec<Event> {
     let mut events = jobs_come_and_go(context);
     events.extend(drill::come_and_go(context));
+    if events.is_empty() {
+        events = super::runbook::observe::settle(context.state, context.now);
+    }
     if events.is_empty() {
         events = due_runs(context);
     }

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use super::follow_up::LeftServer;
 use super::id::{DrillName, JobName, RecoveryId, RepositoryName, SnapshotId, SourceName};
 use super::pitr::{self, TimelineChoice};
 use super::run::{Failure, Outcome};
@@ -321,6 +322,9 @@ pub struct RecoveryRecord {
     /// The drill it was.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub drill: Option<DrillName>,
+    /// The server it has left, and what became of it since.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub left: Option<LeftServer>,
 }
 
 #[expect(

@@ -7,13 +7,17 @@ use serde::{Deserialize, Serialize};
 use super::alert::Alert;
 use super::anomaly::Sample;
 use super::drill::DrillFacts;
+use super::follow_up::Waiting;
 use super::id::{
-    AlertKey, DrillName, JobName, MaintenanceId, RecoveryId, RepositoryName, RunId, SnapshotId, SourceName,
+    AlertKey, ClusterName, DrillName, JobName, MaintenanceId, RecoveryId, RepositoryName, RunId, RunbookName,
+    RunbookRunId, SnapshotId, SourceName,
 };
 use super::maintenance::Maintenance;
 use super::recovery::Recovery;
+use super::restore_point::RestorePoints;
 use super::retention::TooMany;
 use super::run::{Failure, Outcome, Run};
+use super::runbook::{RunbookFacts, RunbookRun};
 use super::snapshot::SnapshotRecord;
 use super::units::{Bytes, Millis, Timestamp};
 use super::upkeep::UpkeepFacts;
@@ -42,6 +46,12 @@ pub struct State {
     pub runs: BTreeMap<RunId, Run>,
     /// Recoveries that have not ended.
     pub recoveries: BTreeMap<RecoveryId, Recovery>,
+    /// Recovered servers of which nobody has said yet what becomes of them.
+    #[serde(default)]
+    pub waiting: BTreeMap<RecoveryId, Waiting>,
+    /// Named restore points of clusters.
+    #[serde(default)]
+    pub restore_points: BTreeMap<ClusterName, RestorePoints>,
     /// Open alerts.
     pub alerts: BTreeMap<AlertKey, Alert>,
     /// Conditions closed by hand that still hold; they stay closed until they have been over once.
@@ -57,6 +67,12 @@ pub struct State {
     /// Facts about drills.
     #[serde(default)]
     pub drills: BTreeMap<DrillName, DrillFacts>,
+    /// Executions of runbooks that have not ended.
+    #[serde(default)]
+    pub runbooks: BTreeMap<RunbookRunId, RunbookRun>,
+    /// How the last executions of each runbook ended.
+    #[serde(default)]
+    pub runbook_facts: BTreeMap<RunbookName, RunbookFacts>,
     /// Pinned snapshots.
     pub pinned: BTreeSet<SnapshotId>,
 }

@@ -1,6 +1,7 @@
 //! Scenarios: a small world whose events are decided, applied and settled as the engine does it, at any time of day.
 
 mod log;
+mod servers;
 mod world;
 
 use super::alert::AlertKind;

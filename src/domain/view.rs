@@ -1,18 +1,25 @@
 //! What people and programs are shown: the live picture, pages of history, requests and answers. Every type here is part of the `--json` contract.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use super::alert::Alert;
 use super::command::{Actor, Command};
 use super::drill::DrillView;
 use super::event::EventRecord;
-use super::id::{JobName, MaintenanceId, RecoveryId, RepositoryName, RunId, ServiceName, SourceName};
+use super::follow_up::Waiting;
+use super::id::{
+    ClusterName, JobName, MaintenanceId, RecoveryId, RepositoryName, RunId, RunbookRunId, ServiceName, SourceName,
+};
 use super::maintenance::Maintenance;
 use super::objective::{RpoGauge, RtoGauge};
 use super::pitr::LogSight;
 use super::recovery::Recovery;
+use super::restore_point::RestorePoints;
 use super::retention::{Decision, TooMany};
 use super::run::{Failure, Outcome, Run};
+use super::runbook::view::{ExecutionView, RunbookLine};
 use super::snapshot::EvidenceLevel;
 use super::state::RetentionFacts;
 use super::units::{Bytes, Millis, Timestamp};
@@ -43,6 +50,9 @@ pub struct Overview {
     pub runs: Vec<RunView>,
     /// Recoveries that have not ended.
     pub recoveries: Vec<RecoveryView>,
+    /// Recovered servers that wait for somebody to say what becomes of them.
+    #[serde(default)]
+    pub waiting: Vec<WaitingView>,
     /// Maintenance that has not ended.
     #[serde(default)]
     pub maintenance: Vec<MaintenanceView>,
@@ -54,6 +64,15 @@ pub struct Overview {
     /// How the archived logs of clusters stand, one a source and repository.
     #[serde(default)]
     pub logs: Vec<LogSight>,
+    /// What is done when something has gone wrong, by name.
+    #[serde(default)]
+    pub runbooks: Vec<RunbookLine>,
+    /// Executions of runbooks that have not ended.
+    #[serde(default)]
+    pub executions: Vec<ExecutionView>,
+    /// Named restore points of clusters: being made, and the last that were made.
+    #[serde(default)]
+    pub restore_points: BTreeMap<ClusterName, RestorePoints>,
     /// Why the configuration on disk could not be loaded; the engine goes on with the one before.
     pub config_error: Option<String>,
     /// Words of an operator of the sandbox; only there.
@@ -159,6 +178,16 @@ pub struct RecoveryView {
     pub progress: Option<ProgressView>,
     /// The objective it is measured against, with the service's name.
     pub objective: Option<(ServiceName, Millis)>,
+}
+
+/// A recovered server that waits, and the progress of what is being done with it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct WaitingView {
+    /// The server.
+    #[serde(flatten)]
+    pub waiting: Waiting,
+    /// How far what is being done with it is.
+    pub progress: Option<ProgressView>,
 }
 
 /// Live maintenance and its progress.
@@ -332,6 +361,9 @@ pub struct Receipt {
     /// The maintenance it began.
     #[serde(default)]
     pub maintenance: Vec<MaintenanceId>,
+    /// The execution of a runbook it began.
+    #[serde(default)]
+    pub runbook: Option<RunbookRunId>,
 }
 
 /// One entry of a directory inside a snapshot.

@@ -7,9 +7,12 @@
 mod begin;
 mod drills;
 mod ends;
+mod follow_ups;
 mod keep;
+mod readiness;
 mod receivers;
 mod sight;
+mod steps;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -21,20 +24,22 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use self::ends::{is_cut_off, receipt};
-use super::EngineError;
 use super::hands::{Hands, Listing, Practice};
 use super::overview::{Beside, draw};
+use super::{Engine, EngineError};
 use crate::clock::Clock;
 use crate::domain::apply::apply;
 use crate::domain::command::{Actor, Command, Observation};
 use crate::domain::decide::{self, Context, LookedUp};
 use crate::domain::event::{Event, EventRecord};
-use crate::domain::id::{MaintenanceId, RecoveryId, RepositoryName, RunId, SourceName};
+use crate::domain::follow_up::ServerSeen;
+use crate::domain::id::{MaintenanceId, RecoveryId, RepositoryName, RunId, RunbookName, RunbookRunId, SourceName};
 use crate::domain::job::Definitions;
 use crate::domain::observe;
 use crate::domain::pitr::Looked;
 use crate::domain::react;
 use crate::domain::run::Failure;
+use crate::domain::runbook::view::Readiness;
 use crate::domain::state::State;
 use crate::domain::units::Timestamp;
 use crate::domain::view::{Overview, Receipt};
@@ -69,6 +74,10 @@ pub(super) enum Input {
         touched: u64,
         result: Result<(Listing, Observation), Failure>,
     },
+    LookedAtServer {
+        recovery: RecoveryId,
+        result: Result<Option<ServerSeen>, Failure>,
+    },
     LookedAtLog {
         which: sight::Which,
         began: std::time::Instant,
@@ -83,6 +92,14 @@ pub(super) enum Input {
         source: SourceName,
         number: u64,
         result: Result<(), Failure>,
+    },
+    Ready {
+        name: RunbookName,
+        found: Option<Readiness>,
+    },
+    StepTold {
+        run: RunbookRunId,
+        line: String,
     },
     Definitions(Result<Box<Definitions>, String>),
     ClientsChanged,
@@ -112,6 +129,7 @@ pub(super) struct Parts {
     pub events: broadcast::Sender<Arc<EventRecord>>,
     pub inbox: mpsc::UnboundedReceiver<Input>,
     pub outbox: mpsc::UnboundedSender<Input>,
+    pub engine: Engine,
 }
 
 /// The owner of the state.
@@ -122,6 +140,7 @@ pub(super) struct Core {
     unique: u32,
     runs: BTreeMap<RunId, Live>,
     recoveries: BTreeMap<RecoveryId, Live>,
+    follow_ups: follow_ups::FollowUps,
     maintenance: BTreeMap<MaintenanceId, Live>,
     /// How often maintenance began or ended, by repository: a listing that saw only half of it is known by this.
     touched: BTreeMap<RepositoryName, u64>,
@@ -129,6 +148,8 @@ pub(super) struct Core {
     next_listing: BTreeMap<RepositoryName, Timestamp>,
     watches: sight::Watches,
     receivers: receivers::Receivers,
+    steps: steps::Steps,
+    readiness: readiness::Looks,
     tasks: TaskTracker,
     stopping: bool,
 }
@@ -143,12 +164,15 @@ impl Core {
             unique,
             runs: BTreeMap::new(),
             recoveries: BTreeMap::new(),
+            follow_ups: follow_ups::FollowUps::default(),
             maintenance: BTreeMap::new(),
             touched: BTreeMap::new(),
             waiting: VecDeque::new(),
             next_listing: BTreeMap::new(),
             watches: sight::Watches::default(),
             receivers: receivers::Receivers::default(),
+            steps: steps::Steps::default(),
+            readiness: readiness::Looks::default(),
             tasks: TaskTracker::new(),
             stopping: false,
         }
@@ -166,7 +190,11 @@ impl Core {
         loop {
             let wake = self.next_wake();
             let watched = self.parts.clients.load(Ordering::Relaxed) > 0;
-            let busy = !(self.runs.is_empty() && self.recoveries.is_empty() && self.maintenance.is_empty());
+            let idle = self.runs.is_empty()
+                && self.recoveries.is_empty()
+                && self.follow_ups.are_idle()
+                && self.maintenance.is_empty();
+            let busy = !idle || self.steps.is_busy();
             if !(watched && busy) {
                 progress = None;
             } else if progress.is_none() {
@@ -211,6 +239,8 @@ impl Core {
             .chain(listing)
             .chain(self.watches.next())
             .chain(self.receivers.next())
+            .chain(self.readiness.next())
+            .chain(self.follow_ups.next())
             .min()
             .unwrap_or(now + LIST_EVERY)
             .max(now)
@@ -233,6 +263,9 @@ impl Core {
                 {
                     self.touch(&live.repository.clone());
                 }
+                if let Observation::Step { run, step, .. } = &observation {
+                    self.step_ended(run, step);
+                }
                 self.waiting.push_back(observation);
             }
             Input::Listed {
@@ -241,12 +274,15 @@ impl Core {
                 result,
             } => self.listed(repository, touched, result),
             Input::LookedAtLog { which, began, result } => self.looked(&which, began, result),
+            Input::LookedAtServer { recovery, result } => self.looked_at_server(recovery, result),
             Input::Receiver {
                 source,
                 number,
                 trouble,
             } => self.receiver_told(&source, number, trouble),
             Input::ReceiverEnded { source, number, result } => self.receiver_ended(&source, number, result),
+            Input::Ready { name, found } => self.ready(name, found),
+            Input::StepTold { run, line } => self.step_told(&run, line),
             Input::Definitions(Ok(definitions)) => {
                 self.parts.definitions.send_replace(Arc::new(*definitions));
                 self.beside.trouble = None;
@@ -367,6 +403,8 @@ impl Core {
             self.begin_listings();
             self.begin_looks();
             self.begin_receivers();
+            self.begin_readiness();
+            self.begin_server_looks();
         }
         self.publish();
     }
@@ -403,6 +441,8 @@ impl Core {
             .iter()
             .filter_map(|(id, live)| Some((id.clone(), sample(live)?)))
             .collect();
+        self.beside.said = self.steps.said();
+        self.show_follow_ups();
         self.beside.practice = self.parts.practice.as_ref().map(|practice| practice.words());
         let picture = draw(&self.state, &self.definitions(), &self.beside, self.parts.clock.now());
         self.parts.overview.send_replace(picture);
@@ -416,6 +456,8 @@ impl Core {
             live.cancel.cancel();
         }
         self.receivers.stop();
+        self.steps.stop();
+        self.follow_ups.stop();
         self.tasks.close();
         let clock = self.parts.clock.clone();
         tokio::select! {

@@ -9,18 +9,24 @@ use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 
 use crate::domain::Bytes;
+use crate::domain::cluster::Cluster;
 use crate::domain::command::{Observation, RunResult};
-use crate::domain::id::SnapshotId;
+use crate::domain::follow_up::{FollowUpResult, ServerSeen, Waiting};
+use crate::domain::id::{MemberName, SnapshotId};
 use crate::domain::job::{Definitions, Job, RepositoryDefinition};
 use crate::domain::maintenance::{Maintenance, MaintenanceResult, SnapshotChange};
 use crate::domain::pitr::{Base, Looked};
 use crate::domain::recovery::{Recovery, RecoveryPlan, RecoveryRecord, RecoveryRequest};
 use crate::domain::run::{Failure, Run};
+use crate::domain::runbook::StepSeen;
 use crate::domain::snapshot::SnapshotRecord;
 use crate::domain::source::Source;
 use crate::domain::state::SourceFacts;
 use crate::domain::view::TreeEntryView;
+use crate::domain::wal::Lsn;
 use crate::repo::rate::Sampler;
+
+pub use super::work::StepOrder;
 
 /// A boxed future, so that hands can be a trait object.
 pub type Doing<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -85,6 +91,21 @@ pub trait Hands: Send + Sync + 'static {
     /// Restores or verifies.
     fn recover(&self, work: Work, recovery: Recovery, snapshot: SnapshotRecord) -> Doing<'_, RecoveryRecord>;
 
+    /// Does what somebody said becomes of a recovered server, and says how it stands then.
+    fn follow_up(&self, work: Work, waiting: Waiting) -> Doing<'_, FollowUpResult>;
+
+    /// Looks at a recovered server; finds out what became of a follow-up that is in doubt, and does it not again. None while
+    /// somebody beside the agent acts on it.
+    fn look_at_server(&self, waiting: Waiting) -> Doing<'_, Result<Option<ServerSeen>, Failure>>;
+
+    /// Names the present place in the log of a cluster; which member wrote it, and where it is.
+    fn restore_point(
+        &self,
+        cluster: Cluster,
+        name: String,
+        by: String,
+    ) -> Doing<'_, Result<(MemberName, Lsn), Failure>>;
+
     /// Lists what a repository holds, and looks at what is not among the known.
     fn list(&self, repository: RepositoryDefinition, known: Known) -> Doing<'_, Result<Listing, Failure>>;
 
@@ -106,6 +127,9 @@ pub trait Hands: Send + Sync + 'static {
         repository: RepositoryDefinition,
         tell: Arc<dyn Fn(Option<String>) + Send + Sync>,
     ) -> Doing<'_, Result<(), Failure>>;
+
+    /// Does something for a step of a runbook.
+    fn step(&self, work: Work, order: StepOrder) -> Doing<'_, StepSeen>;
 
     /// Does maintenance on a repository.
     fn maintain(&self, work: Work, maintenance: Maintenance) -> Doing<'_, MaintenanceResult>;

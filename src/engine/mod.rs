@@ -21,6 +21,7 @@ mod listing;
 mod log;
 mod look_up;
 mod overview;
+mod runbooks;
 mod work;
 
 use std::path::PathBuf;
@@ -139,19 +140,34 @@ impl Engine {
         let events = broadcast::channel(EVENTS_KEPT).0;
         let (inbox, inputs) = mpsc::unbounded_channel();
         let clients = Arc::new(AtomicU64::new(0));
-        let parts = Parts {
+        let engine = Self {
+            overview,
+            state: state_in,
+            definitions: definitions_in,
+            events: events.clone(),
+            inbox: inbox.clone(),
             journal: journal.clone(),
             hands: hands.clone(),
             practice: options.practice.clone(),
+            clients: clients.clone(),
+            logs: log::directory(&options.state_dir),
+            clusters: Arc::new(looks),
+            clock: own_clock,
+        };
+        let parts = Parts {
+            journal,
+            hands,
+            practice: options.practice,
             clock,
             agent: Actor::agent(&options.host),
-            clients: clients.clone(),
+            clients,
             definitions: definitions_out,
             state: state_out,
             overview: overview_out,
-            events: events.clone(),
+            events,
             inbox: inputs,
-            outbox: inbox.clone(),
+            outbox: inbox,
+            engine: engine.clone(),
         };
         let unique = getrandom::u32().unwrap_or(std::process::id());
         let started = Observation::AgentStarted {
@@ -162,25 +178,17 @@ impl Engine {
         let (ready, began) = oneshot::channel();
         tokio::spawn(Core::new(parts, state, beside, unique).run(started, ready));
         began.await.map_err(|_| EngineError::Stopping)?;
-        Ok(Self {
-            overview,
-            state: state_in,
-            definitions: definitions_in,
-            events,
-            inbox,
-            journal,
-            hands,
-            practice: options.practice,
-            clients,
-            logs: log::directory(&options.state_dir),
-            clusters: Arc::new(looks),
-            clock: own_clock,
-        })
+        Ok(engine)
     }
 
     /// The latest picture; the receiver wakes when there is a new one.
     pub fn overview(&self) -> watch::Receiver<Arc<Overview>> {
         self.overview.clone()
+    }
+
+    /// What is live, as it is.
+    pub fn state(&self) -> Arc<State> {
+        self.state.borrow().clone()
     }
 
     /// Events from now on, as they are appended.

@@ -5,10 +5,12 @@ use std::sync::Arc;
 
 use crate::domain::drill::{self, Drill, DrillView};
 use crate::domain::gauge;
-use crate::domain::id::{MaintenanceId, RecoveryId, RepositoryName, RunId};
+use crate::domain::id::{MaintenanceId, RecoveryId, RepositoryName, RunId, RunbookName, RunbookRunId};
 use crate::domain::job::{Definitions, Job, RepositoryDefinition};
 use crate::domain::objective::Service;
 use crate::domain::retention::RetentionPolicy;
+use crate::domain::runbook::Runbook;
+use crate::domain::runbook::view::{ExecutionView, Readiness, RunbookLine};
 use crate::domain::schedule::Schedule;
 use crate::domain::seen::Seen;
 use crate::domain::source::{Source, SourceKind};
@@ -17,7 +19,7 @@ use crate::domain::units::Timestamp;
 use crate::domain::upkeep::UpkeepFacts;
 use crate::domain::view::{
     AgentView, JobView, MaintenanceView, Overview, ProgressView, RecoveryView, RepositoryView, RunView, ServiceView,
-    UpkeepView,
+    UpkeepView, WaitingView,
 };
 use crate::domain::{decide, id};
 
@@ -40,6 +42,12 @@ pub struct Beside {
     pub runs: BTreeMap<RunId, ProgressView>,
     /// Progress of recoveries.
     pub recoveries: BTreeMap<RecoveryId, ProgressView>,
+    /// Whether runbooks could be begun.
+    pub ready: BTreeMap<RunbookName, Readiness>,
+    /// What the steps of executions of runbooks said.
+    pub said: BTreeMap<RunbookRunId, Vec<String>>,
+    /// Progress of follow-ups.
+    pub follow_ups: BTreeMap<RecoveryId, ProgressView>,
     /// Progress of maintenance.
     pub maintenance: BTreeMap<MaintenanceId, ProgressView>,
 }
@@ -56,7 +64,10 @@ impl Beside {
             used_percent: BTreeMap::new(),
             runs: BTreeMap::new(),
             recoveries: BTreeMap::new(),
+            follow_ups: BTreeMap::new(),
             maintenance: BTreeMap::new(),
+            said: BTreeMap::new(),
+            ready: BTreeMap::new(),
         }
     }
 }
@@ -86,6 +97,10 @@ pub fn draw(state: &State, definitions: &Definitions, beside: &Beside, now: Time
             .as_ref()
             .and_then(|source| gauge::objective_of(definitions, source)),
     });
+    let waiting = state.waiting.values().map(|waiting| WaitingView {
+        waiting: waiting.clone(),
+        progress: beside.follow_ups.get(&waiting.recovery).cloned(),
+    });
     let maintenance = state.maintenance.values().map(|maintenance| MaintenanceView {
         maintenance: maintenance.clone(),
         progress: beside.maintenance.get(&maintenance.id).cloned(),
@@ -113,6 +128,7 @@ pub fn draw(state: &State, definitions: &Definitions, beside: &Beside, now: Time
             .collect(),
         runs: runs.collect(),
         recoveries: recoveries.collect(),
+        waiting: waiting.collect(),
         maintenance: maintenance.collect(),
         repositories: repository_views(state, definitions, beside, now),
         drills: definitions
@@ -121,6 +137,20 @@ pub fn draw(state: &State, definitions: &Definitions, beside: &Beside, now: Time
             .map(|drill| drill_view(state, definitions, drill, now))
             .collect(),
         logs: beside.seen.logs.clone(),
+        runbooks: definitions
+            .runbooks
+            .values()
+            .map(|runbook| runbook_line(state, beside, runbook))
+            .collect(),
+        executions: state
+            .runbooks
+            .values()
+            .map(|run| ExecutionView {
+                run: run.clone(),
+                said: beside.said.get(&run.id).cloned().unwrap_or_default(),
+            })
+            .collect(),
+        restore_points: state.restore_points.clone(),
         config_error: beside.trouble.clone(),
         practice: beside.practice.clone(),
     })
@@ -190,6 +220,28 @@ fn drill_view(state: &State, definitions: &Definitions, drill: &Drill, now: Time
         limit: drill::limit(definitions, drill),
         last: facts.and_then(|facts| facts.last.clone()),
         last_success_at: facts.and_then(|facts| facts.last_success_at),
+        overdue_since: facts
+            .and_then(|facts| drill::overdue_at(drill, facts))
+            .filter(|at| *at <= now),
+    }
+}
+
+fn runbook_line(state: &State, beside: &Beside, runbook: &Runbook) -> RunbookLine {
+    let facts = state.runbook_facts.get(&runbook.name).cloned().unwrap_or_default();
+    // An edit voids what was found of the document before it.
+    let readiness = beside
+        .ready
+        .get(&runbook.name)
+        .filter(|ready| ready.hash == runbook.hash);
+    RunbookLine {
+        name: runbook.name.clone(),
+        title: runbook.title.clone(),
+        hash: runbook.hash.clone(),
+        file: runbook.file.clone(),
+        steps: runbook.steps.len(),
+        readiness: readiness.cloned(),
+        last_drill: facts.last_drill,
+        last_real: facts.last_real,
     }
 }
 

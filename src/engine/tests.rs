@@ -6,21 +6,27 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 
-use super::hands::{Doing, Known, Listing, Work};
+use super::hands::{Doing, Known, Listing, StepOrder, Work};
 use super::*;
+use crate::domain::cluster::Cluster;
 use crate::domain::command::{RefusalKind, RunResult, written_evidence};
-use crate::domain::id::SnapshotId;
+use crate::domain::follow_up::{FollowUpResult, ServerSeen, Waiting};
+use crate::domain::id::{MemberName, SnapshotId};
 use crate::domain::job::{Hooks, Job, Limits, MissedPolicy, RetryPolicy, UpkeepPolicy, VerifyPolicy};
 use crate::domain::maintenance::{Maintenance, MaintenanceResult};
 use crate::domain::observe::ended_recovery;
 use crate::domain::recovery::{Recovery, RecoveryTarget};
 use crate::domain::run::{Failure, Outcome, Run, RunStats};
+use crate::domain::runbook::StepSeen;
 use crate::domain::schedule::Schedule;
 use crate::domain::snapshot::EvidenceLevel;
 use crate::domain::source::{FilesSource, SecretRef, Source, SourceKind};
 use crate::domain::state::SourceFacts;
+use crate::domain::wal::Lsn;
 
 mod keeping;
+mod runbooks;
+mod servers;
 
 /// Hands that succeed, unless the job's name says otherwise.
 struct Puppet {
@@ -30,6 +36,8 @@ struct Puppet {
     /// What maintenance was done, and whether it is to fail or to hang until it is stopped.
     kept: Mutex<Vec<Maintenance>>,
     keeping: Mutex<keeping::Mood>,
+    /// The server a recovery leaves.
+    stage: Mutex<servers::Stage>,
 }
 
 impl Puppet {
@@ -67,6 +75,10 @@ impl Puppet {
 }
 
 impl Hands for Puppet {
+    fn step(&self, work: Work, order: StepOrder) -> Doing<'_, StepSeen> {
+        Box::pin(runbooks::step(self, work, order))
+    }
+
     fn back_up(&self, work: Work, job: Job, run: Run) -> Doing<'_, RunResult> {
         Box::pin(async move {
             if job.name.as_str() == "slow" {
@@ -125,8 +137,21 @@ impl Hands for Puppet {
     }
 
     fn recover(&self, _: Work, recovery: Recovery, _: SnapshotRecord) -> Doing<'_, RecoveryRecord> {
-        let record = ended_recovery(&recovery, Outcome::Succeeded, None, self.clock.now());
+        let mut record = ended_recovery(&recovery, Outcome::Succeeded, None, self.clock.now());
+        record.left = servers::left(&recovery, self.clock.now());
         Box::pin(async move { record })
+    }
+
+    fn follow_up(&self, work: Work, waiting: Waiting) -> Doing<'_, FollowUpResult> {
+        Box::pin(servers::follow_up(self, work, waiting))
+    }
+
+    fn look_at_server(&self, waiting: Waiting) -> Doing<'_, Result<Option<ServerSeen>, Failure>> {
+        Box::pin(async move { Ok(Some(servers::look(self, &waiting))) })
+    }
+
+    fn restore_point(&self, _: Cluster, name: String, _: String) -> Doing<'_, Result<(MemberName, Lsn), Failure>> {
+        Box::pin(async move { servers::restore_point(&name) })
     }
 
     fn list(&self, _: RepositoryDefinition, known: Known) -> Doing<'_, Result<Listing, Failure>> {
@@ -185,10 +210,15 @@ struct Bench {
     dir: TempDir,
     clock: Clock,
     hands: Arc<Puppet>,
+    definitions: Definitions,
 }
 
 impl Bench {
     fn new() -> Self {
+        Self::with(definitions())
+    }
+
+    fn with(definitions: Definitions) -> Self {
         let clock = Clock::manual("2026-03-01T00:01:00Z".parse().unwrap());
         let hands = Puppet {
             clock: clock.clone(),
@@ -196,17 +226,19 @@ impl Bench {
             held: Mutex::new(Ok(Vec::new())),
             kept: Mutex::default(),
             keeping: Mutex::default(),
+            stage: Mutex::default(),
         };
         Self {
             dir: TempDir::new().unwrap(),
             clock,
             hands: Arc::new(hands),
+            definitions,
         }
     }
 
     fn options(&self) -> EngineOptions {
         EngineOptions {
-            definitions: definitions(),
+            definitions: self.definitions.clone(),
             config_path: None,
             journal: self.dir.path().join("journal.db"),
             state_dir: self.dir.path().to_owned(),
@@ -257,6 +289,7 @@ fn definitions() -> Definitions {
         services: BTreeMap::new(),
         clusters: BTreeMap::new(),
         drills: BTreeMap::new(),
+        runbooks: std::collections::BTreeMap::new(),
         limits: Limits::default(),
     }
 }

@@ -79,7 +79,16 @@ fn subject(event: &Event) -> Subject {
         Event::DrillBegun { recovery, .. }
         | Event::RecoveryStarted { recovery }
         | Event::RecoveryPhaseReached { recovery, .. }
-        | Event::RecoveryCancelRequested { recovery, .. } => thing(recovery),
+        | Event::RecoveryCancelRequested { recovery, .. }
+        | Event::FollowUpRequested { recovery, .. }
+        | Event::FollowUpStarted { recovery }
+        | Event::FollowUpDoubted { recovery }
+        | Event::FollowUpCancelRequested { recovery, .. }
+        | Event::FollowUpEnded { recovery, .. }
+        | Event::RecoveredServerSeen { recovery, .. } => thing(recovery),
+        Event::RestorePointRequested { cluster, .. }
+        | Event::RestorePointCreated { cluster, .. }
+        | Event::RestorePointFailed { cluster, .. } => thing(cluster),
         Event::RecoveryFinished { record } => Subject {
             job: record.job.as_ref().map(ToString::to_string),
             source: record.source.as_ref().map(ToString::to_string),
@@ -94,6 +103,7 @@ fn subject(event: &Event) -> Subject {
         Event::AlertAcknowledged { key, .. } | Event::AlertResolved { key, .. } | Event::AlertRearmed { key } => {
             thing(key)
         }
+        Event::Runbook { run, .. } => thing(run),
         Event::RepositoryReached { repository } | Event::RepositoryLost { repository, .. } => thing(repository),
         Event::DrillAppeared { drill } | Event::DrillDisappeared { drill } | Event::DrillSkipped { drill, .. } => {
             thing(drill)

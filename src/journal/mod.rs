@@ -59,6 +59,7 @@ use crate::domain::maintenance::MaintenanceRecord;
 use crate::domain::recovery::RecoveryRecord;
 use crate::domain::retention::SnapshotFacts;
 use crate::domain::run::RunRecord;
+use crate::domain::runbook::RunbookRecord;
 use crate::domain::snapshot::SnapshotRecord;
 use crate::domain::state::State;
 use crate::domain::units::Timestamp;
@@ -157,6 +158,11 @@ impl Journal {
     /// A page of maintenance that has ended.
     pub async fn maintenance(&self, query: &Query) -> Result<Page<MaintenanceRecord>, JournalError> {
         self.page(Table::Maintenance, query).await
+    }
+
+    /// A page of executions of runbooks that have ended.
+    pub async fn runbooks(&self, query: &Query) -> Result<Page<RunbookRecord>, JournalError> {
+        self.page(Table::Runbooks, query).await
     }
 
     /// What retention has to know of every snapshot of a job.

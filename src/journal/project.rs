@@ -13,6 +13,7 @@ use crate::domain::event::{Event, EventRecord};
 use crate::domain::id::{JobName, RunId, SnapshotId, SourceName};
 use crate::domain::recovery::RecoveryRecord;
 use crate::domain::run::RunRecord;
+use crate::domain::runbook::{RunbookFact, RunbookRecord};
 use crate::domain::snapshot::{EvidenceLevel, SnapshotRecord};
 use crate::domain::units::Timestamp;
 
@@ -46,6 +47,23 @@ pub(super) fn project(db: &Connection, record: &EventRecord) -> rusqlite::Result
             _ => Ok(()),
         },
         Event::RecoveryFinished { record: recovery } => put_recovery(db, record.seq, recovery),
+        Event::Runbook {
+            fact: RunbookFact::Finished { record: runbook },
+            ..
+        } => put_runbook(db, record.seq, runbook),
+        Event::FollowUpEnded { recovery, server } | Event::RecoveredServerSeen { recovery, server } => {
+            match get::<RecoveryRecord>(
+                db,
+                "SELECT seq, record FROM recoveries WHERE id = ?1",
+                recovery.as_str(),
+            )? {
+                Some((seq, mut known)) => {
+                    known.left = Some(server.clone());
+                    put_recovery(db, seq.cast_unsigned(), &known)
+                }
+                None => Ok(()),
+            }
+        }
         Event::AlertOpened { alert } => open_alert(db, record.seq, alert),
         Event::AlertAcknowledged { key, by, note } => change_alert(db, key.as_str(), |known| {
             known.alert.acknowledged = Some(Acknowledgement {
@@ -89,6 +107,31 @@ fn put_run(db: &Connection, seq: u64, run: &RunRecord) -> rusqlite::Result<()> {
         snapshot,
         search,
         json(run)?,
+    ])
+    .map(drop)
+}
+
+fn put_runbook(db: &Connection, seq: u64, record: &RunbookRecord) -> rusqlite::Result<()> {
+    let run = &record.run;
+    let head = [
+        run.id.as_str(),
+        run.runbook.name.as_str(),
+        run.runbook.title.as_str(),
+        run.mode(),
+        record.outcome.word(),
+        run.started_by.as_str(),
+    ];
+    let search = searchable(head.into_iter().chain(run.values.values().map(String::as_str)));
+    db.prepare_cached(
+        "INSERT INTO runbooks VALUES (?1, ?2, ?3, NULL, NULL, NULL, ?4, ?5) ON CONFLICT (id) DO UPDATE SET
+         at = excluded.at, search = excluded.search, record = excluded.record",
+    )?
+    .execute(params![
+        seq.cast_signed(),
+        moment(record.finished_at),
+        run.id.as_str(),
+        search,
+        json(record)?,
     ])
     .map(drop)
 }

@@ -19,6 +19,7 @@ pub(super) enum Table {
     Recoveries,
     Alerts,
     Maintenance,
+    Runbooks,
     Events,
 }
 
@@ -30,6 +31,7 @@ impl Table {
             Self::Recoveries => "SELECT t.at, t.seq, t.record FROM recoveries t",
             Self::Alerts => "SELECT t.at, t.seq, t.record FROM alerts t",
             Self::Maintenance => "SELECT t.at, t.seq, t.record FROM maintenance t",
+            Self::Runbooks => "SELECT t.at, t.seq, t.record FROM runbooks t",
             Self::Events => {
                 "SELECT t.at, t.seq, e.seq, e.body, e.previous_hash, e.hash FROM audit t JOIN events e ON e.seq = t.seq"
             }
@@ -85,7 +87,7 @@ pub(super) fn page_sql(table: Table, query: &Query) -> Result<PageSql, JournalEr
     }
     if let Some(source) = &query.source {
         let condition = match table {
-            Table::Snapshots | Table::Recoveries | Table::Events => "t.source = ?",
+            Table::Snapshots | Table::Recoveries | Table::Runbooks | Table::Events => "t.source = ?",
             Table::Runs | Table::Alerts | Table::Maintenance => {
                 "t.job IN (SELECT job FROM job_sources WHERE source = ?)"
             }
@@ -157,7 +159,9 @@ fn identified(wanted: &mut Conditions, table: Table, id: &str) {
             let (from, to) = prefix_range(id);
             wanted.add("t.id >= ? AND t.id < ?", [from.into(), to.into()]);
         }
-        Table::Runs | Table::Recoveries | Table::Maintenance => wanted.add("t.id = ?", [id.to_owned().into()]),
+        Table::Runs | Table::Recoveries | Table::Maintenance | Table::Runbooks => {
+            wanted.add("t.id = ?", [id.to_owned().into()]);
+        }
         Table::Alerts => wanted.add("t.key = ?", [id.to_owned().into()]),
         Table::Events => wanted.add("t.word = ?", [id.to_owned().into()]),
     }

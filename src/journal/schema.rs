@@ -89,17 +89,24 @@ const PROJECTIONS: &str = "
     CREATE INDEX maintenance_at ON maintenance (at, seq);
     CREATE INDEX maintenance_job ON maintenance (job, at, seq);
 
+    CREATE TABLE runbooks (
+        seq INTEGER PRIMARY KEY, at INTEGER NOT NULL, id TEXT NOT NULL UNIQUE, job TEXT, source TEXT, snapshot TEXT,
+        search TEXT NOT NULL, record TEXT NOT NULL
+    ) STRICT;
+    CREATE INDEX runbooks_at ON runbooks (at, seq);
+
     CREATE TABLE job_sources (job TEXT NOT NULL, source TEXT NOT NULL, PRIMARY KEY (source, job)) STRICT, WITHOUT ROWID;
 ";
 
 /// The tables that are made from the events, besides which there is only the truth.
-pub(super) const PROJECTION_TABLES: [&str; 7] = [
+pub(super) const PROJECTION_TABLES: [&str; 8] = [
     "audit",
     "runs",
     "snapshots",
     "recoveries",
     "alerts",
     "maintenance",
+    "runbooks",
     "job_sources",
 ];
 
@@ -267,6 +274,11 @@ fn projection_rules(connection: &Connection) -> rusqlite::Result<String> {
 pub(super) fn state_rules() -> String {
     fingerprint(&[
         include_str!("../domain/apply.rs"),
+        include_str!("../domain/apply/recovery.rs"),
+        include_str!("../domain/drill.rs"),
+        include_str!("../domain/follow_up.rs"),
+        include_str!("../domain/follow_up/decide.rs"),
+        include_str!("../domain/restore_point.rs"),
         include_str!("../domain/state.rs"),
         include_str!("../domain/alert.rs"),
         include_str!("../domain/snapshot.rs"),

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{DemoOptions, SandboxError, log, server};
+use super::{DemoOptions, SandboxError, pair};
 use crate::clock::Clock;
 use crate::source::postgres;
 
@@ -15,6 +15,9 @@ use crate::source::postgres;
 const MARK_NAME: &str = ".lifeboat-demo";
 /// What the names of temporary sandboxes begin with.
 const PREFIX: &str = "lifeboat-demo-";
+
+/// The directory of the engine's receiver.
+const RECEIVER: &str = "state/wal/cluster";
 
 /// Whose sandbox it is.
 #[derive(Debug, Serialize, Deserialize)]
@@ -70,7 +73,7 @@ impl SandboxDir {
 
 impl Drop for SandboxDir {
     fn drop(&mut self) {
-        end_helpers(&self.path, &self.clock);
+        end_processes(&self.path, &self.clock);
         if self.keep {
             return;
         }
@@ -117,8 +120,7 @@ fn is_alive(pid: u32) -> bool {
 }
 
 fn clear(path: &Path, clock: &Clock) -> std::io::Result<()> {
-    server::reap(&path.join("server"), clock);
-    end_helpers(path, clock);
+    end_processes(path, clock);
     remove_marked(path)
 }
 
@@ -127,12 +129,13 @@ pub(super) fn recovered(sandbox: &Path) -> PathBuf {
     sandbox.join("recovered")
 }
 
-/// Ends what runs beside the server: a recovered one, and whoever still receives the log.
-fn end_helpers(path: &Path, clock: &Clock) {
+/// Ends every process there may be: the servers, a recovered one, and whoever still receives the log.
+fn end_processes(path: &Path, clock: &Clock) {
+    pair::end(path, clock);
     let data = recovered(path);
     // One that is somebody else's cannot be in a directory of ours.
     let _ = postgres::server::end_on(&data, &postgres::recovery::home_of(&data), clock);
-    postgres::wal::receive::reap(&log::directory(path), clock);
+    postgres::wal::receive::reap(&path.join(RECEIVER), clock);
 }
 
 /// Removes a sandbox, its mark last: whoever is killed halfway leaves something that is still known as ours.

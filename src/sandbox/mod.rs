@@ -8,10 +8,11 @@
 //! | --- | --- |
 //! | `world`, `settings` | builds everything with an ordinary configuration, and takes it down |
 //! | `dir` | the directory and its mark; the reaper of those left behind |
-//! | `server` | the private PostgreSQL server, shared with the tests |
-//! | `shop`, `documents` | the data: a shop that takes orders, a tree of files with odd names |
-//! | `log` | the server's log, streamed into the repository |
-//! | `incidents` | what can be broken for practice |
+//! | `server` | a private PostgreSQL server, shared with the tests |
+//! | `pair`, `member`, `relay` | the shop's primary and standby, its name, and the ways to them, which can be cut |
+//! | `shop`, `documents` | the data: a shop, a tree of files with odd names |
+//! | `orders` | the service that takes the shop's orders, and the customers |
+//! | `incidents/` | what can be broken for practice, and how it would be noticed |
 //! | `drill` | the whole story as a log: back up, verify, break, recover, prove |
 //! | `proof` | before and after, table by table and file by file |
 //!
@@ -21,8 +22,11 @@ mod dir;
 mod documents;
 mod drill;
 mod incidents;
-mod log;
+mod member;
+mod orders;
+mod pair;
 mod proof;
+mod relay;
 pub mod server;
 mod settings;
 mod shop;

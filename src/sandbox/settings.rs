@@ -1,9 +1,29 @@
 //! The sandbox's configuration: an ordinary one, which the command line can be pointed at too.
+//!
+//! It has two regions. *Near* are `db1`, the documents and the repository `sandbox`; *far* are `db2` and the repository `far`,
+//! which is what is left when the near one is lost. The far repository is a directory as the near one is. A bucket on an S3
+//! server of the sandbox's own would be closer to life, but that server would have to be part of every program that is
+//! shipped, some forty libraries of it, and would have to listen on a network, which nothing in a sandbox does; how the
+//! program gets on with buckets is shown by the tests.
 
 use std::path::{Path, PathBuf};
 
+use super::member::{members, shop_name};
 use super::shop;
-use crate::source::postgres::Login;
+use crate::source::postgres::server::PORT;
+
+/// What the names of jobs end with that write to the other region.
+pub(super) const FAR: &str = "-far";
+
+/// Where the repository of the near region is.
+pub(super) fn near_repository(dir: &Path) -> PathBuf {
+    dir.join("repository")
+}
+
+/// Where the repository of the far region is.
+pub(super) fn far_repository(dir: &Path) -> PathBuf {
+    dir.join("far").join("repository")
+}
 
 /// What the sandbox keeps: little enough that one sees snapshots go within minutes, enough for every exercise.
 const RETENTION: &str = "retention = { last = 12, hourly = 6, within = \"10m\" }\n";
@@ -11,8 +31,11 @@ const RETENTION: &str = "retention = { last = 12, hourly = 6, within = \"10m\" }
 const UPKEEP: &str =
     "trash = \"1h\"\ngrace = \"10m\"\nprune = \"*/15 * * * *\"\ncheck = { schedule = \"*/20 * * * *\" }\n";
 
-/// The text of `lifeboat.toml` of a sandbox in `dir`.
-pub(super) fn configuration(dir: &Path, login: Option<&Login>) -> String {
+/// The repository in the other region, and who writes to it: less often, as far as it is away.
+const FAR_JOBS: [(&str, &str); 2] = [("shop", "30 */2 * * * *"), ("documents", "45 */5 * * * *")];
+
+/// The text of `lifeboat.toml` of a sandbox in `dir`; `bin_dir` has the programs of its servers, when there are any.
+pub(super) fn configuration(dir: &Path, bin_dir: Option<&Path>) -> String {
     let near = dir.join("state/agent.sock");
     // A socket's path has a hundred bytes and a few.
     let socket = if near.as_os_str().len() < 100 {
@@ -25,12 +48,15 @@ pub(super) fn configuration(dir: &Path, login: Option<&Login>) -> String {
          #   lifeboat --config {} --embedded snapshot list\n\
          site = \"sandbox\"\nenvironment = \"DEMO\"\n\n\
          [agent]\nstate_dir = {}\nsocket = {}\n\n\
-         [repository.sandbox]\nurl = {}\npassword = {{ file = {} }}\n{UPKEEP}",
+         [repository.sandbox]\nurl = {}\npassword = {{ file = {password} }}\n{UPKEEP}\n\
+         # In the other region: what is left when this one is lost.\n\
+         [repository.far]\nurl = {}\npassword = {{ file = {password} }}\n{UPKEEP}",
         dir.join("lifeboat.toml").display(),
         quoted(dir.join("state")),
         quoted(socket),
-        quoted(dir.join("repository")),
-        quoted(dir.join("password")),
+        quoted(near_repository(dir)),
+        quoted(far_repository(dir)),
+        password = quoted(dir.join("password")),
     );
     let documents = format!(
         "[source.documents]\nkind = \"files\"\npaths = [{}]\n\n\
@@ -38,29 +64,39 @@ pub(super) fn configuration(dir: &Path, login: Option<&Login>) -> String {
          retry = {{ attempts = 1, backoff = \"5s\" }}\nverify = {{ level = \"probed\" }}\n{RETENTION}",
         quoted(dir.join("documents")),
     );
-    let sources = if login.is_some() {
+    let sources = if bin_dir.is_some() {
         "\"shop\", \"documents\""
     } else {
         "\"documents\""
     };
     // The log of the cluster is streamed, so that seconds can be promised of it.
-    let cluster = if login.is_some() {
+    let cluster = if bin_dir.is_some() {
         "\n[service.cluster]\nsources = [\"cluster\"]\nrpo = \"1m\"\nrto = \"3m\"\n\n\
          [drill.any-instant]\nsource = \"cluster\"\nschedule = \"30 */5 * * * *\"\npoint = \"random\"\n"
     } else {
         ""
     };
     let service = format!("[service.shop]\nsources = [{sources}]\nrpo = \"5m\"\nrto = \"3m\"\n{cluster}");
-    let database = login.map(database);
-    [Some(general), Some(documents), database, Some(service)]
+    let database = bin_dir.map(|bin_dir| database(dir, bin_dir));
+    let far = FAR_JOBS
+        .iter()
+        .filter(|(source, _)| bin_dir.is_some() || *source != "shop");
+    let far = far.map(|(source, schedule)| {
+        format!(
+            "[job.{source}{FAR}]\nsource = \"{source}\"\nrepository = \"far\"\nschedule = \"{schedule}\"\n\
+             retry = {{ attempts = 1, backoff = \"5s\" }}\n{RETENTION}\n"
+        )
+    });
+    let far = far.collect::<String>();
+    [Some(general), Some(documents), database, Some(far), Some(service)]
         .into_iter()
         .flatten()
         .collect::<Vec<_>>()
         .join("\n")
 }
 
-fn database(login: &Login) -> String {
-    let connection = &login.connection;
+/// The cluster of the shop, and what is backed up of it: whichever server its name means.
+fn database(dir: &Path, bin_dir: &Path) -> String {
     let probe = |(name, sql, expect): &(&str, &str, &str)| {
         format!(
             "    {{ name = {}, sql = {}, expect = {expect} }},",
@@ -69,31 +105,43 @@ fn database(login: &Login) -> String {
         )
     };
     let probes: Vec<String> = shop::PROBES.iter().map(probe).collect();
-    let bin_dir = quoted(connection.bin_dir.clone().unwrap_or_default());
-    let cluster = format!(
-        "[source.cluster]\nkind = \"postgres-physical\"\nhost = {0}\nport = {1}\nuser = {2}\ntls = \"disable\"\n\
-         bin_dir = {bin_dir}\n\n\
+    let server = |host: PathBuf| {
+        format!(
+            "host = {}\nport = {PORT}\nuser = {}\ntls = \"disable\"\nbin_dir = {}\n",
+            quoted(host),
+            text(super::server::SUPERUSER),
+            quoted(bin_dir.to_owned())
+        )
+    };
+    let member = |member: &super::member::Member| {
+        format!(
+            "[[cluster.shop.members]]\nname = {0}\nslot = {0}\n{1}data_directory = {2}\n\
+             start = {{ command = {3}, timeout = \"1m\" }}\nstop = {{ command = {4}, timeout = \"1m\" }}\n",
+            text(member.name),
+            server(member.way.clone()),
+            quoted(member.data()),
+            list(member.service("start", bin_dir)),
+            list(member.service("stop", bin_dir)),
+        )
+    };
+    let shop = server(shop_name(dir));
+    format!(
+        "[source.cluster]\nkind = \"postgres-physical\"\n{shop}receive_slot = \"lifeboat\"\n\n\
          [job.cluster]\nsource = \"cluster\"\nrepository = \"sandbox\"\nschedule = \"0 */10 * * * *\"\n\
          retry = {{ attempts = 1, backoff = \"5s\" }}\nverify = {{ level = \"restored\" }}\n{RETENTION}\n\
-         [cluster.shop]\n\n[[cluster.shop.members]]\nname = \"db1\"\nhost = {0}\nport = {1}\nuser = {2}\n\
-         tls = \"disable\"\nbin_dir = {bin_dir}\n\n",
-        text(&connection.host),
-        connection.port,
-        text(&connection.user),
-    );
-    format!(
-        "{cluster}[source.shop]\nkind = \"postgres-dump\"\nhost = {}\nport = {}\nuser = {}\ntls = \"disable\"\n\
-         bin_dir = {}\ndatabase = {}\n\n\
+         [cluster.shop]\n\n{}\n\
+         [source.shop]\nkind = \"postgres-dump\"\n{shop}database = {}\n\n\
          [job.shop]\nsource = \"shop\"\nrepository = \"sandbox\"\nschedule = \"0 * * * * *\"\n\
          retry = {{ attempts = 1, backoff = \"5s\" }}\n\n\
          {RETENTION}\n[job.shop.verify]\nlevel = \"probed\"\nprobes = [\n{}\n]\n",
-        text(&connection.host),
-        connection.port,
-        text(&connection.user),
-        bin_dir,
+        members(dir).each_ref().map(member).join("\n"),
         text(shop::DATABASE),
         probes.join("\n"),
     )
+}
+
+fn list(words: Vec<String>) -> String {
+    toml::Value::from(words).to_string()
 }
 
 fn quoted(path: PathBuf) -> String {

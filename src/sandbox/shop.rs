@@ -1,9 +1,4 @@
-//! A shop: related tables with some hundred thousand rows, and customers who keep ordering.
-
-use std::time::Duration;
-
-use tokio_util::sync::CancellationToken;
-use tokio_util::task::AbortOnDropHandle;
+//! A shop: related tables with some hundred thousand rows, and the transaction of an order.
 
 use crate::clock::Clock;
 use crate::source::SourceError;
@@ -54,15 +49,15 @@ create index on products using gin (attributes);
 analyze;
 ";
 
-/// One customer buys two things and pays.
-const ORDER: &str = "
+/// One customer buys two things and pays; the number of the order.
+pub(super) const ORDER: &str = "
 with chosen as (select (1 + floor(random() * 2000))::bigint as first, (1 + floor(random() * 20000))::bigint as customer),
 placed as (insert into orders (customer_id, placed_at, status)
     select customer, clock_timestamp(), 'paid' from chosen returning id),
 items as (insert into order_items select placed.id, p.id, 1, p.price from placed, chosen, products p
     where p.id in (chosen.first, 1 + chosen.first % 2000) returning order_id, quantity * price as amount)
 insert into payments (order_id, amount, method, paid_at)
-    select order_id, sum(amount), 'card', clock_timestamp() from items group by order_id;
+    select order_id, sum(amount), 'card', clock_timestamp() from items group by order_id returning order_id::text
 ";
 
 /// What must hold in every restored copy: name, query, and expectation as the configuration writes it.
@@ -92,44 +87,4 @@ pub(super) async fn create(login: &Login, clock: &Clock) -> Result<(), SourceErr
         execute(login, DATABASE, sql, clock).await?;
     }
     Ok(())
-}
-
-/// Customers who keep ordering until this is dropped.
-#[derive(Debug)]
-pub(super) struct Customers {
-    open: CancellationToken,
-    _ordering: AbortOnDropHandle<()>,
-}
-
-impl Customers {
-    /// Lets them in.
-    pub(super) fn start(login: Login, clock: Clock) -> Self {
-        let open = CancellationToken::new();
-        let closed = open.clone();
-        let ordering = tokio::spawn(async move {
-            while !closed.is_cancelled() {
-                // In the middle of an incident there is no shop to order in; customers try again.
-                let failed = execute(&login, DATABASE, ORDER, &clock).await.is_err();
-                let pause = if failed {
-                    Duration::from_secs(1)
-                } else {
-                    Duration::from_millis(100)
-                };
-                tokio::select! {
-                    () = closed.cancelled() => {}
-                    () = clock.sleep(pause) => {}
-                }
-            }
-        });
-        Self {
-            open,
-            _ordering: AbortOnDropHandle::new(ordering),
-        }
-    }
-}
-
-impl Drop for Customers {
-    fn drop(&mut self) {
-        self.open.cancel();
-    }
 }

@@ -8,13 +8,15 @@ use std::sync::Arc;
 
 use secrecy::{ExposeSecret, SecretString};
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
 
 use super::dir::{SandboxDir, reap_killed};
 use super::incidents::Incidents;
-use super::log::LogStream;
-use super::server::{PostgresServer, ServerError, ServerOptions};
-use super::shop::{self, Customers};
-use super::{DemoOptions, SandboxError, documents, settings};
+use super::orders::{Customers, Service};
+use super::pair::Pair;
+use super::server::ServerError;
+use super::settings::FAR;
+use super::{DemoOptions, SandboxError, documents, member, settings, shop};
 use crate::api::{Client, Server, pipe};
 use crate::clock::Clock;
 use crate::config;
@@ -30,8 +32,9 @@ pub struct World {
     engine: Engine,
     answering: CancellationToken,
     customers: Option<Customers>,
-    log: Option<LogStream>,
-    server: Option<PostgresServer>,
+    service: Option<Service>,
+    _listening: Option<AbortOnDropHandle<()>>,
+    pair: Option<Arc<Pair>>,
     no_server: Option<String>,
     incidents: Incidents,
     clock: Clock,
@@ -57,43 +60,42 @@ impl World {
         }
         let dir = SandboxDir::take(options, clock)?;
         tell(&format!("sandbox     {}", dir.path().display()));
-        let (server, no_server) = start_server(dir.path(), clock).await?;
-        match (&server, &no_server) {
-            (Some(server), _) => tell(&format!(
-                "server      PostgreSQL {} on a private socket, process {}",
-                server.major,
-                server.pid().unwrap_or(0)
+        let (pair, no_server) = start_servers(dir.path(), clock).await?;
+        match (&pair, &no_server) {
+            (Some(pair), _) => tell(&format!(
+                "server      PostgreSQL {} on a private socket, process {}; a standby is made of it",
+                pair.major, pair.pid
             )),
             (None, why) => tell(&format!("server      none: {}", why.as_deref().unwrap_or(""))),
         }
-        let login = server.as_ref().map(PostgresServer::login);
-        let documents = dir.path().join("documents");
-        fill(&documents, login.as_ref(), clock).await?;
+        tokio::try_join!(
+            fill(dir.path(), pair.as_ref(), clock),
+            make_repositories(dir.path(), clock)
+        )?;
         let config_path = dir.path().join("lifeboat.toml");
-        write_private(&config_path, &settings::configuration(dir.path(), login.as_ref()))?;
-        let password = new_password();
-        write_private(&dir.path().join("password"), password.expose_secret())?;
-        let url = dir.path().join("repository").display().to_string();
-        let store = store::open(&url).map_err(crate::repo::RepoError::from)?;
-        let repo = Repository::init(store, &password, clock.clone()).await?;
+        let bin_dir = pair.as_ref().map(|pair| pair.bin_dir.as_path());
+        write_private(&config_path, &settings::configuration(dir.path(), bin_dir))?;
+        let login = pair.as_ref().map(Pair::shop_login);
         let incidents = Incidents {
             login: login.clone(),
-            documents,
+            sandbox: dir.path().to_owned(),
+            ways: pair.as_ref().map(Pair::switches),
             clock: clock.clone(),
         };
         let engine = start_engine(&config_path, &incidents, clock).await?;
         let (client, answering) = serve(&engine, clock);
-        let log = login
-            .clone()
-            .map(|login| LogStream::start(dir.path(), login, repo, clock.clone()));
-        let customers = login.map(|login| Customers::start(login, clock.clone()));
+        let service = login.map(|login| Service::new(login, clock.clone()));
+        let socket = dir.path().join("orders.sock");
+        let listening = service.as_ref().map(|service| service.listen(&socket)).transpose()?;
+        let customers = service.clone().map(Customers::start);
         Ok(Self {
             client,
             engine,
             answering,
             customers,
-            log,
-            server,
+            service,
+            _listening: listening,
+            pair: pair.map(Arc::new),
             no_server,
             incidents,
             clock: clock.clone(),
@@ -111,7 +113,12 @@ impl World {
         let Ok(picture) = self.client.overview().await else {
             return;
         };
-        for job in picture.jobs {
+        // Those of this region first: they are what somebody will restore from.
+        let (far, near): (Vec<_>, Vec<_>) = picture
+            .jobs
+            .into_iter()
+            .partition(|job| job.name.as_str().ends_with(FAR));
+        for job in near.into_iter().chain(far) {
             // Refused when its schedule was faster, which is just as well.
             let _ = self.client.command(Command::RunJob { job: job.name }).await;
         }
@@ -134,17 +141,22 @@ impl World {
 
     /// Where the documents are.
     pub(super) fn documents(&self) -> PathBuf {
-        self.incidents.documents.clone()
+        self.incidents.documents()
     }
 
-    /// Who we are on its server.
+    /// Who we are on the server that is the shop's now.
     pub(super) fn login(&self) -> Option<Login> {
         self.incidents.login.clone()
     }
 
-    /// The log of its server, on its way into the repository.
-    pub(super) fn log(&self) -> Option<&LogStream> {
-        self.log.as_ref()
+    /// Who we are on each server of the shop's cluster, by its own socket.
+    pub(super) fn members(&self) -> Vec<(&'static str, Login)> {
+        self.pair.as_ref().map_or_else(Vec::new, |pair| pair.members())
+    }
+
+    /// The service that takes orders, when there is a server to write them to.
+    pub(super) fn service(&self) -> Option<&Service> {
+        self.service.as_ref()
     }
 
     /// Time.
@@ -154,57 +166,72 @@ impl World {
 
     /// Lets no customer in any more, or lets them in again.
     pub(super) fn open_shop(&mut self, open: bool) {
-        self.customers = match (open, self.login()) {
-            (true, Some(login)) => Some(Customers::start(login, self.clock.clone())),
-            _ => None,
-        };
+        self.customers = self.service.clone().filter(|_| open).map(Customers::start);
     }
 
     /// Takes it down in good order; the files stay when that was asked for.
     pub async fn close(mut self) {
         self.customers = None;
-        if let Some(log) = self.log.take() {
-            log.stop().await;
-        }
         // It can only fail by having stopped already.
         let _ = self.engine.stop("the sandbox is taken down").await;
         self.answering.cancel();
-        if let Some(server) = &mut self.server {
-            server.stop();
+        if let Some(pair) = self.pair.take() {
+            let clock = self.clock.clone();
+            // It only panics when it does, and then the directory's removal ends them.
+            let _ = tokio::task::spawn_blocking(move || pair.stop(&clock)).await;
         }
     }
 }
 
-async fn start_server(dir: &Path, clock: &Clock) -> Result<(Option<PostgresServer>, Option<String>), SandboxError> {
-    let place = dir.join("server");
-    fs::create_dir_all(&place).map_err(|error| SandboxError::local("create", &place, error))?;
-    // The server runs as another user when we are root, and must be able to reach its data.
+async fn start_servers(dir: &Path, clock: &Clock) -> Result<(Option<Pair>, Option<String>), SandboxError> {
+    // The servers run as another user when we are root, and must be able to reach their data.
     let open = std::os::unix::fs::PermissionsExt::from_mode(0o711);
     fs::set_permissions(dir, open).map_err(|error| SandboxError::local("open", dir, error))?;
-    match PostgresServer::start(&place, ServerOptions::default(), clock).await {
-        Ok(server) => Ok((Some(server), None)),
-        Err(error @ (ServerError::NotInstalled { .. } | ServerError::NoUser)) => Ok((
+    match Pair::start(dir, clock).await {
+        Ok(pair) => {
+            let route = dir.join("route");
+            write(&route, 0o755, &member::route_script(dir))?;
+            Ok((Some(pair), None))
+        }
+        Err(SandboxError::Server(error @ (ServerError::NotInstalled { .. } | ServerError::NoUser))) => Ok((
             None,
             Some(format!("{error}. To play the other half too, {}", error.hint())),
         )),
-        Err(error) => Err(error.into()),
+        Err(error) => Err(error),
     }
 }
 
-async fn fill(documents: &Path, login: Option<&Login>, clock: &Clock) -> Result<(), SandboxError> {
-    let root = documents.to_owned();
+/// Makes the data, and beside it the standby, which then has the shop filled in it as it is filled in the primary.
+async fn fill(dir: &Path, pair: Option<&Pair>, clock: &Clock) -> Result<(), SandboxError> {
+    let documents = dir.join("documents");
+    let root = documents.clone();
     let stop = CancellationToken::new();
     // Dropped with this future: a thread that still wrote would outlive the directory's removal.
     let _stops = stop.clone().drop_guard();
     let writing = tokio::task::spawn_blocking(move || documents::create(&root, &stop));
-    if let Some(login) = login {
-        shop::create(login, clock).await?;
+    if let Some(pair) = pair {
+        let login = pair.shop_login();
+        let shop = async { shop::create(&login, clock).await.map_err(SandboxError::from) };
+        tokio::try_join!(shop, pair.follow(clock))?;
     }
     writing
         .await
         .map_err(std::io::Error::other)
         .flatten()
-        .map_err(|error| SandboxError::local("write", documents, error))
+        .map_err(|error| SandboxError::local("write", &documents, error))
+}
+
+/// Makes the repositories of both regions; one password opens both.
+async fn make_repositories(dir: &Path, clock: &Clock) -> Result<(), SandboxError> {
+    let password = new_password();
+    write_private(&dir.join("password"), password.expose_secret())?;
+    let far = dir.join("far");
+    fs::create_dir_all(&far).map_err(|error| SandboxError::local("create", &far, error))?;
+    for place in [settings::near_repository(dir), settings::far_repository(dir)] {
+        let store = store::open(&place.display().to_string()).map_err(crate::repo::RepoError::from)?;
+        drop(Repository::init(store, &password, clock.clone()).await?);
+    }
+    Ok(())
 }
 
 async fn start_engine(config_path: &Path, incidents: &Incidents, clock: &Clock) -> Result<Engine, SandboxError> {
@@ -257,10 +284,14 @@ fn new_password() -> SecretString {
 }
 
 fn write_private(path: &Path, text: &str) -> Result<(), SandboxError> {
+    write(path, 0o600, text)
+}
+
+fn write(path: &Path, mode: u32, text: &str) -> Result<(), SandboxError> {
     fs::OpenOptions::new()
         .write(true)
         .create_new(true)
-        .mode(0o600)
+        .mode(mode)
         .open(path)
         .and_then(|mut file| writeln!(file, "{text}"))
         .map_err(|error| SandboxError::local("write", path, error))

@@ -4,6 +4,7 @@ use std::time::Instant;
 
 use super::postgres::physical;
 use super::{Milestone, SourceError, Subject, Work, files, postgres};
+use crate::domain::follow_up::ServerSeen;
 use crate::domain::id::SnapshotId;
 use crate::domain::recovery::{Finding, PhaseTime, RecoveryPhase, RecoveryTarget};
 use crate::domain::snapshot::EvidenceLevel;
@@ -53,6 +54,8 @@ pub struct Restored {
     pub findings: Vec<Finding>,
     /// How long each phase took.
     pub phases: Vec<PhaseTime>,
+    /// The server it has left, when it is one of a cluster that went on to an instant.
+    pub left: Option<ServerSeen>,
     /// Things that could not be restored; then the recovery is partial.
     pub errors: Vec<String>,
 }

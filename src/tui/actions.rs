@@ -13,6 +13,7 @@ use super::overlays::pager::Pager;
 use super::overlays::palette::Palette;
 use super::overlays::{Overlay, moved};
 use super::place::{Pane, Place, Screen};
+use super::screens::recoveries::RecoveryRow;
 use super::stream;
 use super::subject::Subject;
 
@@ -51,6 +52,7 @@ pub fn perform(app: &mut App, action: Action) -> Vec<Effect> {
         Action::Save => save(app),
         Action::Describe => describe(app),
         Action::Trash => navigation::go(app, Place::Trash),
+        Action::Drills => navigation::go(app, Place::Drills),
         Action::Retention => retention(app),
         other => {
             opens(app, other);
@@ -224,9 +226,10 @@ fn json(app: &App) -> Option<(String, String)> {
         Place::Retention(_) => pretty(app.retention.selected()?),
         Place::Tree(..) => pretty(&app.tree.selected()?.entry),
         Place::Recoveries => match app.recoveries.selected()? {
-            super::screens::recoveries::RecoveryRow::Live(view) => pretty(view),
-            super::screens::recoveries::RecoveryRow::Done(record) => pretty(record),
+            RecoveryRow::Live(view) => pretty(view),
+            RecoveryRow::Waiting(record, _) | RecoveryRow::Done(record) => pretty(record),
         },
+        Place::Drills => pretty(app.drills.selected()?),
         Place::Alerts => pretty(app.alerts.selected()?),
         Place::Audit => pretty(app.audit.selected()?),
         Place::Topology => pretty(app.topology.selected()?),
@@ -246,7 +249,11 @@ fn copy(app: &mut App) -> Vec<Effect> {
         return Vec::new();
     };
     let command = match &subject {
-        Subject::Recovery(id) => app.plans.get(id).map(|plan| plan.restic_command.clone()),
+        // Of a server that waits, what one wants at a prompt is the way to look at it.
+        Subject::Recovery(id) => match app.waiting(id).and_then(|view| view.waiting.server.seen.psql.clone()) {
+            Some(psql) => Some(psql),
+            None => app.plans.get(id).map(|plan| plan.restic_command.clone()),
+        },
         _ => None,
     };
     let (what, text) = command.map_or_else(

@@ -16,6 +16,7 @@ use super::screens::recoveries::RecoveryRow;
 use super::screens::restore::PlanState;
 use super::screens::topology::MemberRow;
 use super::screens::tree::{Preview, TreeRow};
+use super::servers;
 use super::table::{Item, Table};
 
 /// Takes in an answer, or why there is none.
@@ -45,6 +46,7 @@ fn good(app: &mut App, question: Question, answer: Answer) -> Vec<Effect> {
                 .map(|record| RecoveryRow::Done(Box::new(record)))
                 .collect();
             place(&mut app.recoveries, &query, Page { items, next: page.next }, now);
+            return servers::note(app);
         }
         (Question::Alerts(query), Answer::Alerts(page)) => place(&mut app.alerts, &query, page, now),
         (Question::Clusters, Answer::Clusters(views)) => {
@@ -139,6 +141,18 @@ fn done(app: &mut App, command: Command, receipt: Receipt) -> Vec<Effect> {
             }
             app.pane = Pane::Detail;
             effects
+        }
+        Command::FollowUpRecovery { recovery, what } => {
+            app.say(format!("{} the server of {recovery}", what.doing()));
+            Vec::new()
+        }
+        Command::CreateRestorePoint { name, .. } => {
+            app.say(format!("asked for restore point {name}"));
+            Vec::new()
+        }
+        Command::RunDrill { drill, .. } => {
+            app.say(format!("drill {drill} has begun; screen 4 shows it"));
+            Vec::new()
         }
         Command::RunJob { job } => {
             app.say(format!("job {job} has been started"));

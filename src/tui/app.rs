@@ -1,9 +1,10 @@
 //! What the console knows and shows: the whole of its memory. It is changed by `update` alone.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::domain::alert::AlertRecord;
+use crate::domain::drill::DrillView;
 use crate::domain::event::EventRecord;
 use crate::domain::id::{JobName, RecoveryId, SnapshotId};
 use crate::domain::recovery::RecoveryPlan;
@@ -150,6 +151,10 @@ pub struct App {
     pub recoveries: Table<RecoveryRow>,
     /// The plan that was confirmed last: the recovery it begins is shown with it.
     pub(super) confirmed: Option<RecoveryPlan>,
+    /// Recoveries whose server waits and that were asked for because no page has them.
+    pub(super) servers_asked: BTreeSet<RecoveryId>,
+    /// The drills.
+    pub drills: Table<DrillView>,
     /// A recovery that was just begun, until it is in the list.
     pub(super) awaited: Option<RecoveryId>,
     /// Plans by the recovery they began, as far as this console has asked for them.
@@ -202,6 +207,8 @@ impl App {
             preview: None,
             recoveries: Table::default(),
             confirmed: None,
+            servers_asked: BTreeSet::new(),
+            drills: Table::default(),
             awaited: None,
             plans: BTreeMap::new(),
             alerts: Table::default(),
@@ -278,6 +285,7 @@ impl App {
             Place::Retention(_) => &self.retention,
             Place::Tree(..) => &self.tree,
             Place::Recoveries => &self.recoveries,
+            Place::Drills => &self.drills,
             Place::Alerts => &self.alerts,
             Place::Audit => &self.audit,
             Place::Topology => &self.topology,
@@ -295,6 +303,7 @@ impl App {
             Place::Retention(_) => &mut self.retention,
             Place::Tree(..) => &mut self.tree,
             Place::Recoveries => &mut self.recoveries,
+            Place::Drills => &mut self.drills,
             Place::Alerts => &mut self.alerts,
             Place::Audit => &mut self.audit,
             Place::Topology => &mut self.topology,

@@ -33,7 +33,7 @@ fn first() -> Query {
 /// Asks for what a place shows, unless it is here already.
 pub fn ask_place(app: &mut App) -> Vec<Effect> {
     match app.place.clone() {
-        Place::Overview | Place::Jobs => Vec::new(),
+        Place::Overview | Place::Jobs | Place::Drills => Vec::new(),
         Place::Job(job) => {
             if app.runs_of.as_ref() == Some(&job) && (app.runs.loaded || app.runs.loading) {
                 return Vec::new();
@@ -237,6 +237,7 @@ pub fn ask_selected(app: &App) -> Vec<Effect> {
     };
     let wanted = !row.request().target.is_verification() && !app.plans.contains_key(row.id());
     match row {
+        // A plan for the place where a server waits would say only that.
         RecoveryRow::Live(_) | RecoveryRow::Done(_) if wanted => ask(Question::Plan(Box::new(row.request().clone()))),
         _ => Vec::new(),
     }
@@ -252,7 +253,9 @@ impl App {
             Place::Recoveries => self.recoveries.next.is_some(),
             Place::Alerts => self.alerts.next.is_some(),
             Place::Audit => self.audit.next.is_some(),
-            Place::Overview | Place::Jobs | Place::Retention(_) | Place::Tree(..) | Place::Topology => false,
+            Place::Overview | Place::Jobs | Place::Drills | Place::Retention(_) | Place::Tree(..) | Place::Topology => {
+                false
+            }
         }
     }
 }

@@ -20,7 +20,7 @@
 //! | file | what it holds |
 //! | --- | --- |
 //! | `app` `place` `subject` `table` | the memory: places, things, rows with a cursor |
-//! | `message` `update` `actions` `stream` `answers` `navigation` `loading` `operations` | how it changes |
+//! | `message` `update` `actions` `stream` `answers` `navigation` `loading` `operations` `servers` | how it changes |
 //! | `view` `screens/*` `widgets/*` `overlays/*` `canvas` `theme` `glyphs` `words` | how it looks |
 //! | `keymap` `filter` | what hands type |
 //! | `link` `client` | the way to the agent |
@@ -31,6 +31,7 @@ pub mod answers;
 pub mod app;
 pub mod canvas;
 pub mod client;
+mod drills;
 pub mod filter;
 pub mod frame;
 pub mod glyphs;
@@ -49,6 +50,7 @@ pub mod place;
 pub mod plain;
 pub mod runtime;
 pub mod screens;
+pub mod servers;
 pub mod stream;
 pub mod subject;
 pub mod table;

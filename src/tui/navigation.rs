@@ -137,7 +137,13 @@ pub fn open(app: &mut App) -> Vec<Effect> {
                 }
             }
         }
-        Place::Job(_) | Place::Trash | Place::Recoveries | Place::Alerts | Place::Audit | Place::Topology => {
+        Place::Job(_)
+        | Place::Trash
+        | Place::Recoveries
+        | Place::Drills
+        | Place::Alerts
+        | Place::Audit
+        | Place::Topology => {
             if app.rows().is_some_and(|rows| rows.shown() > 0) {
                 app.pane = Pane::Detail;
                 app.scroll = 0;
@@ -182,6 +188,11 @@ pub fn reveal(app: &mut App, subject: &Subject) -> Vec<Effect> {
             app.recoveries.select_key(id.as_str());
             app.pane = Pane::Detail;
             effects.into_iter().chain(loading::ask_selected(app)).collect()
+        }
+        Subject::Drill(name) => {
+            let effects = go(app, Place::Drills);
+            app.drills.select_key(name.as_str());
+            effects
         }
         Subject::Alert(key) => {
             let effects = go(app, Place::Alerts);

@@ -1,7 +1,7 @@
 //! Operations: what changes something, or leads to it, and how each is offered.
 
 use crate::domain::command::Command;
-use crate::domain::id::{AlertKey, JobName, RecoveryId, RepositoryName, RunId, SnapshotId};
+use crate::domain::id::{AlertKey, ClusterName, JobName, RecoveryId, RepositoryName, RunId, SnapshotId};
 
 /// Something that changes something, or leads to it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -14,6 +14,14 @@ pub enum Operation {
     DisableJob(JobName),
     /// Stop a recovery.
     StopRecovery(RecoveryId),
+    /// Open a recovered server that waits.
+    Promote(RecoveryId),
+    /// Move a recovered server that waits on to a later instant.
+    MoveOn(RecoveryId),
+    /// Throw a recovered server away.
+    Discard(RecoveryId),
+    /// Name the present place in the log of a cluster.
+    RestorePoint(ClusterName),
     /// Take alerts, with a note.
     Acknowledge(Vec<AlertKey>),
     /// Close an alert by hand, with a reason.
@@ -42,6 +50,8 @@ impl Operation {
             Self::StopRun(..)
                 | Self::DisableJob(_)
                 | Self::StopRecovery(_)
+                | Self::Promote(_)
+                | Self::Discard(_)
                 | Self::ApplyRetention(_)
                 | Self::Prune(_)
                 | Self::Practice(_)

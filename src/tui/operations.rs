@@ -1,6 +1,7 @@
 //! From a choice to a command: what is harmless is given at once, what is dangerous gets its dialog first.
 
 use crate::domain::command::Command;
+use crate::domain::follow_up::FollowUp;
 use crate::domain::id::{JobName, RecoveryId, RunId, SnapshotId};
 use crate::domain::recovery::{RecoveryPlan, RecoveryTarget};
 use crate::domain::view::{JobView, ProgressView};
@@ -11,8 +12,10 @@ use super::link::Question;
 use super::message::Effect;
 use super::overlays::Overlay;
 use super::overlays::dialog::{Dialog, Warning};
+use super::overlays::move_on::MoveOn;
 use super::overlays::note::{Note, NoteFor};
 use super::screens::restore::Restore;
+use super::servers;
 use super::subject::Operation;
 use super::words;
 
@@ -58,6 +61,25 @@ pub fn begin(app: &mut App, operation: Operation) -> Vec<Effect> {
             let warning = stop_recovery(app, &id);
             dialog(app, warning, Command::CancelRecovery { recovery: id })
         }
+        Operation::Promote(id) => {
+            let Some(warning) = servers::promote(app, &id) else {
+                return Vec::new();
+            };
+            dialog(app, warning, follow(id, FollowUp::Promote))
+        }
+        Operation::Discard(id) => {
+            let Some(warning) = servers::discard(app, &id) else {
+                return Vec::new();
+            };
+            dialog(app, warning, follow(id, FollowUp::Discard))
+        }
+        Operation::MoveOn(id) => {
+            let Some(view) = app.waiting(&id) else {
+                return Vec::new();
+            };
+            Overlay::MoveOn(Box::new(MoveOn::new(app, view.waiting.clone())))
+        }
+        Operation::RestorePoint(cluster) => Overlay::Note(Note::new(NoteFor::RestorePoint(cluster))),
         Operation::Practice(incident) => {
             let warning = practice(app, &incident);
             Overlay::Dialog(Box::new(Dialog::new(
@@ -69,6 +91,10 @@ pub fn begin(app: &mut App, operation: Operation) -> Vec<Effect> {
     };
     app.overlay = Some(overlay);
     Vec::new()
+}
+
+const fn follow(recovery: RecoveryId, what: FollowUp) -> Command {
+    Command::FollowUpRecovery { recovery, what }
 }
 
 fn give(command: Command) -> Effect {

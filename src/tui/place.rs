@@ -94,6 +94,8 @@ pub enum Place {
     Tree(SnapshotId, String),
     /// All recoveries.
     Recoveries,
+    /// The drills.
+    Drills,
     /// All alerts.
     Alerts,
     /// The journal.
@@ -109,7 +111,7 @@ impl Place {
             Self::Overview => Screen::Overview,
             Self::Jobs | Self::Job(_) | Self::Retention(_) => Screen::Jobs,
             Self::Snapshots | Self::Trash | Self::Tree(..) => Screen::Snapshots,
-            Self::Recoveries => Screen::Recoveries,
+            Self::Recoveries | Self::Drills => Screen::Recoveries,
             Self::Alerts => Screen::Alerts,
             Self::Audit => Screen::Audit,
             Self::Topology => Screen::Topology,
@@ -121,6 +123,7 @@ impl Place {
         match self {
             Self::Job(_) | Self::Retention(_) => Some(Self::Jobs),
             Self::Trash => Some(Self::Snapshots),
+            Self::Drills => Some(Self::Recoveries),
             Self::Tree(_, path) if path == "/" => Some(Self::Snapshots),
             Self::Tree(snapshot, path) => Some(Self::Tree(snapshot.clone(), parent_path(path).to_owned())),
             _ => None,
@@ -133,6 +136,7 @@ impl Place {
             Self::Job(job) => vec![job.0.clone()],
             Self::Retention(job) => vec![job.0.clone(), "retention".to_owned()],
             Self::Trash => vec!["trash".to_owned()],
+            Self::Drills => vec!["drills".to_owned()],
             Self::Tree(snapshot, path) => vec![snapshot.short().to_owned(), path.clone()],
             _ => Vec::new(),
         }

@@ -15,6 +15,7 @@ use super::loading;
 use super::message::Effect;
 use super::screens::overview;
 use super::screens::recoveries::RecoveryRow;
+use super::servers;
 
 /// While frozen, at most this many items are kept; beyond, everything is asked for again afterwards.
 const KEPT: usize = 10_000;
@@ -114,12 +115,14 @@ fn picture(app: &mut App, overview: &Overview) -> Vec<Effect> {
         resolution: None,
     });
     app.alerts.note(alerts.collect(), app.now);
+    app.drills.set(overview.drills.clone(), app.now);
     app.overview = Some(overview.clone());
+    let effects = servers::note(app);
     let subjects = overview::subjects(app);
     if !app.focus.as_ref().is_some_and(|focus| subjects.contains(focus)) {
         app.focus = subjects.into_iter().next();
     }
-    Vec::new()
+    effects
 }
 
 /// What an event changes in the pages that are here. Pages that are not here will have it when they come.
@@ -150,6 +153,13 @@ fn event(app: &mut App, record: &EventRecord) {
         Event::RecoveryFinished { record: done } => {
             app.recoveries
                 .note(vec![RecoveryRow::Done(Box::new(done.clone()))], now);
+        }
+        Event::FollowUpEnded { recovery, server } | Event::RecoveredServerSeen { recovery, server } => {
+            servers::changed(app, recovery, server);
+        }
+        Event::RestorePointCreated { name, lsn, .. } => app.say(format!("restore point {name} is at {lsn}")),
+        Event::RestorePointFailed { name, error, .. } => {
+            app.complain(format!("restore point {name} was not made: {error}"));
         }
         Event::AlertResolved { key, reason } => {
             if let Some(mut known) = app.alerts.get(key.as_str()).cloned() {

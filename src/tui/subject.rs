@@ -5,8 +5,8 @@
 
 use crate::domain::command::Command;
 use crate::domain::id::{
-    AlertKey, ClusterName, JobName, MaintenanceId, MemberName, RecoveryId, RepositoryName, RunId, ServiceName,
-    SnapshotId,
+    AlertKey, ClusterName, DrillName, JobName, MaintenanceId, MemberName, RecoveryId, RepositoryName, RunId,
+    ServiceName, SnapshotId,
 };
 use crate::domain::snapshot::EvidenceLevel;
 
@@ -29,6 +29,8 @@ pub enum Subject {
     Entry(SnapshotId, String),
     /// A recovery.
     Recovery(RecoveryId),
+    /// A drill.
+    Drill(DrillName),
     /// An alert.
     Alert(AlertKey),
     /// Maintenance that is going on.
@@ -51,6 +53,7 @@ impl Subject {
             Self::Snapshot(id) => id.0.clone(),
             Self::Entry(_, path) => path.clone(),
             Self::Recovery(id) => id.0.clone(),
+            Self::Drill(name) => name.0.clone(),
             Self::Alert(key) => key.0.clone(),
             Self::Maintenance(id) => id.0.clone(),
             Self::Repository(name) => name.0.clone(),
@@ -68,6 +71,7 @@ impl Subject {
             Self::Snapshot(id) => format!("snapshot {}", id.short()),
             Self::Entry(id, path) => format!("{path} of snapshot {}", id.short()),
             Self::Recovery(id) => id.0.clone(),
+            Self::Drill(name) => format!("drill {name}"),
             Self::Alert(key) => format!("alert {key}"),
             Self::Maintenance(id) => id.0.clone(),
             Self::Repository(name) => format!("repository {name}"),
@@ -120,6 +124,12 @@ impl App {
                 .iter()
                 .map(|row| Subject::Recovery(row.id().clone()))
                 .collect(),
+            Place::Drills => self
+                .drills
+                .chosen()
+                .iter()
+                .map(|drill| Subject::Drill(drill.name.clone()))
+                .collect(),
             Place::Alerts => self
                 .alerts
                 .chosen()
@@ -143,6 +153,8 @@ impl App {
             [Subject::Job(job)] => self.job_choices(job),
             [Subject::Run(run, job)] => self.run_choices(run, job),
             [Subject::Recovery(id)] => self.recovery_choices(id),
+            [Subject::Drill(name)] => self.drill_choices(name),
+            [Subject::Member(cluster, member)] => self.member_choices(cluster, member),
             [Subject::Maintenance(id)] => self.maintenance_choices(id),
             [Subject::Repository(name)] => self.repository_choices(name),
             [Subject::Service(name)] => self.service_choices(name),
@@ -211,11 +223,11 @@ impl App {
     fn recovery_choices(&self, id: &RecoveryId) -> Vec<Choice> {
         let row = self.recoveries.get(id.as_str());
         let ended = row.is_none_or(|row| !row.is_live()).then(|| "it has ended".to_owned());
-        let mut choices = vec![Choice::new(
-            format!("Stop {id}"),
-            Operation::StopRecovery(id.clone()),
-            ended,
-        )];
+        let mut choices = self.server_choices(id);
+        if choices.is_empty() {
+            let stop = Operation::StopRecovery(id.clone());
+            choices.push(Choice::new(format!("Stop {id}"), stop, ended));
+        }
         if let Some(row) = row {
             let snapshot = row.request().snapshot.clone();
             let words = format!("Plan another restore of {}", snapshot.short());
@@ -256,18 +268,7 @@ impl App {
             .drills
             .iter()
             .filter(|drill| service.sources.contains(&drill.source));
-        choices.extend(drills.map(|drill| {
-            let command = Command::RunDrill {
-                drill: drill.name.clone(),
-                point: None,
-            };
-            let busy = drill.running.as_ref().map(|live| format!("{live} is under way"));
-            Choice::new(
-                format!("Do drill {} now", drill.name),
-                Operation::Give(vec![command]),
-                busy,
-            )
-        }));
+        choices.extend(drills.map(|drill| super::drills::choice(drill, None)));
         choices
     }
 

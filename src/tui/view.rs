@@ -157,6 +157,7 @@ fn hints(app: &App) -> Vec<(Action, Option<&'static str>)> {
             Place::Overview => hints.push((Action::NextPane, Some("section"))),
             Place::Jobs => hints.extend([(Action::Open, Some("runs")), (Action::Retention, None)]),
             Place::Snapshots => hints.extend([(Action::Open, Some("files")), (Action::Trash, None)]),
+            Place::Recoveries => hints.push((Action::Drills, None)),
             Place::Retention(_) => hints.push((Action::Open, Some("snapshot"))),
             _ => {}
         }

@@ -76,6 +76,10 @@ pub fn overview() -> Overview {
         ],
         logs: vec![log_sight()],
         drills: vec![drill()],
+        runbooks: Vec::new(),
+        executions: Vec::new(),
+        waiting: Vec::new(),
+        restore_points: std::collections::BTreeMap::new(),
         config_error: None,
         practice: None,
     }
@@ -116,8 +120,10 @@ fn drill() -> DrillView {
             outcome: Outcome::Succeeded,
             took: Millis::from_secs(252),
             error: None,
+            phases: Vec::new(),
         }),
         last_success_at: Some(ago(60 * 49)),
+        overdue_since: None,
     }
 }
 

@@ -209,6 +209,7 @@ pub fn recoveries() -> Vec<RecoveryRecord> {
         RecoveryRecord {
             id: format!("rec-01hd3k{number:07}").into(),
             drill: None,
+            left: None,
             replayed: Bytes(0),
             request: request(target, number),
             source: Some("orders-db".into()),

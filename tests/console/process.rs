@@ -21,6 +21,7 @@ fn console() {
         "busy" => Mood::Busy,
         "broken" => Mood::Broken,
         "gone" => Mood::Gone,
+        "waiting" => Mood::Waiting,
         _ => Mood::Quiet,
     };
     let snapshots = var("LIFEBOAT_SNAPSHOTS")

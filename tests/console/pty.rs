@@ -403,6 +403,23 @@ fn a_lost_agent_is_called_stale_and_taken_up_again() {
 }
 
 #[test]
+fn a_recovered_server_is_opened_by_hands_in_a_terminal() {
+    let mut seat = Seat::new(80, 24, &[("LIFEBOAT_SCRIPT", "waiting")]);
+    seat.until_shows("SERVICES");
+    seat.press("4");
+    seat.until_shows("WAITS");
+    seat.press("gga");
+    seat.until_shows("Open it for writing");
+    seat.press("\r");
+    seat.until_shows("Type orders-0311");
+    // Keys that come at once are the ones that led here; they do not lead through.
+    seat.press("orders-0311");
+    seat.pause(800);
+    seat.press("orders-0311\r");
+    seat.until_shows("opening the server of rec-01hd3k8w4d6f1");
+}
+
+#[test]
 fn without_a_terminal_it_says_so() {
     let mut command = std::process::Command::new(std::env::current_exe().unwrap());
     command

@@ -7,7 +7,7 @@ use ratatui::style::{Color, Modifier};
 use crate::fixture;
 use crate::runner::{Eye, Runner};
 
-const SIZES: [(u16, u16); 3] = [(60, 16), (80, 24), (160, 50)];
+pub const SIZES: [(u16, u16); 3] = [(60, 16), (80, 24), (160, 50)];
 
 /// The screens, with the keys that lead there.
 const SCREENS: [(&str, &str); 24] = [
@@ -60,7 +60,7 @@ fn letter(color: Color, modifier: Modifier) -> char {
 }
 
 /// The text, then the same rows as styles.
-fn render(buffer: &Buffer) -> String {
+pub fn render(buffer: &Buffer) -> String {
     let area = buffer.area;
     let styles = (area.top()..area.bottom()).map(|y| {
         let row: String = (area.left()..area.right())
@@ -90,7 +90,7 @@ fn at(size: (u16, u16), eye: Eye, keys: &str) -> Runner {
     console
 }
 
-fn settings() -> insta::Settings {
+pub fn settings() -> insta::Settings {
     let mut settings = insta::Settings::clone_current();
     settings.set_snapshot_path("snapshots");
     settings.set_prepend_module_to_snapshot(false);

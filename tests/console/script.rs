@@ -9,7 +9,7 @@ use lifeboat::domain::command::Command;
 use lifeboat::domain::view::{Overview, Page, Receipt, StreamItem};
 use lifeboat::tui::link::{Answer, Link, Live, Question, Trouble};
 
-use crate::fixture;
+use crate::{fixture, servers};
 
 /// How the scripted agent behaves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,6 +22,8 @@ pub enum Mood {
     Broken,
     /// There is no agent.
     Gone,
+    /// One picture with a recovered server that waits.
+    Waiting,
 }
 
 /// The scripted agent.
@@ -83,6 +85,7 @@ impl Link for Script {
             let clock = clock.clone();
             async move {
                 let item = match (mood, step) {
+                    (Mood::Waiting, 0) => picture(servers::waiting_night()),
                     (_, 0) => picture(fixture::overview()),
                     (Mood::Busy, step) => {
                         clock.sleep(Duration::from_secs(1)).await;
@@ -120,6 +123,9 @@ impl Link for Script {
                     next,
                 })
             }
+            Question::Recoveries(_) if self.mood == Mood::Waiting => {
+                Answer::Recoveries(all(servers::waiting_recoveries()))
+            }
             Question::Recoveries(_) => Answer::Recoveries(all(fixture::recoveries())),
             Question::Alerts(_) => Answer::Alerts(all(fixture::alerts())),
             Question::Clusters => Answer::Clusters(fixture::clusters()),
@@ -136,6 +142,7 @@ impl Link for Script {
                 run: None,
                 recovery: matches!(command, Command::StartRecovery { .. }).then(|| "rec-01hd3k9x7a0b2".into()),
                 maintenance: Vec::new(),
+                runbook: None,
             }),
             Question::Practice(incident) => Answer::Text(format!("{incident}: done, now find out what is missing")),
         })

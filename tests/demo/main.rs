@@ -74,6 +74,11 @@ fn everything_comes_back_identical_and_nothing_is_left() {
         "DELETE FROM payments",
         "recovered   to one second before",
         "same  public.payments",
+        "$ lifeboat cluster promote shop db2 --yes db2",
+        "$ lifeboat cluster promote shop db1 --yes db1",
+        "same  db1: ",
+        "same  db2: ",
+        "no acknowledged order was lost",
         "probed",
     ] {
         assert!(said.contains(words), "no {words:?} in:\n{said}");
@@ -112,21 +117,22 @@ fn a_demo_that_was_killed_is_cleared_away_by_the_next() {
     let (mut child, _out) = demo_until(&dir, "database ");
     child.kill().unwrap();
     child.wait().unwrap();
-    let mark = std::fs::read_to_string(dir.join("server/server.json")).unwrap();
-    let mark: serde_json::Value = serde_json::from_str(&mark).unwrap();
-    let left = mark["pid"].to_string();
-    assert!(
-        Path::new("/proc").join(&left).exists(),
-        "the server must have outlived its parent for this test to mean anything"
-    );
+    let left = ["server", "standby"].map(|home| {
+        let mark = std::fs::read_to_string(dir.join(home).join("server.json")).unwrap();
+        let mark: serde_json::Value = serde_json::from_str(&mark).unwrap();
+        mark["pid"].to_string()
+    });
+    for pid in &left {
+        assert!(
+            Path::new("/proc").join(pid).exists(),
+            "the server must have outlived its parent for this test to mean anything"
+        );
+    }
     let (mut next, _out) = demo_until(&dir, "server ");
-    assert!(
-        !processes_in(&dir)
-            .iter()
-            .any(|words| words.contains(&format!("process {left}")))
-    );
-    let words = std::fs::read_to_string(format!("/proc/{left}/cmdline")).unwrap_or_default();
-    assert!(!words.contains("postgres"), "the old server still runs: {words}");
+    for pid in &left {
+        let words = std::fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        assert!(!words.contains("postgres"), "the old server still runs: {words}");
+    }
     kill(Pid::from_raw(next.id().try_into().unwrap()), Signal::SIGTERM).unwrap();
     next.wait().unwrap();
     assert!(!dir.exists());

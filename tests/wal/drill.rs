@@ -6,6 +6,8 @@ use std::path::PathBuf;
 
 use lifeboat::api::Client;
 use lifeboat::domain::command::{Actor, Command};
+use lifeboat::domain::follow_up::{Fate, LeftServer};
+use lifeboat::domain::id::RecoveryId;
 use lifeboat::domain::pitr::{Target, TimelineChoice};
 use lifeboat::domain::recovery::{InstantWish, RecoveryRecord, RecoveryRequest, RecoveryTarget};
 use lifeboat::domain::run::Outcome;
@@ -16,7 +18,7 @@ use crate::recover::{SUM, ask, recover, servers_on, spend, target};
 use crate::world::{Killed, World, code, give_away, psql, said};
 
 /// A configuration with a cluster, a job and two drills; its user is the server's.
-fn configure(world: &World, sum: i64) -> PathBuf {
+pub fn configure(world: &World, sum: i64) -> PathBuf {
     configure_with(world, sum, "")
 }
 
@@ -73,7 +75,7 @@ rpo = "1h"
 }
 
 /// The program with that configuration and its engine inside; what it printed, and its exit code.
-fn engine(world: &World, config: &str, args: &[&str]) -> (Value, i32) {
+pub fn engine(world: &World, config: &str, args: &[&str]) -> (Value, i32) {
     let mut all = vec!["--json", "--config", config, "--embedded"];
     all.extend(args);
     let output = world.lifeboat(&world.own(), &all);
@@ -291,13 +293,22 @@ async fn the_agent_recovers_to_the_instant_that_was_planned_and_waits_there() {
         "paused, to look first"
     );
     assert!(found("throw it away").unwrap().contains("--discard"));
+    let left = record.left.clone().unwrap();
+    assert_eq!((left.seen.fate, left.by.as_str()), (Fate::Waiting, "ana"));
+    assert_eq!(left.seen.psql.as_deref(), Some(words.as_str()));
+    // Thrown away by command, beside the agent: the agent sees it.
     let (discarded, exit) = recover(&world, &["--discard", &place, "--yes", "at-an-instant"]);
     assert_eq!(exit, 0, "{discarded:#}");
     assert!(servers_on(&place).is_empty() && !PathBuf::from(&place).exists());
+    seen(&world, &client, "it is seen to be gone", |overview| {
+        overview.waiting.is_empty()
+    })
+    .await;
+    assert_eq!(left_by(&client, &record.id).await.seen.fate, Fate::Discarded);
 }
 
 /// Starts a recovery and waits for its end.
-async fn carried_out(world: &World, client: &Client, request: RecoveryRequest) -> RecoveryRecord {
+pub async fn carried_out(world: &World, client: &Client, request: RecoveryRequest) -> RecoveryRecord {
     let began = client.command(Command::StartRecovery { request }).await.unwrap();
     let query = Query {
         id: began.recovery.as_ref().map(ToString::to_string),
@@ -312,8 +323,18 @@ async fn carried_out(world: &World, client: &Client, request: RecoveryRequest) -
     panic!("it does not end within a minute");
 }
 
+/// The server a recovery has left, as its record says.
+pub async fn left_by(client: &Client, recovery: &RecoveryId) -> LeftServer {
+    let query = Query {
+        id: Some(recovery.to_string()),
+        ..Query::default()
+    };
+    let record = client.recoveries(&query).await.unwrap().items.pop().unwrap();
+    record.left.unwrap()
+}
+
 /// An agent as the server's user, and a client of it.
-fn agent(world: &World, config: &str) -> (Killed, Client) {
+pub fn agent(world: &World, config: &str) -> (Killed, Client) {
     let log = fs::File::create(world.own().join("agent.out")).unwrap();
     let args = ["--config", config, "agent", "run"];
     let agent = Killed(world.command(&world.own(), &args).stderr(log).spawn().unwrap());
@@ -326,7 +347,7 @@ fn agent(world: &World, config: &str) -> (Killed, Client) {
 }
 
 /// Waits for a picture.
-async fn seen(world: &World, client: &Client, what: &str, holds: impl Fn(&Overview) -> bool) -> Overview {
+pub async fn seen(world: &World, client: &Client, what: &str, holds: impl Fn(&Overview) -> bool) -> Overview {
     let mut last = None;
     for _ in 0..1200 {
         if let Ok(overview) = client.overview().await {

@@ -3,7 +3,9 @@
 mod archive;
 mod cluster;
 mod drill;
+mod follow_up;
 mod kill;
+mod load;
 mod physical;
 mod prune;
 mod receive;

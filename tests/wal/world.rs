@@ -26,6 +26,11 @@ impl World {
 
     /// The same of another version, whose programs are there.
     pub async fn of(archives: bool, bin_dir: Option<PathBuf>) -> Self {
+        Self::with(archives, bin_dir, &[]).await
+    }
+
+    /// The same with settings of its own, `name=value`; they overrule those every server here has.
+    pub async fn with(archives: bool, bin_dir: Option<PathBuf>, more: &[&str]) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let top = dir.path();
         fs::set_permissions(top, fs::Permissions::from_mode(0o711)).unwrap();
@@ -43,6 +48,7 @@ impl World {
             settings.push("archive_mode=on".to_owned());
             settings.push(format!("archive_command=env {} {program} wal push %p", words.join(" ")));
         }
+        settings.extend(more.iter().map(|setting| (*setting).to_owned()));
         let options = ServerOptions {
             settings,
             bin_dir,

@@ -19,7 +19,7 @@ pub use stream::Stream;
 
 use super::pipe::Pipe;
 use super::types::{CommandRequest, Overview, Page, Query, Receipt, RetentionPlan, TreeEntryView};
-use super::{PracticeAnswer, PracticeRequest, StopRequest};
+use super::{PlanRunbook, PracticeAnswer, PracticeRequest, StopRequest};
 use crate::clock::Clock;
 use crate::domain::alert::AlertRecord;
 use crate::domain::cluster::ClusterView;
@@ -28,6 +28,8 @@ use crate::domain::event::EventRecord;
 use crate::domain::maintenance::MaintenanceRecord;
 use crate::domain::recovery::{RecoveryPlan, RecoveryRecord, RecoveryRequest};
 use crate::domain::run::RunRecord;
+use crate::domain::runbook::view::RunbookPlan;
+use crate::domain::runbook::{Runbook, RunbookRecord, StartRunbook};
 use crate::domain::snapshot::SnapshotRecord;
 
 type Answer<T> = Result<T, ClientError>;
@@ -164,6 +166,23 @@ impl Client {
     /// Asks what a recovery would do; changes nothing.
     pub async fn plan(&self, request: &RecoveryRequest) -> Answer<RecoveryPlan> {
         self.post("/v1/plan", request, LONG_PATIENCE).await
+    }
+
+    /// Fetches the document of a runbook.
+    pub async fn runbook(&self, name: &str) -> Answer<Runbook> {
+        self.get(&format!("/v1/runbooks/{}", encode(name)), PATIENCE).await
+    }
+
+    /// Fetches a page of executions of runbooks that have ended.
+    pub async fn executions(&self, query: &Query) -> Answer<Page<RunbookRecord>> {
+        self.page("/v1/executions", query).await
+    }
+
+    /// Asks what an execution of a runbook would do; changes nothing.
+    pub async fn plan_runbook(&self, wish: StartRunbook) -> Answer<RunbookPlan> {
+        let actor = self.actor.clone();
+        self.post("/v1/runbooks/plan", &PlanRunbook { actor, wish }, LONG_PATIENCE)
+            .await
     }
 
     /// Gives a command; when this returns, what it led to is durable.

@@ -16,13 +16,17 @@ use super::problem::ProblemAnswer;
 use super::stream::stream;
 use crate::api::backend::Backend;
 use crate::api::types::{CommandRequest, Overview, Page, Query, Receipt, RetentionPlan, TreeEntryView};
-use crate::api::{PracticeAnswer, PracticeRequest, READ_ONLY_HEADER, StopRequest, VERSION, VERSION_HEADER};
+use crate::api::{
+    PlanRunbook, PracticeAnswer, PracticeRequest, READ_ONLY_HEADER, StopRequest, VERSION, VERSION_HEADER,
+};
 use crate::domain::alert::AlertRecord;
 use crate::domain::cluster::ClusterView;
 use crate::domain::event::EventRecord;
 use crate::domain::maintenance::MaintenanceRecord;
 use crate::domain::recovery::{RecoveryPlan, RecoveryRecord, RecoveryRequest};
 use crate::domain::run::RunRecord;
+use crate::domain::runbook::view::RunbookPlan;
+use crate::domain::runbook::{Runbook, RunbookRecord};
 use crate::domain::snapshot::SnapshotRecord;
 
 /// The longest request body that is read.
@@ -51,6 +55,9 @@ pub(super) fn router<B: Backend>(shared: Shared<B>) -> Router {
         .route("/v1/jobs/{job}/retention", get(retention))
         .route("/v1/clusters", get(clusters))
         .route("/v1/journal", get(journal))
+        .route("/v1/runbooks/{id}", get(runbook))
+        .route("/v1/executions", get(executions))
+        .route("/v1/runbooks/plan", post(plan_runbook))
         .route("/v1/plan", post(plan))
         .route("/v1/commands", post(command))
         .route("/v1/practice", post(practice))
@@ -70,7 +77,7 @@ pub(super) struct ReadOnly(pub bool);
 async fn guard<B: Backend>(State(shared): State<Shared<B>>, mut request: Request, next: Next) -> Response {
     let read_only = shared.read_only || request.headers().contains_key(READ_ONLY_HEADER);
     request.extensions_mut().insert(ReadOnly(read_only));
-    let changes = request.method() != Method::GET && request.uri().path() != "/v1/plan";
+    let changes = request.method() != Method::GET && !matches!(request.uri().path(), "/v1/plan" | "/v1/runbooks/plan");
     let mut response = if read_only && changes {
         refuse_change(shared.read_only).into_response()
     } else {
@@ -179,6 +186,22 @@ async fn plan<B: Backend>(
 ) -> Answer<RecoveryPlan> {
     let request: RecoveryRequest = parse_body(&body?)?;
     Ok(Json(shared.backend.plan(request).await?))
+}
+
+async fn runbook<B: Backend>(State(shared): State<Shared<B>>, name: Id) -> Answer<Runbook> {
+    Ok(Json(shared.backend.runbook(&name?).await?))
+}
+
+async fn executions<B: Backend>(State(shared): State<Shared<B>>, query: RawQuery) -> Answer<Page<RunbookRecord>> {
+    Ok(Json(shared.backend.executions(page_query(query)?).await?))
+}
+
+async fn plan_runbook<B: Backend>(
+    State(shared): State<Shared<B>>,
+    body: Result<Bytes, BytesRejection>,
+) -> Answer<RunbookPlan> {
+    let PlanRunbook { actor, wish } = parse_body(&body?)?;
+    Ok(Json(shared.backend.plan_runbook(actor, wish).await?))
 }
 
 async fn command<B: Backend>(State(shared): State<Shared<B>>, body: Result<Bytes, BytesRejection>) -> Answer<Receipt> {

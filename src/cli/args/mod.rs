@@ -7,6 +7,7 @@ mod data;
 mod database;
 mod keep;
 mod recover;
+mod runbook;
 mod upkeep;
 mod wal;
 mod work;
@@ -20,6 +21,7 @@ pub use data::*;
 pub use database::*;
 pub use keep::*;
 pub use recover::*;
+pub use runbook::*;
 pub(in crate::cli) use upkeep::bytes;
 pub use upkeep::{CopyArgs, ExportArgs, ExportForm, PruneArgs, TagArgs, TrashCommand, WhyArgs};
 pub use wal::*;
@@ -136,6 +138,12 @@ pub enum Verb {
         /// What to do.
         #[command(subcommand)]
         command: DrillCommand,
+    },
+    /// Go through runbooks: plan, run, resume, report
+    Runbook {
+        /// What to do.
+        #[command(subcommand)]
+        command: RunbookCommand,
     },
     /// Make, check and unlock a repository; works with no configuration and no agent
     Repo(RepoArgs),

@@ -2,10 +2,11 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Subcommand, ValueHint};
+use clap::{ArgGroup, Args, Subcommand, ValueHint};
 
 use super::{KeepArgs, level};
 use crate::domain::snapshot::EvidenceLevel;
+use crate::domain::wal::Lsn;
 
 /// `lifeboat init`.
 #[derive(Debug, Clone, Args)]
@@ -241,11 +242,69 @@ pub enum RecoveryCommand {
         /// Its id
         id: String,
     },
-    /// Stop a recovery
+    /// Stop a recovery, or what is being done with its server
     Cancel {
         /// Its id
         id: String,
     },
+    /// Show the recovered servers that wait for somebody to say what becomes of them
+    Waiting,
+    /// Open the server that waits for writing; its directory is a cluster of its own then
+    Promote(WaitingArgs),
+    /// Move the server that waits on to a later target
+    Move(MoveArgs),
+    /// Start the server of a recovery again, which has ended, at the same target
+    Resume {
+        /// The recovery
+        id: String,
+        /// Wait for its end
+        #[arg(long)]
+        wait: bool,
+    },
+    /// Stop the server that waits and remove everything that was laid down
+    Discard(WaitingArgs),
+}
+
+/// `lifeboat recovery promote` and `discard`.
+#[derive(Debug, Clone, Args)]
+pub struct WaitingArgs {
+    /// The recovery
+    pub id: String,
+    /// The name of its directory, instead of typing it
+    #[arg(long, value_name = "NAME")]
+    pub yes: Option<String>,
+    /// Wait for its end
+    #[arg(long)]
+    pub wait: bool,
+}
+
+/// `lifeboat recovery move`.
+#[derive(Debug, Clone, Args)]
+#[command(group = ArgGroup::new("point").multiple(false).required(true))]
+pub struct MoveArgs {
+    /// The recovery
+    pub id: String,
+    /// Everything there is
+    #[arg(long, group = "point")]
+    pub latest: bool,
+    /// What was committed by then
+    #[arg(long, value_name = "TIME", group = "point")]
+    pub to: Option<String>,
+    /// A position in the log
+    #[arg(long, value_name = "LSN", group = "point")]
+    pub to_lsn: Option<Lsn>,
+    /// A transaction
+    #[arg(long, value_name = "XID", group = "point")]
+    pub to_xid: Option<u64>,
+    /// A named restore point
+    #[arg(long, value_name = "NAME", group = "point")]
+    pub to_name: Option<String>,
+    /// Without what happened exactly there
+    #[arg(long)]
+    pub exclusive: bool,
+    /// Wait for its end
+    #[arg(long)]
+    pub wait: bool,
 }
 
 /// `lifeboat alert`.

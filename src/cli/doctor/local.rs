@@ -331,6 +331,7 @@ mod tests {
             services: BTreeMap::from([(ServiceName::from("orders"), service)]),
             clusters: BTreeMap::new(),
             drills: BTreeMap::new(),
+            runbooks: std::collections::BTreeMap::new(),
             limits: Limits::default(),
         };
         let now = "2026-03-01T12:00:00Z".parse().unwrap();

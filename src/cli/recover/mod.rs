@@ -24,14 +24,15 @@ use super::context::Ctx;
 use super::direct::of_repo;
 use super::error::{CliError, Exit};
 use crate::cli::progress::Progress as Told;
-use crate::domain::pitr::{Plan, Target, Wish};
+use crate::domain::follow_up::directory_name;
+use crate::domain::pitr::{Plan, Target};
 use crate::domain::units::Bytes;
 use crate::domain::view::ProgressView;
 use crate::repo::Progress;
 use crate::repo::rate::sampler;
 use crate::source::postgres::physical::LaidDown;
 use crate::source::postgres::recovery::{
-    self, Earlier, Note, Order, RecoveryError, Replayed, Seen, Standing, Then, home_of, stop,
+    self, Earlier, Order, RecoveryError, Replayed, Seen, Standing, Then, home_of, stop,
 };
 use crate::source::postgres::wal::WalError;
 use crate::source::{SourceError, Work};
@@ -227,14 +228,6 @@ fn view_of(seen: &Seen) -> ProgressView {
     }
 }
 
-/// The name of a directory, which has to be typed.
-fn directory_name(path: &Path) -> String {
-    path.file_name()
-        .unwrap_or(path.as_os_str())
-        .to_string_lossy()
-        .into_owned()
-}
-
 /// Ends a recovery as was asked: paused, running, or stopped in good order.
 async fn finish(
     replayed: Replayed,
@@ -255,16 +248,6 @@ async fn finish(
     }
     ctx.print(&outcome)?;
     Ok(Exit::Done)
-}
-
-/// The wish of an earlier recovery.
-fn wish_of(note: &Note) -> Wish {
-    Wish {
-        target: note.target.clone(),
-        inclusive: note.inclusive,
-        timeline: crate::domain::pitr::TimelineChoice::Number(note.timeline),
-        base: Some(note.base.clone()),
-    }
 }
 
 /// Whether a target says nothing about where it is.

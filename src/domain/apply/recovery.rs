@@ -1,16 +1,17 @@
 //! What the end of a recovery does to the state: what it measured, what it could not say, the drill it was.
 
 use super::push_bounded;
-use crate::domain::drill;
 use crate::domain::recovery::{RecoveryPhase, RecoveryRecord};
 use crate::domain::run::Outcome;
 use crate::domain::snapshot::EvidenceLevel;
 use crate::domain::state::{Inconclusive, MEASUREMENTS_KEPT, Measurement, SourceFacts, State};
 use crate::domain::units::Millis;
+use crate::domain::{drill, follow_up};
 
 pub(super) fn finish(state: &mut State, record: &RecoveryRecord) {
     state.recoveries.remove(&record.id);
     drill::finished(state, record);
+    follow_up::left(state, record);
     let Some(source) = &record.source else { return };
     let facts = state.sources.entry(source.clone()).or_default();
     if let Some(took) = measured_time(record) {

@@ -35,6 +35,7 @@ fn definitions() -> Definitions {
         services: BTreeMap::new(),
         clusters: BTreeMap::new(),
         drills: BTreeMap::new(),
+        runbooks: std::collections::BTreeMap::new(),
         limits: crate::domain::job::Limits::default(),
     }
 }

@@ -27,6 +27,7 @@ pub mod interval;
 pub mod keep;
 pub mod line;
 pub mod plan;
+mod read;
 pub mod refusal;
 pub mod watch;
 

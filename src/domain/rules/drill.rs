@@ -3,7 +3,7 @@
 use super::Condition;
 use crate::domain::alert::{AlertKind, AlertSubject};
 use crate::domain::decide::Context;
-use crate::domain::drill::{self, Drill, DrillFacts};
+use crate::domain::drill::{self, Drill, DrillFacts, overdue_at};
 use crate::domain::job::Definitions;
 use crate::domain::run::Outcome;
 use crate::domain::state::State;
@@ -67,13 +67,6 @@ fn of(context: &Context<'_>, drill: &Drill, facts: &DrillFacts) -> Vec<Condition
         ));
     }
     all
-}
-
-/// When a drill is overdue: at the second due time without one that ended well.
-fn overdue_at(drill: &Drill, facts: &DrillFacts) -> Option<Timestamp> {
-    let schedule = drill.schedule.as_ref()?;
-    let since = facts.last_success_at.unwrap_or(facts.appeared_at);
-    schedule.next_after(schedule.next_after(since)?)
 }
 
 /// The moments at which drills become overdue.

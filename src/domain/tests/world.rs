@@ -73,6 +73,7 @@ pub(super) fn definitions(schedule: &str) -> Definitions {
         services: BTreeMap::from([("files".into(), service)]),
         clusters: BTreeMap::new(),
         drills: BTreeMap::new(),
+        runbooks: std::collections::BTreeMap::new(),
         limits: Limits::default(),
     }
 }

@@ -25,12 +25,16 @@ impl Core {
                     .into_iter()
                     .for_each(|live| live.cancel.cancel()),
                 Effect::ExecuteRun(run) => self.begin_run(agent, &definitions, run).await,
+                Effect::FollowUp(recovery) => self.begin_follow_up(agent, &definitions, recovery).await,
+                Effect::StopFollowUp(recovery) => self.follow_ups.stop_one(&recovery),
+                Effect::CreateRestorePoint(cluster, name) => self.begin_restore_point(&definitions, cluster, name),
                 Effect::StopMaintenance(id) => self
                     .maintenance
                     .get(&id)
                     .into_iter()
                     .for_each(|live| live.cancel.cancel()),
                 Effect::ExecuteMaintenance(id) => self.begin_maintenance(agent, &definitions, id).await,
+                Effect::Step(run, step, doing) => self.begin_step(agent, &definitions, run, step, doing).await,
                 Effect::ExecuteRecovery(recovery) => self.begin_recovery(agent, &definitions, recovery).await,
             }
         }

@@ -3,6 +3,7 @@
 use crate::domain::command::Observation;
 use crate::domain::event::Event;
 use crate::domain::run::Outcome;
+use crate::domain::runbook::{RunbookFact, StepSeen};
 use crate::domain::view::Receipt;
 
 /// Whether an observation tells of work that was cut off rather than ended.
@@ -10,7 +11,13 @@ pub(super) fn is_cut_off(observation: &Observation) -> bool {
     match observation {
         Observation::RunEnded { result, .. } => result.outcome == Outcome::Cancelled,
         Observation::RecoveryEnded { record, .. } => record.outcome == Outcome::Cancelled,
+        Observation::FollowUpEnded { result, .. } => result.outcome == Outcome::Cancelled,
         Observation::MaintenanceEnded { result, .. } => result.outcome == Outcome::Cancelled,
+        // What the step did is for its verification to find out.
+        Observation::Step {
+            seen: StepSeen::Ended(end),
+            ..
+        } => end.stopped,
         _ => false,
     }
 }
@@ -23,6 +30,10 @@ pub(super) fn receipt(events: &[Event]) -> Receipt {
             Event::RunQueued { run, .. } => receipt.run = Some(run.clone()),
             Event::RecoveryRequested { recovery } => receipt.recovery = Some(recovery.id.clone()),
             Event::MaintenanceRequested { maintenance } => receipt.maintenance.push(maintenance.id.clone()),
+            Event::Runbook {
+                run,
+                fact: RunbookFact::Started { .. },
+            } => receipt.runbook = Some(run.clone()),
             _ => {}
         }
     }

@@ -6,6 +6,7 @@
 mod backup;
 mod browse;
 mod failure;
+mod follow_up;
 mod found;
 mod hooks;
 mod keep;
@@ -15,25 +16,32 @@ mod receive;
 mod recover;
 mod repositories;
 mod secrets;
+mod step;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::hands::{Doing, Hands, Known, Listing, Work};
 use crate::clock::Clock;
+use crate::domain::cluster::Cluster;
 use crate::domain::command::RunResult;
+use crate::domain::follow_up::{FollowUpResult, ServerSeen, Waiting};
+use crate::domain::id::MemberName;
 use crate::domain::job::{Definitions, Job, RepositoryDefinition};
 use crate::domain::maintenance::{Maintenance, MaintenanceResult};
 use crate::domain::pitr::{Base, Looked};
 use crate::domain::recovery::{Recovery, RecoveryPlan, RecoveryRecord, RecoveryRequest};
 use crate::domain::run::{Failure, Run};
+use crate::domain::runbook::StepSeen;
 use crate::domain::snapshot::SnapshotRecord;
 use crate::domain::source::Source;
 use crate::domain::state::SourceFacts;
 use crate::domain::units::Bytes;
 use crate::domain::view::TreeEntryView;
+use crate::domain::wal::Lsn;
 use crate::source::postgres::wal::Remembered;
 use repositories::Repositories;
+pub use step::StepOrder;
 
 /// The real hands.
 pub(super) struct Worker {
@@ -83,6 +91,23 @@ impl Hands for Worker {
         Box::pin(recover::recover(self, work, recovery, snapshot))
     }
 
+    fn follow_up(&self, work: Work, waiting: Waiting) -> Doing<'_, FollowUpResult> {
+        Box::pin(follow_up::follow_up(self, work, waiting))
+    }
+
+    fn look_at_server(&self, waiting: Waiting) -> Doing<'_, Result<Option<ServerSeen>, Failure>> {
+        Box::pin(follow_up::look(self, waiting))
+    }
+
+    fn restore_point(
+        &self,
+        cluster: Cluster,
+        name: String,
+        by: String,
+    ) -> Doing<'_, Result<(MemberName, Lsn), Failure>> {
+        Box::pin(follow_up::restore_point(self, cluster, name, by))
+    }
+
     fn list(&self, repository: RepositoryDefinition, known: Known) -> Doing<'_, Result<Listing, Failure>> {
         Box::pin(async move {
             let repo = self.repositories.get(&repository, &self.clock).await?;
@@ -108,6 +133,10 @@ impl Hands for Worker {
         tell: Arc<dyn Fn(Option<String>) + Send + Sync>,
     ) -> Doing<'_, Result<(), Failure>> {
         Box::pin(receive::run(self, work, source, repository, tell))
+    }
+
+    fn step(&self, work: Work, order: StepOrder) -> Doing<'_, StepSeen> {
+        Box::pin(step::perform(self, work, order))
     }
 
     fn maintain(&self, work: Work, maintenance: Maintenance) -> Doing<'_, MaintenanceResult> {

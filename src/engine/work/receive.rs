@@ -53,7 +53,7 @@ pub(super) async fn run(
             tell(Some(note.to_string()));
         }
         Note::Receiving(_) | Note::Archived(_) | Note::Reached(_) => tell(None),
-        Note::Reaped(_) => tracing::info!("log of {name}: {note}"),
+        Note::Reaped(_) | Note::Turned(_) => tracing::info!("log of {name}: {note}"),
     };
     let ended = receive::run(&options, &repo, &told, &worker.clock, &work.cancel).await;
     ended.map_err(|error| of_wal(&error))

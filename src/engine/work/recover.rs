@@ -7,6 +7,7 @@ use sha2::{Digest, Sha256};
 use super::Worker;
 use super::failure::of_source;
 use crate::domain::command::Observation;
+use crate::domain::follow_up::LeftServer;
 use crate::domain::gauge;
 use crate::domain::id::RepositoryName;
 use crate::domain::job::{Definitions, RepositoryDefinition, SqlProbe};
@@ -334,10 +335,21 @@ fn restored(recovery: &Recovery, done: Restored, now: crate::domain::Timestamp) 
         hint: Some("its findings name them".to_owned()),
         retryable: true,
     });
+    let place = match &recovery.request.target {
+        RecoveryTarget::Directory { path, .. } => Some(path.clone()),
+        _ => None,
+    };
     let not_restored = done.errors.into_iter().map(|detail| crate::domain::recovery::Finding {
         what: "not restored".to_owned(),
         ok: false,
         detail,
+    });
+    let left = done.left.zip(place).map(|(seen, directory)| LeftServer {
+        directory,
+        seen,
+        since: now,
+        by: recovery.requested_by.clone(),
+        steps: Vec::new(),
     });
     let mut findings = done.findings;
     findings.extend(not_restored);
@@ -348,6 +360,7 @@ fn restored(recovery: &Recovery, done: Restored, now: crate::domain::Timestamp) 
         items: done.items,
         phases: done.phases,
         evidence: (outcome == Outcome::Succeeded).then_some(EvidenceLevel::Restored),
+        left,
         findings,
         ..ended_recovery(recovery, outcome, error, now)
     }

@@ -9,18 +9,23 @@ use crate::domain::alert::{Alert, AlertKind, AlertSubject};
 use crate::domain::anomaly::Changes;
 use crate::domain::command::{Actor, written_evidence};
 use crate::domain::event::Event;
-use crate::domain::id::{JobName, MaintenanceId, RecoveryId, RunId, SnapshotId};
+use crate::domain::follow_up::{Fate, FollowUp, LeftServer, ServerSeen, Step};
+use crate::domain::id::{JobName, MaintenanceId, RecoveryId, RunId, RunbookRunId, SnapshotId};
 use crate::domain::maintenance::{Maintenance, MaintenanceRecord, MaintenanceState, Task};
+use crate::domain::pitr::Target;
 use crate::domain::recovery::{
     Finding, PhaseTime, Recovery, RecoveryPhase, RecoveryRecord, RecoveryRequest, RecoveryState, RecoveryTarget,
 };
 use crate::domain::retention::TooMany;
 use crate::domain::run::{Failure, Outcome, RunRecord, RunStats, Trigger};
+use crate::domain::runbook::RunbookFact;
+use crate::domain::runbook::run::Word;
 use crate::domain::snapshot::{DatabaseFacts, EvidenceFailure, EvidenceLevel, Mark, SnapshotRecord};
 use crate::domain::units::{Bytes, Millis, Timestamp};
+use crate::domain::wal::Lsn;
 
 /// The word of every variant. A new variant is added here, to [`variant`] and, by its first test run, to the golden file.
-pub(super) const WORDS: [&str; 44] = [
+pub(super) const WORDS: [&str; 54] = [
     "agent_started",
     "agent_stopped",
     "job_appeared",
@@ -65,6 +70,16 @@ pub(super) const WORDS: [&str; 44] = [
     "drill_disappeared",
     "drill_begun",
     "drill_skipped",
+    "runbook",
+    "follow_up_requested",
+    "follow_up_started",
+    "follow_up_doubted",
+    "follow_up_cancel_requested",
+    "follow_up_ended",
+    "recovered_server_seen",
+    "restore_point_requested",
+    "restore_point_created",
+    "restore_point_failed",
 ];
 
 /// The place of an event's variant in [`WORDS`]. Without a wildcard, so that a new variant does not compile until it is here.
@@ -114,6 +129,16 @@ pub(super) const fn variant(event: &Event) -> usize {
         Event::DrillDisappeared { .. } => 41,
         Event::DrillBegun { .. } => 42,
         Event::DrillSkipped { .. } => 43,
+        Event::Runbook { .. } => 44,
+        Event::FollowUpRequested { .. } => 45,
+        Event::FollowUpStarted { .. } => 46,
+        Event::FollowUpDoubted { .. } => 47,
+        Event::FollowUpCancelRequested { .. } => 48,
+        Event::FollowUpEnded { .. } => 49,
+        Event::RecoveredServerSeen { .. } => 50,
+        Event::RestorePointRequested { .. } => 51,
+        Event::RestorePointCreated { .. } => 52,
+        Event::RestorePointFailed { .. } => 53,
     }
 }
 
@@ -272,6 +297,7 @@ pub(super) fn recovered(n: usize, outcome: Outcome) -> RecoveryRecord {
         error: outcome.is_failure().then(failure),
         replayed: Bytes(0),
         drill: None,
+        left: (n % 4 == 2).then(|| left(Fate::Waiting)),
     }
 }
 
@@ -517,10 +543,84 @@ fn keeping_event(variant: usize, n: usize) -> Event {
             recovery: recovery_id(n),
             due: Some(at(5)),
         },
-        _ => Event::DrillSkipped {
+        43 => Event::DrillSkipped {
             drill: "monthly".into(),
             due: at(5),
             reason: "nothing can be restored".to_owned(),
+        },
+        44 => Event::Runbook {
+            run: RunbookRunId("rb-0001".to_owned()),
+            fact: RunbookFact::Paused {
+                word: Word {
+                    by: "mira".to_owned(),
+                    at: at(5),
+                    text: "somebody is on the phone".to_owned(),
+                },
+            },
+        },
+        about_servers => server_event(about_servers, n),
+    }
+}
+
+pub(super) fn left(fate: Fate) -> LeftServer {
+    LeftServer {
+        directory: "/srv/at-an-instant".into(),
+        seen: ServerSeen {
+            fate,
+            target: Target::Time(at(30)),
+            inclusive: true,
+            lsn: Some(Lsn(0x300_0028)),
+            last_commit: Some(at(29)),
+            psql: Some("psql -h /srv/at-an-instant.lifeboat/s -p 5432 -U postgres postgres".to_owned()),
+        },
+        since: at(70),
+        by: "mira".to_owned(),
+        steps: vec![Step {
+            what: FollowUp::Move {
+                to: Target::Time(at(30)),
+                inclusive: true,
+            },
+            by: "mira".to_owned(),
+            at: at(70),
+            outcome: Outcome::Failed,
+            error: Some(failure()),
+        }],
+    }
+}
+
+/// One event about recovered servers and restore points.
+fn server_event(variant: usize, n: usize) -> Event {
+    let (recovery, by) = (recovery_id(n), "mira".to_owned());
+    let (cluster, name) = ("orders".into(), "before the deploy".to_owned());
+    match variant {
+        45 => Event::FollowUpRequested {
+            recovery,
+            what: FollowUp::Promote,
+            by,
+        },
+        46 => Event::FollowUpStarted { recovery },
+        47 => Event::FollowUpDoubted { recovery },
+        48 => Event::FollowUpCancelRequested { recovery, by },
+        49 => Event::FollowUpEnded {
+            recovery,
+            server: left([Fate::Promoted, Fate::Waiting, Fate::Discarded][n % 3]),
+        },
+        50 => Event::RecoveredServerSeen {
+            recovery,
+            server: left(Fate::Gone),
+        },
+        51 => Event::RestorePointRequested { cluster, name, by },
+        52 => Event::RestorePointCreated {
+            cluster,
+            name,
+            member: "db1".into(),
+            lsn: Lsn(0x300_0028),
+            by,
+        },
+        _ => Event::RestorePointFailed {
+            cluster,
+            name,
+            error: failure(),
         },
     }
 }

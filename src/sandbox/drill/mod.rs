@@ -4,8 +4,10 @@
 //! console. The proof knows nothing of backups: it compares the tables with what was recorded inside the transaction of
 //! the dump, and every byte of every file with what was there before.
 
+mod command;
 mod pitr;
 mod say;
+mod switch;
 mod wait;
 
 use std::time::{Duration, Instant};
@@ -16,7 +18,6 @@ use super::{DemoOptions, SandboxError, World, interruption, proof, shop};
 use crate::api::Client;
 use crate::clock::Clock;
 use crate::domain::command::Command;
-use crate::domain::id::JobName;
 use crate::domain::recovery::{RecoveryRequest, RecoveryTarget};
 use crate::domain::snapshot::SnapshotRecord;
 use crate::domain::units::{Bytes, Millis, Timestamp};
@@ -102,11 +103,16 @@ impl Drill<'_> {
         self.figures(rpo, rto, lost).await?;
         self.without_us(&before).await?;
         let identical = match self.world.login() {
-            Some(login) => self.second_before(&login).await? && identical,
+            Some(login) => {
+                let again = self.second_before(&login).await?;
+                self.switch_over().await? && again && identical
+            }
             None => identical,
         };
         let verdict = match (identical, &before.shop) {
-            (true, Some(_)) => "IDENTICAL   every table and every file is what it was",
+            (true, Some(_)) => {
+                "IDENTICAL   every table and every file is what it was, and no acknowledged order was lost"
+            }
             (true, None) => "IDENTICAL   every file is what it was (no database was played: see above)",
             (false, _) => "NOT IDENTICAL: see above",
         };
@@ -140,9 +146,9 @@ impl Drill<'_> {
         } else {
             &["documents"]
         };
-        for job in jobs {
+        for view in self.client.overview().await?.jobs {
             // The drill runs them itself, so that what is restored is what the figures are about.
-            let (job, reason) = (JobName::from(*job), Some("the drill runs it".to_owned()));
+            let (job, reason) = (view.name, Some("the drill runs it".to_owned()));
             self.client.command(Command::DisableJob { job, reason }).await?;
         }
         self.log.line(&format!("back up     {}", jobs.join(", ")));

@@ -3,8 +3,6 @@
 //! The recovery is the command a person would type, run as a process of its own. The proof is independent of it: every
 //! table is counted and hashed when the shop has just closed, before the deletion, and again on the recovered server.
 
-use std::path::Path;
-use std::process::Stdio;
 use std::time::Duration;
 
 use serde::Deserialize;
@@ -12,15 +10,13 @@ use serde::Deserialize;
 use super::wait::LOOK_EVERY;
 use super::{Drill, unexpected};
 use crate::domain::source::{PostgresConnection, TlsMode};
-use crate::domain::units::Millis;
-use crate::domain::wal::Lsn;
+use crate::domain::units::{Millis, Timestamp};
 use crate::sandbox::dir::recovered;
 use crate::sandbox::{SandboxError, shop};
-use crate::source::postgres::{Login, ask, contents, execute};
-use crate::source::quote;
+use crate::source::postgres::{Login, contents, execute};
 
-/// What somebody types. The commit waits for its log, so that where the log ends afterwards is behind it.
-const WRONG: &str = "begin; set local synchronous_commit = on; delete from payments; commit";
+/// What somebody types.
+const WRONG: &str = "delete from payments";
 /// How long the log may take to arrive in the repository.
 const PATIENCE: Duration = Duration::from_mins(1);
 
@@ -40,7 +36,7 @@ impl Drill<'_> {
     pub(super) async fn second_before(&mut self, login: &Login) -> Result<bool, SandboxError> {
         let clock = self.world.clock().clone();
         self.log
-            .line("back up     cluster, while orders come in; its log is streamed into the repository");
+            .line("back up     cluster, while orders come in; the agent streams its log into the repository");
         let job = self.run("cluster").await?;
         self.backed_up(job).await?;
         clock.sleep(Duration::from_secs(2)).await;
@@ -55,14 +51,19 @@ impl Drill<'_> {
         self.log.line(&format!(
             "INCIDENT    DELETE FROM payments, without WHERE: {payments} rows are gone"
         ));
-        self.log_arrives(login).await?;
+        self.recoverable_to(clock.now()).await?;
         let point = (deleted_at - chrono::TimeDelta::seconds(1)).format("%Y-%m-%d %H:%M:%S%.3fZ");
-        let target = recovered(self.world.path());
+        let target = recovered(self.world.path()).display().to_string();
         let paused: Paused = self
-            .lifeboat(
-                &["recover", "cluster", "--to", &point.to_string(), "--pause", "--target"],
+            .lifeboat(&[
+                "recover",
+                "cluster",
+                "--to",
+                &point.to_string(),
+                "--pause",
+                "--target",
                 &target,
-            )
+            ])
             .await?;
         let rto = Millis::from(clock.elapsed(since));
         self.log.line(&format!(
@@ -90,58 +91,35 @@ impl Drill<'_> {
             self.log.more(&format!("{mark} {table}: {} rows", content.rows));
         }
         let _: serde_json::Value = self
-            .lifeboat(&["recover", "--yes", "recovered", "--discard"], &target)
+            .lifeboat(&["recover", "--yes", "recovered", "--discard", &target])
             .await?;
         self.world.open_shop(true);
         Ok(same)
     }
 
-    /// Waits until the log up to now is in the repository.
-    async fn log_arrives(&self, login: &Login) -> Result<(), SandboxError> {
+    /// Waits until the gauge says that everything up to a moment can be had back.
+    async fn recoverable_to(&self, moment: Timestamp) -> Result<(), SandboxError> {
         let clock = self.world.clock();
-        let now = ask(login, shop::DATABASE, "select pg_current_wal_flush_lsn()", clock).await?;
-        let now: Lsn = now
-            .and_then(|text| text.parse().ok())
-            .ok_or_else(|| unexpected("the server does not say where its log is"))?;
-        let stream = self.world.log().ok_or_else(|| unexpected("nobody receives the log"))?;
         let since = clock.monotonic();
-        while stream.reached() < now {
+        loop {
+            let sights = self.client.overview().await?.logs;
+            if sights
+                .iter()
+                .any(|sight| sight.recoverable_to.is_some_and(|to| to > moment))
+            {
+                break;
+            }
             if clock.elapsed(since) > PATIENCE {
-                let why = stream.trouble().map_or(String::new(), |why| format!(": {why}"));
+                let trouble = sights.iter().find_map(|sight| sight.receiver.as_ref()?.trouble.clone());
+                let why = trouble.map_or(String::new(), |why| format!(": {why}"));
                 return Err(unexpected(&format!("the log does not arrive{why}")));
             }
             clock.sleep(LOOK_EVERY).await;
         }
         let behind = Millis::from(clock.elapsed(since));
-        self.log.more(&format!("its log is in the repository {behind} later"));
-        Ok(())
-    }
-
-    /// Runs a command of ours on the sandbox and reads what it answers.
-    async fn lifeboat<T: for<'de> Deserialize<'de>>(&self, words: &[&str], path: &Path) -> Result<T, SandboxError> {
-        let program =
-            std::env::current_exe().map_err(|error| SandboxError::local("find", "this program".as_ref(), error))?;
-        let shown: Vec<String> = words.iter().map(|word| quote(word)).collect();
-        self.log.line(&format!(
-            "$ lifeboat {} {}",
-            shown.join(" "),
-            quote(&path.display().to_string())
+        self.log.more(&format!(
+            "the gauge says so {behind} later: everything up to the deletion can be had back"
         ));
-        let ended = tokio::process::Command::new(program)
-            .args(words)
-            .arg(path)
-            .arg("--json")
-            .arg("--config")
-            .arg(self.world.path().join("lifeboat.toml"))
-            .stdin(Stdio::null())
-            .kill_on_drop(true)
-            .output()
-            .await
-            .map_err(|error| SandboxError::local("run", "this program".as_ref(), error))?;
-        if !ended.status.success() {
-            return Err(unexpected(String::from_utf8_lossy(&ended.stderr).trim()));
-        }
-        serde_json::from_slice(&ended.stdout)
-            .map_err(|error| unexpected(&format!("an answer nobody expected: {error}")))
+        Ok(())
     }
 }

@@ -105,10 +105,11 @@ impl Drill<'_> {
                 shop::DATABASE
             ));
         }
+        // The agent may be looking after the repository just now; who only reads need not wait for it.
         let checking = tokio::process::Command::new("restic")
             .arg("-r")
             .arg(&repository)
-            .args(["check", "--read-data", "--no-cache", "--quiet"])
+            .args(["check", "--read-data", "--no-cache", "--no-lock", "--quiet"])
             .env("RESTIC_PASSWORD_FILE", &password)
             .stdin(std::process::Stdio::null())
             .kill_on_drop(true)

@@ -149,6 +149,7 @@ pub(super) async fn restore(
         .collect();
     work.progress.set_phase(Phase::Done);
     Ok(Restored {
+        left: None,
         written: Bytes(result.bytes),
         replayed: Bytes(0),
         items: result.files,

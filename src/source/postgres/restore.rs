@@ -130,6 +130,7 @@ pub(in crate::source) async fn restore(
     };
     work.progress.set_phase(Phase::Done);
     Ok(Restored {
+        left: None,
         written: Bytes(dump.artifact.bytes),
         replayed: Bytes(0),
         items: dump.database.facts.tables,

@@ -84,6 +84,7 @@ actions! {
     Describe "describe" "d" Look "describe" "Everything about the row, in a pane.";
     Log "log" "L" Look "log" "The log of the run.";
     Trash "trash" "t" Look "trash" "What is in the trash and can be brought back.";
+    Drills "drills" "D" Look "drills" "The drills: recoveries for practice, when, how they went and how long they took.";
     Retention "retention" "r" Look "retention" "What is kept of a job's snapshots, rule by rule.";
     Raw "raw" "v" Look "raw" "The row as JSON, as the API gives it.";
     Copy "copy" "y" Look "copy" "Copy the row's name, id or command to the clipboard (OSC 52).";

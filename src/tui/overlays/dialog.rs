@@ -5,6 +5,7 @@
 
 use crossterm::event::{KeyCode, KeyEvent};
 use ratatui::layout::Rect;
+use ratatui::text::Line;
 
 use super::{Next, Overlay, centered, closes};
 use crate::domain::Millis;
@@ -118,31 +119,51 @@ impl Dialog {
     /// Draws the dialog over the body.
     pub fn draw(&self, canvas: &mut Canvas<'_>, body: Rect, app: &App) {
         let width = body.width.min(84);
-        let mut lines = Detail::new(canvas.look, usize::from(width.saturating_sub(4)));
+        let columns = usize::from(width.saturating_sub(4));
+        let mut lines = self.lines(canvas, columns, false);
+        let needed = u16::try_from(lines.len()).unwrap_or(u16::MAX).saturating_add(6);
+        // Where not all of it fits, what will be lost comes first, and nothing stands between it and the buttons.
+        let tight = needed > body.height;
+        if tight {
+            lines = self.lines(canvas, columns, true);
+        }
+        let inner = canvas.boxed(centered(body, width, needed), &self.warning.title, Role::Crit);
+        let text = Rect {
+            height: inner.height.saturating_sub(if tight { 2 } else { 4 }),
+            ..inner
+        };
+        detail::draw(canvas, text, &lines, 0);
+        self.draw_buttons(canvas, inner, app, tight);
+    }
+
+    /// What it acts on, what is lost by it, the way back, the command.
+    fn lines(&self, canvas: &Canvas<'_>, columns: usize, losses_first: bool) -> Vec<Line<'static>> {
+        let mut lines = Detail::new(canvas.look, columns);
+        if losses_first {
+            self.losses(&mut lines);
+        }
         for (label, value) in &self.warning.facts {
             lines.pair(label, value);
         }
+        if !losses_first {
+            self.losses(&mut lines);
+        }
+        lines.pair("undo", &self.warning.undo);
+        lines.pair("command", &self.warning.command);
+        lines.lines
+    }
+
+    fn losses(&self, lines: &mut Detail<'_>) {
         for loss in &self.warning.losses {
             lines.pair_as("will be lost", loss, Role::Crit);
         }
         if self.warning.losses.is_empty() {
             lines.pair_as("will be lost", "nothing", Role::Ok);
         }
-        lines.pair("undo", &self.warning.undo);
-        lines.pair("command", &self.warning.command);
-        let lines = lines.lines;
-        let high = u16::try_from(lines.len()).unwrap_or(u16::MAX).saturating_add(6);
-        let inner = canvas.boxed(centered(body, width, high), &self.warning.title, Role::Crit);
-        let text = Rect {
-            height: inner.height.saturating_sub(4),
-            ..inner
-        };
-        detail::draw(canvas, text, &lines, 0);
-        self.draw_buttons(canvas, inner, app);
     }
 
-    fn draw_buttons(&self, canvas: &mut Canvas<'_>, inner: Rect, app: &App) {
-        let row = inner.height.saturating_sub(3);
+    fn draw_buttons(&self, canvas: &mut Canvas<'_>, inner: Rect, app: &App, tight: bool) {
+        let row = inner.height.saturating_sub(if tight { 2 } else { 3 });
         let x = canvas.text(inner, 0, row, "Type ", Role::Text);
         let x = canvas.text(inner, x, row, &self.warning.name, Role::Crit);
         let x = canvas.text(inner, x, row, " to go on: ", Role::Text);

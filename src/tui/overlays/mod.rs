@@ -4,6 +4,7 @@ pub mod dialog;
 pub mod filter;
 pub mod help;
 pub mod menu;
+pub mod move_on;
 pub mod note;
 pub mod pager;
 pub mod palette;
@@ -37,6 +38,8 @@ pub enum Overlay {
     Note(note::Note),
     /// A text.
     Pager(pager::Pager),
+    /// A recovered server about to be moved on.
+    MoveOn(Box<move_on::MoveOn>),
     /// A restore being prepared.
     Restore(Box<screens::restore::Restore>),
 }
@@ -68,6 +71,7 @@ pub fn press(app: &mut App, event: &KeyEvent) -> Vec<Effect> {
         Overlay::Dialog(dialog) => dialog.press(app, event),
         Overlay::Note(note) => note.press(app, event),
         Overlay::Pager(pager) => pager.press(app, event),
+        Overlay::MoveOn(form) => form.press(app, event),
         Overlay::Restore(form) => restore::press(form, app, event),
     };
     let (stays, effects) = match next {
@@ -88,6 +92,7 @@ pub fn paste(app: &mut App, text: &str) -> Vec<Effect> {
     match &mut app.overlay {
         Some(Overlay::Palette(palette)) => palette.input.insert(text),
         Some(Overlay::Note(note)) => note.input.insert(text),
+        Some(Overlay::MoveOn(form)) => form.goal.text.insert(text),
         Some(Overlay::Restore(form)) => {
             if let Some(input) = form.input() {
                 input.insert(text);
@@ -117,6 +122,7 @@ pub fn draw(canvas: &mut Canvas<'_>, body: Rect, footer: Rect, app: &App) {
         Some(Overlay::Dialog(dialog)) => dialog.draw(canvas, body, app),
         Some(Overlay::Note(note)) => note.draw(canvas, body),
         Some(Overlay::Pager(pager)) => pager.draw(canvas, body),
+        Some(Overlay::MoveOn(form)) => form.draw(canvas, body),
         Some(Overlay::Restore(form)) => screens::restore::draw(canvas, body, form, app.why_locked().as_deref()),
     }
 }

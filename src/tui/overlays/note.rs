@@ -5,7 +5,8 @@ use ratatui::layout::Rect;
 
 use super::{Next, centered, closes};
 use crate::domain::command::Command;
-use crate::domain::id::{AlertKey, SnapshotId};
+use crate::domain::id::{AlertKey, ClusterName, SnapshotId};
+use crate::domain::restore_point;
 use crate::tui::app::App;
 use crate::tui::canvas::{Canvas, wrap};
 use crate::tui::link::Question;
@@ -26,6 +27,8 @@ pub enum NoteFor {
     Forget(Vec<SnapshotId>),
     /// Changing the words of a snapshot: `audited -daily`.
     Tag(SnapshotId),
+    /// Naming the present place in the log of a cluster: the name.
+    RestorePoint(ClusterName),
 }
 
 /// A note being typed.
@@ -92,6 +95,14 @@ impl Note {
                     remove: remove.into_iter().map(|word| word[1..].to_owned()).collect(),
                 }]
             }
+            NoteFor::RestorePoint(_) if restore_point::wrong_name(&text).is_some() => {
+                self.complaint = Some("a name of 1 to 63 bytes is needed: a recovery goes to it by that");
+                return Next::Stay;
+            }
+            NoteFor::RestorePoint(cluster) => vec![Command::CreateRestorePoint {
+                cluster: cluster.clone(),
+                name: text,
+            }],
             NoteFor::Acknowledge(keys) => {
                 let note = Some(text).filter(|text| !text.is_empty());
                 keys.iter()
@@ -160,6 +171,12 @@ impl Note {
                     id.short()
                 ),
             ),
+            NoteFor::RestorePoint(cluster) => (
+                "Create a restore point",
+                format!(
+                    "Names the present place in the log of cluster {cluster}, written by its primary. A recovery can go to it by that name; nothing else changes."
+                ),
+            ),
         };
         let lines = wrap(&words, usize::from(body.width.min(66).saturating_sub(4)));
         let count = u16::try_from(lines.len()).unwrap_or(u16::MAX);
@@ -171,6 +188,7 @@ impl Note {
             NoteFor::Resolve(_) | NoteFor::Forget(_) => "Reason: ",
             NoteFor::Pin(_) => "Reason (may be empty): ",
             NoteFor::Tag(_) => "Words: ",
+            NoteFor::RestorePoint(_) => "Name: ",
             NoteFor::Acknowledge(_) => "Note (may be empty): ",
         };
         let x = canvas.text(inner, 0, count + 2, label, Role::Dim);

@@ -11,6 +11,7 @@
 
 pub mod alerts;
 pub mod audit;
+pub mod drills;
 pub mod jobs;
 pub mod kept;
 pub mod overview;
@@ -19,6 +20,7 @@ pub mod recoveries;
 pub mod restore;
 pub mod retention;
 pub mod runs;
+pub mod servers;
 pub mod snapshots;
 pub mod topology;
 pub mod tree;
@@ -106,6 +108,7 @@ fn list(canvas: &mut Canvas<'_>, area: Rect, app: &App, focused: bool) {
         Place::Retention(_) => retention::list(canvas, area, app, focused),
         Place::Tree(..) => tree::list(canvas, area, app, focused),
         Place::Recoveries => recoveries::list(canvas, area, app, focused),
+        Place::Drills => drills::list(canvas, area, app, focused),
         Place::Alerts => alerts::list(canvas, area, app, focused),
         Place::Audit => audit::list(canvas, area, app, focused),
         Place::Topology => topology::list(canvas, area, app, focused),
@@ -122,7 +125,7 @@ fn list(canvas: &mut Canvas<'_>, area: Rect, app: &App, focused: bool) {
 /// What an empty list says: whether there is nothing, or nothing yet.
 fn empty_words(app: &App) -> String {
     let loaded = match &app.place {
-        Place::Overview | Place::Jobs => true,
+        Place::Overview | Place::Jobs | Place::Drills => true,
         Place::Job(_) => app.runs.loaded,
         Place::Snapshots => app.snapshots.loaded,
         Place::Trash => app.trash.loaded,
@@ -141,6 +144,7 @@ fn empty_words(app: &App) -> String {
         Place::Retention(_) => "this job has no snapshots yet",
         Place::Tree(..) => "this directory is empty",
         Place::Recoveries => "nothing has been restored or verified yet; begin at a snapshot, screen 3",
+        Place::Drills => "no drills are configured; config.example.toml shows how, under [drill.orders-monthly]",
         Place::Alerts => "no alerts, now or before",
         Place::Audit => "the journal is empty",
         Place::Topology => "no clusters are configured; config.example.toml shows how, under [cluster.orders]",
@@ -180,9 +184,13 @@ pub fn detail_lines(app: &App, look: Look<'_>, width: usize) -> Vec<Line<'static
             .recoveries
             .selected()
             .map(|row| recoveries::detail(app, row, look, width)),
+        Place::Drills => app.drills.selected().map(|drill| drills::detail(drill, look, width)),
         Place::Alerts => app.alerts.selected().map(|record| alerts::detail(record, look, width)),
         Place::Audit => app.audit.selected().map(|record| audit::detail(record, look, width)),
-        Place::Topology => app.topology.selected().map(|row| topology::detail(row, look, width)),
+        Place::Topology => app
+            .topology
+            .selected()
+            .map(|row| topology::detail(app, row, look, width)),
     };
     lines.unwrap_or_default()
 }
@@ -195,6 +203,7 @@ fn summary(canvas: &mut Canvas<'_>, area: Rect, app: &App, rows: &dyn Rows) {
         Place::Snapshots | Place::Trash | Place::Retention(_) => "snapshot",
         Place::Tree(..) => "entry",
         Place::Recoveries => "recovery",
+        Place::Drills => "drill",
         Place::Alerts => "alert",
         Place::Audit => "event",
         Place::Topology => "member",
@@ -213,6 +222,11 @@ fn summary(canvas: &mut Canvas<'_>, area: Rect, app: &App, rows: &dyn Rows) {
     }
     if app.place == Place::Topology
         && let Some((words, role)) = topology::banner(app)
+    {
+        spans.push(look.span(format!("   {words}"), role));
+    }
+    if app.place == Place::Recoveries
+        && let Some((words, role)) = servers::banner(app)
     {
         spans.push(look.span(format!("   {words}"), role));
     }

@@ -12,9 +12,11 @@ use ratatui::layout::Rect;
 use ratatui::text::{Line, Span};
 
 use super::jobs::ago;
+use super::servers;
+use crate::domain::follow_up::LeftServer;
 use crate::domain::id::RecoveryId;
 use crate::domain::recovery::{Recovery, RecoveryPhase, RecoveryRecord, RecoveryRequest, RecoveryState};
-use crate::domain::view::RecoveryView;
+use crate::domain::view::{RecoveryView, WaitingView};
 use crate::domain::{Millis, Timestamp};
 use crate::tui::app::App;
 use crate::tui::canvas::{Canvas, Look};
@@ -31,6 +33,8 @@ use crate::tui::words;
 pub enum RecoveryRow {
     /// It has not ended.
     Live(Box<RecoveryView>),
+    /// It has, and its server waits.
+    Waiting(Box<RecoveryRecord>, Box<WaitingView>),
     /// It has.
     Done(Box<RecoveryRecord>),
 }
@@ -40,7 +44,7 @@ impl RecoveryRow {
     pub fn id(&self) -> &RecoveryId {
         match self {
             Self::Live(view) => &view.recovery.id,
-            Self::Done(record) => &record.id,
+            Self::Waiting(record, _) | Self::Done(record) => &record.id,
         }
     }
 
@@ -48,7 +52,7 @@ impl RecoveryRow {
     pub fn request(&self) -> &RecoveryRequest {
         match self {
             Self::Live(view) => &view.recovery.request,
-            Self::Done(record) => &record.request,
+            Self::Waiting(record, _) | Self::Done(record) => &record.request,
         }
     }
 
@@ -57,24 +61,41 @@ impl RecoveryRow {
         matches!(self, Self::Live(_))
     }
 
+    /// The server it has left.
+    pub fn left(&self) -> Option<&LeftServer> {
+        match self {
+            Self::Live(_) => None,
+            Self::Waiting(record, _) | Self::Done(record) => record.left.as_ref(),
+        }
+    }
+
+    /// What needs somebody comes first, then what goes on.
+    const fn urgency(&self) -> u8 {
+        match self {
+            Self::Waiting(..) => 2,
+            Self::Live(_) => 1,
+            Self::Done(_) => 0,
+        }
+    }
+
     fn requested_at(&self) -> Timestamp {
         match self {
             Self::Live(view) => view.recovery.requested_at,
-            Self::Done(record) => record.requested_at,
+            Self::Waiting(record, _) | Self::Done(record) => record.requested_at,
         }
     }
 
     fn requested_by(&self) -> &str {
         match self {
             Self::Live(view) => &view.recovery.requested_by,
-            Self::Done(record) => &record.requested_by,
+            Self::Waiting(record, _) | Self::Done(record) => &record.requested_by,
         }
     }
 
     fn job(&self) -> Option<&str> {
         match self {
             Self::Live(view) => view.recovery.job.as_ref(),
-            Self::Done(record) => record.job.as_ref(),
+            Self::Waiting(record, _) | Self::Done(record) => record.job.as_ref(),
         }
         .map(crate::domain::id::JobName::as_str)
     }
@@ -82,7 +103,7 @@ impl RecoveryRow {
     fn drill(&self) -> Option<&str> {
         match self {
             Self::Live(view) => view.recovery.drill.as_ref(),
-            Self::Done(record) => record.drill.as_ref(),
+            Self::Waiting(record, _) | Self::Done(record) => record.drill.as_ref(),
         }
         .map(crate::domain::id::DrillName::as_str)
     }
@@ -102,14 +123,18 @@ impl RecoveryRow {
     fn state(&self) -> (String, Role) {
         match self {
             Self::Live(view) => (live_state(view), Role::Live),
-            Self::Done(record) => (record.outcome.word().to_owned(), parts::outcome_role(record.outcome)),
+            Self::Waiting(_, view) => servers::state(view),
+            Self::Done(record) => match &record.left {
+                Some(left) => (left.seen.fate.word().to_owned(), servers::fate_role(left.seen.fate)),
+                None => (record.outcome.word().to_owned(), parts::outcome_role(record.outcome)),
+            },
         }
     }
 
     fn took(&self, now: Timestamp) -> Option<Millis> {
         match self {
             Self::Live(view) => view.recovery.started_at.map(|start| Millis::between(start, now)),
-            Self::Done(record) => Some(record.duration()),
+            Self::Waiting(record, _) | Self::Done(record) => Some(record.duration()),
         }
     }
 }
@@ -175,8 +200,8 @@ impl Item for RecoveryRow {
                 .cmp(&self.took(far).filter(|_| !self.is_live())),
             3 => self.request().target.display().cmp(&other.request().target.display()),
             _ => self
-                .is_live()
-                .cmp(&other.is_live())
+                .urgency()
+                .cmp(&other.urgency())
                 .then(self.requested_at().cmp(&other.requested_at())),
         }
     }
@@ -198,7 +223,7 @@ pub fn list(canvas: &mut Canvas<'_>, area: Rect, app: &App, focused: bool) {
         let (state, role) = row.state();
         let took = match row {
             RecoveryRow::Live(_) => row.took(look.now).map(words::clock),
-            RecoveryRow::Done(record) => Some(record.duration().to_string()),
+            RecoveryRow::Waiting(record, _) | RecoveryRow::Done(record) => Some(record.duration().to_string()),
         };
         vec![
             look.line(words::moment(look.now, row.requested_at()), Role::Text),
@@ -226,7 +251,17 @@ pub fn detail(app: &App, row: &RecoveryRow, look: Look<'_>, width: usize) -> Vec
     detail.pair_as("state", state, role);
     match row {
         RecoveryRow::Live(view) => live(view, look, &mut detail),
-        RecoveryRow::Done(record) => done(record, look, &mut detail),
+        RecoveryRow::Waiting(record, view) => {
+            servers::detail(&view.waiting.server, Some(view), look, &mut detail);
+            detail.head("The recovery");
+            done(record, look, &mut detail);
+        }
+        RecoveryRow::Done(record) => {
+            done(record, look, &mut detail);
+            if let Some(left) = &record.left {
+                servers::detail(left, None, look, &mut detail);
+            }
+        }
     }
     detail.head("What and where");
     detail.pair_if("drill", row.drill());

@@ -18,7 +18,7 @@ mod goal;
 use std::path::PathBuf;
 
 pub use self::draw::draw;
-use self::goal::Goal;
+pub use self::goal::Goal;
 use crate::domain::recovery::{RecoveryPlan, RecoveryRequest, RecoveryTarget};
 use crate::domain::snapshot::SnapshotRecord;
 use crate::domain::source::{PostgresConnection, TlsMode};

@@ -177,7 +177,7 @@ pub fn banner(app: &App) -> Option<(String, Role)> {
 }
 
 /// Everything about a member, what is wrong first.
-pub fn detail(row: &MemberRow, look: Look<'_>, width: usize) -> Vec<Line<'static>> {
+pub fn detail(app: &App, row: &MemberRow, look: Look<'_>, width: usize) -> Vec<Line<'static>> {
     let mut detail = Detail::new(look, width);
     let name = &row.line.name;
     detail.head(&format!("{name} of cluster {}", row.cluster));
@@ -211,6 +211,7 @@ pub fn detail(row: &MemberRow, look: Look<'_>, width: usize) -> Vec<Line<'static
     if let Some(seen) = &row.seen {
         said(seen, &mut detail);
     }
+    restore_points(app, row, &mut detail);
     detail.head("By command");
     let verbs: &[&str] = match row.line.role {
         Some(cluster::Role::Primary) => &["fence", "unfence"],
@@ -222,6 +223,28 @@ pub fn detail(row: &MemberRow, look: Look<'_>, width: usize) -> Vec<Line<'static
         detail.prose(&format!("lifeboat cluster {verb} {} {name}", row.cluster), Role::Dim);
     }
     detail.lines
+}
+
+/// The last named restore points of the cluster, newest first.
+fn restore_points(app: &App, row: &MemberRow, detail: &mut Detail<'_>) {
+    let known = app
+        .overview
+        .as_ref()
+        .and_then(|overview| overview.restore_points.get(&row.cluster));
+    let Some(known) = known.filter(|known| !(known.asked.is_empty() && known.made.is_empty())) else {
+        return;
+    };
+    detail.head("Restore points");
+    for (name, asked) in &known.asked {
+        detail.pair_as("being made", format!("{name}, asked by {}", asked.by), Role::Live);
+    }
+    for made in known.made.iter().rev() {
+        let age = words::age(detail.look.now, made.at);
+        detail.pair(
+            &made.lsn.to_string(),
+            format!("{}, {age} ago, by {}", made.name, made.by),
+        );
+    }
 }
 
 /// What a member said, and what its data directory says.

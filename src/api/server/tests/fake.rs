@@ -16,6 +16,8 @@ use crate::domain::id::RunId;
 use crate::domain::maintenance::MaintenanceRecord;
 use crate::domain::recovery::{RecoveryPlan, RecoveryRecord, RecoveryRequest};
 use crate::domain::run::{Failure, RunRecord};
+use crate::domain::runbook::view::RunbookPlan;
+use crate::domain::runbook::{Runbook, RunbookRecord, StartRunbook};
 use crate::domain::snapshot::SnapshotRecord;
 use crate::engine::EngineError;
 
@@ -70,7 +72,11 @@ pub fn overview(seq: u64) -> Overview {
         recoveries: vec![],
         maintenance: vec![],
         logs: Vec::new(),
+        waiting: Vec::new(),
+        restore_points: std::collections::BTreeMap::new(),
         drills: Vec::new(),
+        runbooks: Vec::new(),
+        executions: Vec::new(),
         repositories: vec![],
         config_error: None,
         practice: None,
@@ -147,6 +153,17 @@ impl Backend for Arc<Fake> {
     async fn plan(&self, request: RecoveryRequest) -> Answer<RecoveryPlan> {
         self.note(format!("plan {}", request.snapshot));
         Err(EngineError::Stopping)
+    }
+    async fn plan_runbook(&self, _actor: Actor, wish: StartRunbook) -> Answer<RunbookPlan> {
+        self.note(format!("plan runbook {}", wish.runbook));
+        Err(EngineError::Stopping)
+    }
+    async fn runbook(&self, name: &str) -> Answer<Runbook> {
+        self.note(format!("runbook {name}"));
+        Err(EngineError::Stopping)
+    }
+    async fn executions(&self, _query: Query) -> Answer<Page<RunbookRecord>> {
+        Ok(empty())
     }
     async fn runs(&self, query: Query) -> Answer<Page<RunRecord>> {
         self.note(format!("runs {query:?}"));

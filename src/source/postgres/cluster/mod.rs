@@ -64,7 +64,7 @@ pub use rebuild::Rebuilt;
 use super::Login;
 use super::connect::Session;
 use crate::clock::Clock;
-use crate::domain::cluster::{Cluster, Member, Picture, Record, Seen, picture};
+use crate::domain::cluster::{Cluster, Member, Picture, Record, Refusal, Seen, Service, picture};
 use crate::domain::id::MemberName;
 use crate::domain::wal::Lsn;
 use crate::source::SourceError;
@@ -110,14 +110,54 @@ impl ClusterHandle {
         Ok((seen, record, drawn))
     }
 
-    /// Names a place in the log of the primary that a recovery can go to; returns where it is.
-    pub async fn restore_point(&self, member: &MemberName, point: &str) -> Result<Lsn, ClusterError> {
-        let session = self.session(member).await?;
+    /// Has the primary name the present place in its log, so that a recovery can go to it; which member that is, and where.
+    ///
+    /// # Errors
+    /// Refused when no member takes writes, or several do: then the name would not say which history is meant.
+    pub async fn restore_point(&self, point: &str) -> Result<(MemberName, Lsn), ClusterError> {
+        let (_, _, picture) = self.picture().await?;
+        let Some(primary) = picture.primary else {
+            let why = picture.signs.first().map(|sign| sign.what.clone());
+            return Err(ClusterError::Refused(vec![Refusal {
+                reason: "no-primary".to_owned(),
+                what: why.unwrap_or_else(|| "no member takes writes".to_owned()),
+                how: format!(
+                    "a restore point is written by the primary: lifeboat cluster status {}",
+                    self.cluster.name
+                ),
+            }]));
+        };
+        let session = self.session(&primary).await?;
         let doing = format!("create the restore point {point}");
         let rows = session
             .rows(&doing, "select pg_catalog.pg_create_restore_point($1)::text", &[&point])
             .await?;
-        look::lsn(rows.first().map(|row| row.get(0)), &session.server).map_err(Into::into)
+        let lsn = look::lsn(rows.first().map(|row| row.get(0)), &session.server)?;
+        Ok((primary, lsn))
+    }
+
+    /// Starts the server of a member by its service.
+    pub async fn start_service(&self, member: &MemberName) -> Result<(), ClusterError> {
+        let service = self.service(member)?;
+        command::run(self, &format!("the start of {member}"), &service.start, member).await
+    }
+
+    /// Stops the server of a member by its service.
+    pub async fn stop_service(&self, member: &MemberName) -> Result<(), ClusterError> {
+        let service = self.service(member)?;
+        command::run(self, &format!("the stop of {member}"), &service.stop, member).await
+    }
+
+    fn service(&self, name: &MemberName) -> Result<&Service, ClusterError> {
+        self.member(name)?.service.as_ref().ok_or_else(|| {
+            ClusterError::from(SourceError::Invalid {
+                what: format!("how {name} is started and stopped is not configured"),
+                hint: Some(format!(
+                    "write start and stop for {name} in [cluster.{}]",
+                    self.cluster.name
+                )),
+            })
+        })
     }
 
     /// The definition of a member that is known to be there.

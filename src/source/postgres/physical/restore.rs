@@ -183,6 +183,7 @@ pub(in crate::source) async fn restore(
     findings.extend(spaces.map(|(oid, place)| finding("tablespace", format!("{oid} at {}", place.display()))));
     findings.extend(next_steps(&laid.cluster, path).map(|detail| finding("what remains to be done", detail)));
     Ok(Restored {
+        left: None,
         written: laid.written,
         replayed: Bytes(0),
         items: laid.files,

@@ -61,6 +61,24 @@ pub enum RecoveryError {
         /// Where it is.
         at: Lsn,
     },
+    /// It was opened.
+    #[error("{path} was opened already: it is a cluster of its own now")]
+    Opened {
+        /// The directory.
+        path: PathBuf,
+    },
+    /// Its files are not all there.
+    #[error("the files of {path} are not all laid down")]
+    NotLaid {
+        /// The directory.
+        path: PathBuf,
+    },
+    /// Nothing of ours is in it.
+    #[error("nothing was laid into {path} yet, so what is in it is not ours")]
+    Untouched {
+        /// The directory.
+        path: PathBuf,
+    },
     /// There is no recovery of ours.
     #[error("{path} is not a recovery of this program: {why}")]
     NotOurs {
@@ -83,6 +101,9 @@ impl RecoveryError {
             Self::NotReached { .. } => "choose an earlier target, or --latest for everything there is",
             Self::NoRole { .. } => "say with --user which role the superuser of that cluster is",
             Self::Passed { .. } => "discard this copy and recover again: lifeboat recover --discard DIR",
+            Self::Opened { .. } => "stop its server and remove the directory yourself when it is not needed",
+            Self::NotLaid { .. } => "run the recovery again first",
+            Self::Untouched { .. } => "remove it yourself when it is not needed",
             Self::NotOurs { .. } => "give the directory that an earlier `lifeboat recover` was given with --target",
         };
         Some(fixed.to_owned())
@@ -91,7 +112,11 @@ impl RecoveryError {
     /// Whether an interlock refused it, so that nothing was changed.
     pub fn is_refusal(&self) -> bool {
         match self {
-            Self::Refused(_) | Self::Passed { .. } => true,
+            Self::Refused(_)
+            | Self::Passed { .. }
+            | Self::Opened { .. }
+            | Self::NotLaid { .. }
+            | Self::Untouched { .. } => true,
             Self::Server(error) => error.is_refusal(),
             Self::Wal(error) => error.is_refusal(),
             _ => false,

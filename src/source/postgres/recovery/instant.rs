@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::sync::atomic::Ordering;
 
+use super::follow_up::{psql, seen_of};
 use super::order::{self, Order};
 use super::{Earlier, Known, RecoveryError, Replay, Replayed, Seen, Standing, Then, bases, replay};
 use crate::domain::pitr::{self, Plan, Refusal, Target, Wish};
@@ -148,6 +149,7 @@ pub(in crate::source) async fn restore(
     }
     findings.extend(next_steps(&replayed, path));
     let done = replayed.seen.done;
+    let left = seen_of(&replayed, &order.plan.target, order.plan.inclusive);
     replayed.server.keep().map_err(|error| of_recovery(error.into()))?;
     Ok(Restored {
         written: laid.as_ref().map_or(Bytes(0), |laid| laid.written),
@@ -156,6 +158,7 @@ pub(in crate::source) async fn restore(
         findings,
         phases: watch.stop(),
         errors: Vec::new(),
+        left: Some(left),
     })
 }
 
@@ -235,14 +238,7 @@ fn findings(plan: &Plan, replayed: &Replayed) -> Vec<Finding> {
 
 /// What whoever asked can do now, as commands.
 fn next_steps(replayed: &Replayed, path: &Path) -> Vec<Finding> {
-    let login = replayed.server.login();
-    let connection = &login.connection;
-    let psql = format!(
-        "psql -h {} -p {} -U {} postgres",
-        quote(&connection.host),
-        connection.port,
-        quote(&connection.user)
-    );
+    let psql = psql(&replayed.server.connection());
     let place = quote(&path.to_string_lossy());
     let mut steps = vec![finding("look at it", psql)];
     if replayed.seen.standing == Standing::Paused {
@@ -260,10 +256,10 @@ fn next_steps(replayed: &Replayed, path: &Path) -> Vec<Finding> {
 }
 
 /// Shows a replay in the counters of the work, which begin anew: it is another kind of byte.
-struct Teller<'a>(&'a Progress);
+pub(super) struct Teller<'a>(&'a Progress);
 
 impl<'a> Teller<'a> {
-    fn begin(progress: &'a Progress) -> Self {
+    pub(super) fn begin(progress: &'a Progress) -> Self {
         progress.set_phase(Phase::Copying);
         progress.set_current("starting a server on the copy");
         progress.files_total.store(0, Ordering::Relaxed);
@@ -271,7 +267,7 @@ impl<'a> Teller<'a> {
         Self(progress)
     }
 
-    fn tell(&self, seen: &Seen) {
+    pub(super) fn tell(&self, seen: &Seen) {
         self.0.bytes_total.store(seen.total.0, Ordering::Relaxed);
         self.0.bytes_done.store(seen.done.0, Ordering::Relaxed);
         let commit = seen.last_commit.map(|at| at.format(" %Y-%m-%d %H:%M:%S").to_string());

@@ -21,6 +21,8 @@
 //! | [`run`], `settings`, `control`, `look` | the server: what it is told, started, watched, opened |
 //! | `instant` | what the engine calls: planned, carried out, measured |
 //! | [`order`] | a recovery from the first look at the place to the server at the target |
+//! | [`follow_up`], [`settle`] | what comes after a pause, and finding out how a server stands |
+//! | [`left`] | the same, as the engine calls it |
 //! | [`note`] | what is remembered of a recovery beside its copy |
 //! | [`table`] | one table of a recovered copy into a live database |
 //! | [`error`] | the server's reasons in our words |
@@ -31,7 +33,9 @@ pub mod catalogue;
 mod control;
 pub mod door;
 pub mod error;
+pub mod follow_up;
 pub(in crate::source) mod instant;
+pub mod left;
 mod look;
 pub mod note;
 pub mod order;
@@ -39,6 +43,7 @@ pub mod roles;
 pub mod run;
 pub mod scout;
 mod settings;
+pub mod settle;
 pub mod table;
 
 pub use catalogue::{Bases, bases, log};

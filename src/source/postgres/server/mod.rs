@@ -15,7 +15,8 @@
 //! the next start on the same data finds by its `postmaster.pid` ([`end_on`]). One killed later leaves a server that
 //! [`reap`] ends.
 //!
-//! **Left running on purpose.** [`PrivateServer::keep`] lets go of it, [`PrivateServer::attach`] takes hold of it again.
+//! **Left running on purpose.** [`PrivateServer::keep`] lets go of it, [`PrivateServer::attach`] takes hold of it again; a
+//! handle that was taken in this way and is dropped leaves it running.
 //!
 //! | file | what it does |
 //! | --- | --- |
@@ -220,6 +221,12 @@ impl PrivateServer {
         }))
     }
 
+    /// How to reach the server whose home this is; none when none runs. Nobody takes hold of it.
+    pub fn running(home: &Path) -> Result<Option<PostgresConnection>, ServerError> {
+        let mark = Mark::read(home)?.filter(Mark::is_running);
+        Ok(mark.map(|mark| connection_of(&mark)))
+    }
+
     /// Lets go of it: it goes on running when this process has ended, and the reaper leaves it alone.
     pub fn keep(mut self) -> Result<(), ServerError> {
         self.mark.kept = true;
@@ -231,14 +238,7 @@ impl PrivateServer {
 
     /// How to reach it.
     pub fn connection(&self) -> PostgresConnection {
-        PostgresConnection {
-            host: self.mark.sockets.display().to_string(),
-            port: self.mark.port,
-            user: self.mark.role.clone(),
-            password: None,
-            tls: TlsMode::Disable,
-            bin_dir: Some(self.mark.bin_dir.clone()),
-        }
+        connection_of(&self.mark)
     }
 
     /// Who we are on it.
@@ -353,6 +353,17 @@ impl PrivateServer {
     }
 }
 
+fn connection_of(mark: &Mark) -> PostgresConnection {
+    PostgresConnection {
+        host: mark.sockets.display().to_string(),
+        port: mark.port,
+        user: mark.role.clone(),
+        password: None,
+        tls: TlsMode::Disable,
+        bin_dir: Some(mark.bin_dir.clone()),
+    }
+}
+
 /// Where a server with that home writes its log.
 pub fn log_path(home: &Path) -> PathBuf {
     home.join("server.log")
@@ -378,6 +389,10 @@ pub fn log_end(home: &Path) -> String {
 
 impl Drop for PrivateServer {
     fn drop(&mut self) {
+        // One that was left running on purpose was taken hold of for a while only: it goes on, whatever became of that.
+        if self.mark.kept && matches!(self.process, Some(Process::Found)) {
+            return;
+        }
         // Nobody will start it again, so there is nothing to leave in good order.
         if self.process.is_some() {
             self.end(&[(Signal::SIGQUIT, Duration::from_secs(3))]);

@@ -34,6 +34,8 @@ pub struct Goal {
     pub open: bool,
     sight: Option<LogSight>,
     now: Timestamp,
+    /// Where a copy is already: a log is only replayed forward.
+    not_before: Option<Timestamp>,
 }
 
 impl Goal {
@@ -45,6 +47,25 @@ impl Goal {
             open: false,
             sight,
             now,
+            not_before: None,
+        }
+    }
+
+    /// A goal for a copy that was replayed to a target already.
+    pub fn beyond(sight: Option<LogSight>, now: Timestamp, from: &Target) -> Self {
+        let at = match from {
+            Target::Time(at) => Some(*at),
+            _ => None,
+        };
+        Self {
+            on: true,
+            text: at.map_or_else(Input::default, |at| {
+                let whole = at.timestamp_subsec_nanos() == 0;
+                let form = if whole { FORM } else { "%Y-%m-%d %H:%M:%S%.f" };
+                Input::with(at.format(form).to_string())
+            }),
+            not_before: at,
+            ..Self::new(sight, now)
         }
     }
 
@@ -110,6 +131,7 @@ impl Goal {
         let sight = self.sight.as_ref()?;
         // Whole seconds, because that is how they are written here; the first is rounded up into what can be restored.
         let (first, last) = (sight.stretches.first()?.from_at, sight.recoverable_to?);
+        let first = self.not_before.map_or(first, |at| first.max(at));
         let part = first.timestamp_subsec_nanos();
         let up = if part == 0 { 0 } else { 1_000_000_000 - i64::from(part) };
         let down = i64::from(last.timestamp_subsec_nanos());

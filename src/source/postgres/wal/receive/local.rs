@@ -9,8 +9,9 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use rustix::fs::FlockOperation;
 
+use super::turn;
 use crate::clock::Clock;
-use crate::domain::wal::{SegmentName, SystemId, WalName};
+use crate::domain::wal::{SegmentName, SegmentSize, SystemId, WalName};
 use crate::source::postgres::process::pids_with_argument;
 use crate::source::postgres::wal::spool::{SpoolLock, private_dir, try_lock};
 use crate::source::postgres::wal::{WalError, WalFile};
@@ -160,6 +161,23 @@ impl LocalDir {
             fs::remove_file(&path).map_err(|error| WalError::local("remove", &path, &error))?;
         }
         Ok(())
+    }
+
+    /// The segment `pg_receivewal` would ask for; none when the directory does not say.
+    pub(super) fn next(&self, size: SegmentSize) -> Result<Option<SegmentName>, WalError> {
+        let arrived = self.arrived()?;
+        let place = |name: &SegmentName| (name.start(size), name.timeline);
+        let newest = arrived.files.iter().filter_map(|file| file.name.segment());
+        Ok(turn::goes_on_at(arrived.growing, newest.max_by_key(place), size))
+    }
+
+    /// Has `pg_receivewal` begin with a segment. Everything that has arrived is in the archive, and goes.
+    pub(super) fn begin_with(&self, name: SegmentName) -> Result<(), WalError> {
+        self.start_over()?;
+        let path = self.growing(name);
+        // Without a length it is a file that was about to be begun.
+        let made = fs::File::create(&path).and_then(|file| file.sync_all());
+        made.map_err(|error| WalError::local("create", &path, &error))
     }
 
     /// Ends every `pg_receivewal` that a killed receiver left in this directory; returns which. Blocks.

@@ -13,6 +13,8 @@
 //! put again (the same content), and a `pg_receivewal` that was left running is ended first. With an empty directory the newest
 //! segment of the archive is fetched back into it, so that a new machine continues behind it and leaves no gap.
 //!
+//! **Promotions.** The stream follows the server to its next timeline, and goes on where that begins.
+//!
 //! **Refusals.** Another system identifier than the directory, or the archive's files, were received from ends the work at
 //! once, as does a segment that the archive has with another content. Everything else is tried again, for ever, and told.
 //!
@@ -21,6 +23,7 @@
 mod local;
 mod server;
 mod ship;
+mod turn;
 
 use std::path::PathBuf;
 use std::sync::Mutex;
@@ -32,7 +35,7 @@ use super::spool::SpoolLock;
 use super::{WalArchive, WalError};
 use crate::clock::Clock;
 use crate::domain::units::Bytes;
-use crate::domain::wal::{Lsn, SystemId, WalName};
+use crate::domain::wal::{Lsn, SegmentName, SystemId, WalName};
 use crate::repo::Repository;
 use crate::source::postgres::connect::Login;
 use local::LocalDir;
@@ -76,6 +79,8 @@ pub enum Note {
     Trouble(String),
     /// The server has removed what was to come next: the archive has a gap.
     Gap(String),
+    /// The server was promoted: the stream goes on with this segment of its new timeline.
+    Turned(SegmentName),
     /// So much waits to be archived that the server is made to wait.
     Paused(Bytes),
     /// What was left running by a receiver that was killed has been ended.
@@ -90,6 +95,7 @@ impl std::fmt::Display for Note {
             Self::Reached(lsn) => write!(f, "archived up to {lsn}"),
             Self::Trouble(why) => write!(f, "trouble, trying again: {why}"),
             Self::Gap(why) => write!(f, "GAP: {why}; take a new base backup"),
+            Self::Turned(next) => write!(f, "the server was promoted: going on with {next}"),
             Self::Paused(waiting) => write!(f, "paused: {waiting} wait to be archived, the server keeps its log"),
             Self::Reaped(pid) => write!(
                 f,
@@ -172,7 +178,12 @@ impl Work<'_> {
             match self.stretch(&mut shipper).await {
                 Ok(Ended::Cancelled) => break,
                 Ok(Ended::Full(waiting)) => self.note(Note::Paused(waiting)),
-                Ok(Ended::Child(why)) => self.child_ended(&mut shipper, why).await?,
+                Ok(Ended::Child(why)) => {
+                    if self.child_ended(&mut shipper, why).await? {
+                        pause = PAUSES.0;
+                        continue;
+                    }
+                }
                 Err(error) if error.is_refusal() || matches!(error, WalError::Invalid { .. }) => return Err(error),
                 Err(error) if error.is_cancelled() => break,
                 Err(error) => self.note(Note::Trouble(error.to_string())),
@@ -237,8 +248,8 @@ impl Work<'_> {
         }
     }
 
-    /// What a child that ended said; one that can never go on where it was begins anew.
-    async fn child_ended(&self, shipper: &mut Option<Shipper>, why: String) -> Result<(), WalError> {
+    /// What a child that ended said; one that can never go on where it was begins anew. Whether it can go on at once.
+    async fn child_ended(&self, shipper: &mut Option<Shipper>, why: String) -> Result<bool, WalError> {
         if why.contains("has already been removed")
             && let Some(shipper) = shipper
             && self.ship(shipper, true).await?
@@ -249,13 +260,40 @@ impl Work<'_> {
             return match server::renew_slot(self.options, self.clock).await {
                 Err(error) if !error.is_refusal() => {
                     self.note(Note::Trouble(error.to_string()));
-                    Ok(())
+                    Ok(false)
                 }
-                other => other,
+                other => other.map(|()| false),
             };
         }
+        if turn::is_refused(&why)
+            && let Some(shipper) = shipper
+        {
+            match self.turn(shipper).await {
+                Ok(true) => return Ok(true),
+                Ok(false) => {}
+                Err(error) if error.is_refusal() => return Err(error),
+                Err(error) => {
+                    self.note(Note::Trouble(format!("{why}; {error}")));
+                    return Ok(false);
+                }
+            }
+        }
         self.note(Note::Trouble(why));
-        Ok(())
+        Ok(false)
+    }
+
+    /// Goes on along the next timeline when the one that was received has been left; whether it was.
+    async fn turn(&self, shipper: &mut Shipper) -> Result<bool, WalError> {
+        let ready = Ready::on(self.options, self.clock).await?;
+        let next = turn::onward(self.options, &ready.tools, &self.dir, ready.size).await?;
+        let Some(next) = next else { return Ok(false) };
+        // Whatever is here is in the archive before it goes.
+        if !self.ship(shipper, true).await? {
+            return Ok(false);
+        }
+        self.dir.begin_with(next)?;
+        self.note(Note::Turned(next));
+        Ok(true)
     }
 
     /// Ships what is there; false when something did not arrive, which is told and tried again.

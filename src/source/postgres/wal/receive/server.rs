@@ -19,7 +19,7 @@ const PROGRAM: &str = "pg_receivewal";
 pub(super) struct Ready {
     pub(super) system: SystemId,
     pub(super) size: SegmentSize,
-    tools: Tools,
+    pub(super) tools: Tools,
 }
 
 impl Ready {

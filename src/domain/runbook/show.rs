@@ -1,0 +1,283 @@
+//! Runbooks in words: what an action does, the document for people, the plan of an execution.
+
+use std::fmt::Write as _;
+
+use super::action::{Action, Server, ServiceDo};
+use super::check::command_words;
+use super::template::{Template, Values};
+use super::{InDrill, Runbook, Step, Undo};
+
+impl Action {
+    /// Exactly what it does, in a line; with its values in place when it has been resolved.
+    pub fn words(&self) -> String {
+        match self {
+            Self::Manual(act) => act.instruction.text(),
+            Self::Check(_) => "ask the checks below".to_owned(),
+            Self::Wait(act) => match &act.length {
+                Some(length) => format!("wait {}", length.text()),
+                None => "wait until the checks below hold".to_owned(),
+            },
+            Self::Choose(act) => format!("choose {}: {}", act.variable, act.question.text()),
+            Self::Approve(act) => format!("agree: {}", act.question.text()),
+            Self::Backup(act) => format!("lifeboat job run {} --wait", act.job.text()),
+            Self::Restore(act) => {
+                let includes = act.include.iter().fold(String::new(), |mut all, one| {
+                    let _ = write!(all, " --include {}", one.text());
+                    all
+                });
+                let delta = if act.delta { " --delta" } else { "" };
+                let (snapshot, target) = (act.snapshot.text(), act.target.text());
+                format!("lifeboat restore {snapshot} --target {target}{includes}{delta}")
+            }
+            Self::Recover(act) => {
+                let (source, to, target) = (act.source.text(), act.to.text(), act.target.text());
+                format!("lifeboat recover {source} --to '{to}' --target {target} --pause")
+            }
+            Self::Verify(act) => format!("lifeboat snapshot verify {} --level {}", act.snapshot.text(), act.level),
+            Self::Drill(act) => format!("lifeboat drill run {}", act.drill.text()),
+            Self::Fence(act) => {
+                let gone = act.gone.as_ref().is_some_and(|gone| gone.text() == "true");
+                member_words("fence", &act.cluster, &act.member, if gone { " --gone" } else { "" })
+            }
+            Self::Unfence(act) => member_words("unfence", &act.cluster, &act.member, ""),
+            Self::Replay(act) => member_words("wait", &act.cluster, &act.member, ""),
+            Self::Promote(act) => {
+                let loss = act.allow_loss.as_ref();
+                let loss = loss.map_or_else(String::new, |loss| format!(" --allow-loss {}", loss.text()));
+                member_words("promote", &act.cluster, &act.member, &loss)
+            }
+            Self::Rewind(act) => {
+                let verb = if act.clone { "reclone" } else { "rewind" };
+                member_words(verb, &act.cluster, &act.member, " --stop")
+            }
+            Self::Service(act) => match (&act.unit, &act.member) {
+                (Some(unit), _) => format!("systemctl {} {}", act.act.word(), unit.text()),
+                (None, Some(member)) => format!("{} the server {}", act.act.word(), member.text()),
+                (None, None) => act.act.word().to_owned(),
+            },
+            Self::Route(act) => match &act.url {
+                Some(url) => format!(
+                    "{} {}",
+                    act.method.as_ref().map_or("POST".to_owned(), Template::text),
+                    url.text()
+                ),
+                None => command_words(&act.command),
+            },
+            Self::Command(act) if act.shell => {
+                format!("sh -c {}", act.command.first().map(Template::text).unwrap_or_default())
+            }
+            Self::Command(act) => command_words(&act.command),
+            Self::Http(act) => {
+                let method = act.method.as_ref().map_or("GET".to_owned(), Template::text);
+                format!("{method} {}", act.url.text())
+            }
+            Self::Sql(act) => format!("at {}: {}", act.at.words(), act.statement.text()),
+            Self::Notify(act) => format!("tell: {}", act.message.text()),
+            Self::FindClean(act) => format!("lifeboat snapshot find-clean --source {}", act.source.text()),
+        }
+    }
+}
+
+fn member_words(verb: &str, cluster: &Template, member: &Template, options: &str) -> String {
+    format!("lifeboat cluster {verb} {} {}{options}", cluster.text(), member.text())
+}
+
+impl ServiceDo {
+    /// What takes it back.
+    pub const fn opposite(self) -> Option<Self> {
+        match self {
+            Self::Start => Some(Self::Stop),
+            Self::Stop => Some(Self::Start),
+            Self::Restart => None,
+        }
+    }
+}
+
+impl Server {
+    /// Whether exactly one server is named.
+    pub fn is_one(&self) -> bool {
+        matches!(
+            (&self.source, &self.cluster, &self.member, &self.socket),
+            (Some(_), None, None, None) | (None, None, None, Some(_)) | (None, Some(_), Some(_), None)
+        )
+    }
+}
+
+/// The document as Markdown, from the same table that is executed.
+pub fn document(runbook: &Runbook) -> String {
+    let mut text = format!("# {}\n\n{}\n\n", runbook.title, runbook.why.trim());
+    let objective = runbook
+        .objective
+        .map_or_else(|| "what the service promises".to_owned(), |rto| rto.to_string());
+    let file = runbook.file.as_deref().unwrap_or("comes with the program");
+    let _ = writeln!(
+        text,
+        "- name: `{}` ({file})\n- version: `{}`\n- time: {objective}\n",
+        runbook.name,
+        runbook.short_hash()
+    );
+    list(&mut text, "Have ready", &runbook.before);
+    if !runbook.variables.is_empty() {
+        text.push_str("## Has to be known\n\n| name | what | default |\n| --- | --- | --- |\n");
+        for variable in &runbook.variables {
+            let default = variable.default.as_ref().map_or(String::new(), ToString::to_string);
+            let default = if variable.chosen {
+                "chosen on the way".to_owned()
+            } else {
+                default
+            };
+            let _ = writeln!(
+                text,
+                "| `{}` | {} ({}) | {default} |",
+                variable.name,
+                variable.ask,
+                variable.kind.word()
+            );
+        }
+        text.push('\n');
+    }
+    text.push_str("## Steps\n\n");
+    for (number, step) in (1..).zip(&runbook.steps) {
+        step_lines(&mut text, number, step);
+    }
+    list(&mut text, "Keep in mind", &runbook.during);
+    list(&mut text, "When it is over", &runbook.after);
+    text
+}
+
+fn list(text: &mut String, title: &str, lines: &[String]) {
+    if lines.is_empty() {
+        return;
+    }
+    let _ = writeln!(text, "## {title}\n");
+    for line in lines {
+        let _ = writeln!(text, "- [ ] {line}");
+    }
+    text.push('\n');
+}
+
+fn step_lines(text: &mut String, number: usize, step: &Step) {
+    let _ = writeln!(
+        text,
+        "{number}. **{}** (`{}`, {})  ",
+        step.title.text(),
+        step.id,
+        step.action.word()
+    );
+    if !step.why.is_empty() {
+        let _ = writeln!(text, "   {}  ", step.why.text().trim());
+    }
+    let _ = writeln!(text, "   does: `{}`  ", step.action.words());
+    let mut line = |word: &str, what: String| {
+        let _ = writeln!(text, "   {word}: {what}  ");
+    };
+    for check in &step.precheck {
+        line("before", check.words());
+    }
+    for check in &step.verify {
+        line("after", check.words());
+    }
+    if !matches!(step.undo, Undo::NotNeeded) {
+        line("undo", step.undo.words());
+    }
+    for condition in &step.when {
+        let sign = if condition.equal { "=" } else { "!=" };
+        line("only when", format!("{} {sign} {}", condition.value, condition.to));
+    }
+    line("needs", needs(step));
+    line(
+        "at most",
+        format!(
+            "{}; in doubt {}; on failure {}; in a drill {}",
+            step.timeout,
+            step.class.word(),
+            step.on_failure.word(),
+            step.drill.word()
+        ),
+    );
+    text.push('\n');
+}
+
+/// What a step needs from people, in words.
+pub fn needs(step: &Step) -> String {
+    let mut words = Vec::new();
+    if step.action.needs_a_person() {
+        words.push("a person".to_owned());
+    } else if step.waits_for_go() {
+        words.push("a person's go".to_owned());
+    }
+    if let Some(typed) = &step.needs.typed {
+        words.push(format!("{} typed", typed.text()));
+    }
+    if step.needs.two_person {
+        words.push("a second engineer's word".to_owned());
+    } else if step.needs.approval {
+        words.push("somebody's word".to_owned());
+    }
+    if words.is_empty() {
+        "nobody".to_owned()
+    } else {
+        words.join(", ")
+    }
+}
+
+/// A step of a plan: what would be done with the values there are.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct PlannedStep {
+    /// Its name.
+    pub id: String,
+    /// What is done, in a line.
+    pub title: String,
+    /// The kind of action.
+    pub kind: String,
+    /// Exactly what is done; with the names of values that are found out on the way.
+    pub does: String,
+    /// How it is taken back.
+    pub undo: String,
+    /// What it needs from people.
+    pub needs: String,
+    /// Why it is passed over; none when it is done.
+    pub passed: Option<String>,
+    /// What its checks come to now; empty when they cannot be asked yet.
+    pub checks: Vec<super::check::CheckResult>,
+}
+
+/// What a step would do with the values there are.
+pub fn planned(step: &Step, values: &Values, drill: bool) -> PlannedStep {
+    let text = |template: &Template| template.resolve(values).unwrap_or_else(|_| template.to_string());
+    let passed = step
+        .when
+        .iter()
+        .find(|condition| condition.holds(values) == Ok(false))
+        .map(|condition| {
+            format!(
+                "{} {} {}",
+                condition.value,
+                if condition.equal { "is not" } else { "is" },
+                condition.to
+            )
+        });
+    let in_drill = match step.drill {
+        InDrill::Skip if drill => Some("passed over in a drill".to_owned()),
+        InDrill::Simulate if drill => Some("only said in a drill".to_owned()),
+        _ => None,
+    };
+    let words = |action: &Action| {
+        action
+            .resolved(values)
+            .map_or_else(|_| action.words(), |action| action.words())
+    };
+    PlannedStep {
+        id: step.id.clone(),
+        title: text(&step.title),
+        kind: step.action.word().to_owned(),
+        does: words(&step.action),
+        undo: match &step.undo {
+            Undo::Action(action) => words(action),
+            other => other.words(),
+        },
+        needs: needs(step),
+        passed: passed.or(in_drill),
+        checks: Vec::new(),
+    }
+}

@@ -1,0 +1,168 @@
+//! Steps on the members of a cluster. Every one of them decides from what the members say at this moment; what a check or a
+//! person saw a minute ago is never acted on.
+
+use super::Site;
+use crate::domain::cluster::record::RebuildKind;
+use crate::domain::cluster::{Allowance, Picture, Seen};
+use crate::domain::id::{ClusterName, MemberName};
+use crate::domain::run::Failure;
+use crate::domain::runbook::action::{OfMember, Promote, Rewind, Service, ServiceDo};
+use crate::domain::runbook::template::{Template, Values};
+use crate::domain::units::{Millis, parse_bytes};
+use crate::engine::clusters::logins;
+use crate::source::postgres::cluster::{ClusterError, ClusterHandle, Ledger};
+
+/// How long a standby may take to catch up before a promotion is refused.
+const PATIENCE: std::time::Duration = std::time::Duration::from_secs(30);
+
+/// A cluster of the configuration, with what is needed to act on it.
+pub(super) async fn handle(site: &Site<'_>, name: &str) -> Result<ClusterHandle, Failure> {
+    let Some(cluster) = site.work.definitions.clusters.get(&ClusterName::from(name)) else {
+        return Err(Failure::permanent(
+            format!("there is no cluster {name}"),
+            "check the configuration",
+        ));
+    };
+    Ok(ClusterHandle {
+        logins: logins(cluster).await,
+        cluster: cluster.clone(),
+        ledger: Ledger::new(&site.worker.state_dir, &cluster.name),
+        by: format!("{}@{}", site.order.run.held_by, site.worker.host),
+        clock: site.worker.clock.clone(),
+        cancel: site.work.cancel.clone(),
+    })
+}
+
+fn of_cluster(error: &ClusterError) -> Failure {
+    Failure {
+        message: error.to_string(),
+        hint: error.hint(),
+        retryable: error.retryable(),
+    }
+}
+
+/// Acts on a cluster on a thread of its own, which also keeps a server that is slow from holding up others.
+async fn on<T, F>(
+    site: &Site<'_>,
+    cluster: &Template,
+    act: impl FnOnce(ClusterHandle, Teller) -> F + Send + 'static,
+) -> Result<T, Failure>
+where
+    T: Send + 'static,
+    F: Future<Output = Result<T, ClusterError>>,
+{
+    let handle = handle(site, &cluster.text()).await?;
+    let tell = site.order.tell.clone();
+    let teller: Teller = Box::new(move |line: &str| tell(line.to_owned()));
+    let runtime = tokio::runtime::Handle::current();
+    let done = tokio::task::spawn_blocking(move || runtime.block_on(act(handle, teller))).await;
+    match done {
+        Ok(done) => done.map_err(|error| of_cluster(&error)),
+        Err(error) => Err(Failure::permanent(
+            format!("it broke off: {error}"),
+            "look into the agent's log",
+        )),
+    }
+}
+
+/// Told what is being done, line by line.
+type Teller = Box<dyn Fn(&str) + Send + Sync>;
+
+/// What the members of a cluster say now, and what it adds up to.
+pub(super) async fn picture(site: &Site<'_>, cluster: &Template) -> Result<(Seen, Picture), Failure> {
+    let look = async |handle: ClusterHandle, _| handle.picture().await.map(|(seen, _, picture)| (seen, picture));
+    on(site, cluster, look).await
+}
+
+fn output(name: &str, value: &dyn ToString) -> (String, String) {
+    (name.to_owned(), value.to_string())
+}
+
+pub(super) async fn fence(site: &Site<'_>, of: &OfMember) -> Result<Values, Failure> {
+    let member = MemberName::from(of.member.text());
+    let gone = of.gone.as_ref().is_some_and(|gone| gone.text() == "true");
+    let act =
+        async move |handle: ClusterHandle, tell: Teller| handle.fence(&member, gone.then_some(&member), &*tell).await;
+    let lsn = on(site, &of.cluster, act).await?;
+    let lsn = lsn.map_or_else(|| "unknown".to_owned(), |lsn| lsn.to_string());
+    Ok(Values::from([output("lsn", &lsn)]))
+}
+
+pub(super) async fn unfence(site: &Site<'_>, of: &OfMember) -> Result<Values, Failure> {
+    let member = MemberName::from(of.member.text());
+    let act = async move |handle: ClusterHandle, tell: Teller| handle.unfence(&member, &*tell).await;
+    on(site, &of.cluster, act).await?;
+    Ok(Values::new())
+}
+
+pub(super) async fn replay(site: &Site<'_>, of: &OfMember, timeout: Millis) -> Result<Values, Failure> {
+    let member = MemberName::from(of.member.text());
+    let act = async move |handle: ClusterHandle, tell: Teller| handle.wait(&member, timeout.to_std(), &*tell).await;
+    on(site, &of.cluster, act).await?;
+    Ok(Values::new())
+}
+
+pub(super) async fn promote(site: &Site<'_>, promote: &Promote) -> Result<Values, Failure> {
+    let member = MemberName::from(promote.member.text());
+    let allowed = match promote.allow_loss.as_ref().map(Template::text).as_deref() {
+        None | Some("") => None,
+        Some("any") => Some(Allowance::Any),
+        Some(bytes) => {
+            Some(Allowance::AtMost(parse_bytes(bytes).map_err(|error| {
+                Failure::permanent(error, "write for example 16MiB, or any")
+            })?))
+        }
+    };
+    let act = async move |handle: ClusterHandle, tell: Teller| {
+        let allowed = allowed.unwrap_or(Allowance::AtMost(handle.cluster.max_loss));
+        handle.promote(&member, allowed, PATIENCE, &*tell).await
+    };
+    let promoted = on(site, &promote.cluster, act).await?;
+    for remark in &promoted.remarks {
+        site.tell(remark.clone());
+    }
+    let lost = promoted
+        .loss
+        .map_or_else(|| "unknown".to_owned(), |loss| loss.to_string());
+    Ok(Values::from([
+        output("timeline", &promoted.timeline),
+        output("lost", &lost),
+    ]))
+}
+
+pub(super) async fn rewind(site: &Site<'_>, rewind: &Rewind, timeout: Millis) -> Result<Values, Failure> {
+    let member = MemberName::from(rewind.member.text());
+    let kind = if rewind.clone {
+        RebuildKind::Reclone
+    } else {
+        RebuildKind::Rewind
+    };
+    let act = async move |handle: ClusterHandle, tell: Teller| {
+        handle
+            .rebuild(&member, kind, true, false, timeout.to_std(), &*tell)
+            .await
+    };
+    let rebuilt = on(site, &rewind.cluster, act).await?;
+    if let Some(kept) = &rebuilt.kept {
+        site.tell(format!("its old directory is kept at {}", kept.display()));
+    }
+    Ok(Values::new())
+}
+
+pub(super) async fn service(site: &Site<'_>, service: &Service) -> Result<Values, Failure> {
+    let (Some(cluster), Some(member)) = (&service.cluster, &service.member) else {
+        return Ok(Values::new());
+    };
+    let (member, act) = (MemberName::from(member.text()), service.act);
+    let act = async move |handle: ClusterHandle, _| {
+        if matches!(act, ServiceDo::Stop | ServiceDo::Restart) {
+            handle.stop_service(&member).await?;
+        }
+        if matches!(act, ServiceDo::Start | ServiceDo::Restart) {
+            handle.start_service(&member).await?;
+        }
+        Ok(())
+    };
+    on(site, cluster, act).await?;
+    Ok(Values::new())
+}

@@ -1,0 +1,373 @@
+//! Steps that are commands to the engine: each becomes a run or a recovery of its own, journalled as such, and is waited for.
+//!
+//! When the agent dies meanwhile, that run or recovery ends as interrupted by its own rules; the step is in doubt and its
+//! verification says whether enough was done.
+
+use std::time::Duration;
+
+use super::{Site, cancelled};
+use crate::domain::command::{Actor, Command};
+use crate::domain::id::{JobName, RecoveryId, RunId, SourceName};
+use crate::domain::pitr::{Target, TimelineChoice};
+use crate::domain::recovery::{
+    DatabaseRestore, InstantWish, RecoveryPlan, RecoveryRecord, RecoveryRequest, RecoveryTarget,
+};
+use crate::domain::run::{Failure, Outcome, RunRecord};
+use crate::domain::runbook::action::{Action, Backup, Drill, FindClean, Recover, Restore, Verify};
+use crate::domain::runbook::check::{CheckOutcome, CheckResult, PLAN};
+use crate::domain::runbook::template::{Template, Values};
+use crate::domain::snapshot::SnapshotRecord;
+use crate::domain::view::{Query, Receipt};
+use crate::engine::EngineError;
+
+/// How often a piece of work that is waited for is looked at.
+const EVERY: Duration = Duration::from_millis(250);
+
+fn of_engine(error: EngineError) -> Failure {
+    match error {
+        EngineError::Refused(refusal) => Failure {
+            message: refusal.reason,
+            hint: refusal.hint,
+            retryable: false,
+        },
+        EngineError::Failed(failure) => failure,
+        EngineError::Stopping => Failure::permanent("the agent is ending", "it is looked at again when it begins"),
+    }
+}
+
+fn actor(site: &Site<'_>) -> Actor {
+    Actor {
+        name: site.order.run.held_by.clone(),
+        host: site.worker.host.clone(),
+        via: "runbook".to_owned(),
+    }
+}
+
+async fn submit(site: &Site<'_>, command: Command) -> Result<Receipt, Failure> {
+    site.order.engine.submit(actor(site), command).await.map_err(of_engine)
+}
+
+fn put(values: &mut Values, name: &str, value: &dyn ToString) {
+    values.insert(name.to_owned(), value.to_string());
+}
+
+/// The newest snapshot of a source that is whole and there.
+pub(super) async fn newest(site: &Site<'_>, source: &str) -> Result<SnapshotRecord, Failure> {
+    let query = Query {
+        source: Some(source.to_owned()),
+        limit: Some(50),
+        ..Query::default()
+    };
+    let page = site.order.engine.snapshots(query).await.map_err(of_engine)?;
+    let good = page.items.into_iter().find(|point| !point.partial && point.is_there());
+    good.ok_or_else(|| {
+        Failure::permanent(
+            format!("source {source} has no complete snapshot"),
+            "take one: lifeboat job run",
+        )
+    })
+}
+
+/// A snapshot by its id, or `latest:SOURCE`.
+async fn snapshot(site: &Site<'_>, words: &str) -> Result<SnapshotRecord, Failure> {
+    match words.strip_prefix("latest:") {
+        Some(source) => newest(site, source).await,
+        None => site.order.engine.snapshot(words).await.map_err(of_engine),
+    }
+}
+
+/// Waits until a run has ended.
+async fn ended_run(site: &Site<'_>, id: &RunId) -> Result<RunRecord, Failure> {
+    loop {
+        if !site.order.engine.state().runs.contains_key(id) {
+            let query = Query {
+                id: Some(id.to_string()),
+                ..Query::default()
+            };
+            let page = site.order.engine.runs(query).await.map_err(of_engine)?;
+            if let Some(record) = page.items.into_iter().next() {
+                return Ok(record);
+            }
+        }
+        if let Err(stopped) = site.pause(EVERY).await {
+            let _ = submit(site, Command::CancelRun { run: id.clone() }).await;
+            return Err(stopped);
+        }
+    }
+}
+
+/// Waits until a recovery has ended.
+async fn ended_recovery(site: &Site<'_>, id: &RecoveryId) -> Result<RecoveryRecord, Failure> {
+    let mut told = None;
+    loop {
+        let live = site.order.engine.state().recoveries.get(id).map(|live| live.phase);
+        if let Some(phase) = live {
+            if told != Some(phase) {
+                told = Some(phase);
+                site.tell(format!("{id}: {}", phase.word()));
+            }
+        } else {
+            let query = Query {
+                id: Some(id.to_string()),
+                ..Query::default()
+            };
+            let page = site.order.engine.recoveries(query).await.map_err(of_engine)?;
+            if let Some(record) = page.items.into_iter().next() {
+                return Ok(record);
+            }
+        }
+        if let Err(stopped) = site.pause(EVERY).await {
+            let _ = submit(site, Command::CancelRecovery { recovery: id.clone() }).await;
+            return Err(stopped);
+        }
+    }
+}
+
+fn good(what: &str, outcome: Outcome, error: Option<Failure>) -> Result<(), Failure> {
+    match (outcome, error) {
+        (Outcome::Succeeded, _) => Ok(()),
+        (_, Some(error)) => Err(error),
+        (outcome, None) => Err(Failure::permanent(
+            format!("{what} is {}", outcome.word()),
+            "look at it, then do the step again",
+        )),
+    }
+}
+
+pub(super) async fn backup(site: &Site<'_>, backup: &Backup) -> Result<Values, Failure> {
+    let job = JobName::from(backup.job.text());
+    // One that is under way already began before this step, so it says nothing of now; but only one runs at a time.
+    let live = || {
+        site.order
+            .engine
+            .state()
+            .runs
+            .values()
+            .find(|run| run.job == job)
+            .map(|run| run.id.clone())
+    };
+    if let Some(id) = live() {
+        site.tell(format!("{id} is still running; waiting for it"));
+        ended_run(site, &id).await?;
+    }
+    let receipt = submit(site, Command::RunJob { job: job.clone() }).await?;
+    let Some(id) = receipt.run else { return Err(cancelled()) };
+    site.tell(format!("{id} of job {job} began"));
+    let record = ended_run(site, &id).await?;
+    good(&format!("{id} of job {job}"), record.outcome, record.error)?;
+    let mut values = Values::new();
+    put(&mut values, "run", &id);
+    put(
+        &mut values,
+        "snapshot",
+        &record.snapshot.map(|id| id.0).unwrap_or_default(),
+    );
+    Ok(values)
+}
+
+async fn recovered(site: &Site<'_>, receipt: Receipt) -> Result<RecoveryRecord, Failure> {
+    let Some(id) = receipt.recovery else {
+        return Err(cancelled());
+    };
+    site.tell(format!("{id} began"));
+    let record = ended_recovery(site, &id).await?;
+    good(&id.0, record.outcome, record.error.clone())?;
+    Ok(record)
+}
+
+/// What a restore or a recovery asks for.
+async fn request(site: &Site<'_>, action: &Action) -> Result<Option<RecoveryRequest>, Failure> {
+    let reason = Some(format!(
+        "{}, step {}",
+        site.order.run.id, site.order.run.runbook.steps[site.order.at].id
+    ));
+    Ok(match action {
+        Action::Restore(restore) => {
+            let snapshot = snapshot(site, &restore.snapshot.text()).await?;
+            Some(RecoveryRequest {
+                target: target(restore),
+                instant: None,
+                reason,
+                plan_digest: None,
+                snapshot: snapshot.id,
+                repository: snapshot.repository,
+            })
+        }
+        Action::Recover(recover) => {
+            let snapshot = newest(site, &recover.source.text()).await?;
+            let to = Target::read(&recover.to.text())
+                .map_err(|error| Failure::permanent(error, "correct the value of the step"))?;
+            Some(RecoveryRequest {
+                target: directory(&recover.target.text(), Vec::new(), true),
+                instant: Some(Box::new(InstantWish {
+                    to,
+                    inclusive: true,
+                    timeline: TimelineChoice::default(),
+                    any_base: true,
+                    open: false,
+                })),
+                reason,
+                plan_digest: None,
+                snapshot: snapshot.id,
+                repository: snapshot.repository,
+            })
+        }
+        _ => None,
+    })
+}
+
+fn target(restore: &Restore) -> RecoveryTarget {
+    let target = restore.target.text();
+    let include: Vec<String> = restore.include.iter().map(Template::text).collect();
+    if target.starts_with('/') {
+        return directory(&target, include, restore.delta);
+    }
+    RecoveryTarget::Database {
+        connection: None,
+        database: target,
+        how: Box::new(DatabaseRestore {
+            tables: include,
+            ..DatabaseRestore::default()
+        }),
+    }
+}
+
+fn directory(path: &str, include: Vec<String>, delta: bool) -> RecoveryTarget {
+    RecoveryTarget::Directory {
+        path: path.into(),
+        include,
+        subpath: None,
+        delta,
+        quick: false,
+        tablespaces: Vec::new(),
+    }
+}
+
+async fn planned(site: &Site<'_>, action: &Action) -> Result<Option<RecoveryPlan>, Failure> {
+    match request(site, action).await? {
+        Some(request) => site.order.engine.plan(request).await.map(Some).map_err(of_engine),
+        None => Ok(None),
+    }
+}
+
+/// The plan of a restore or a recovery, among the checks of its step: what blocks it is a check that fails, and a person's go is
+/// void when it says something else by then.
+pub(super) async fn plan_line(site: &Site<'_>, action: &Action) -> Option<CheckResult> {
+    let title = PLAN.to_owned();
+    let result = match planned(site, action).await {
+        Ok(None) => return None,
+        Ok(Some(plan)) => match plan.blockers.first() {
+            Some(blocker) => (CheckOutcome::Fails, blocker.clone()),
+            None => (CheckOutcome::Holds, plan_words(&plan)),
+        },
+        Err(failure) => (CheckOutcome::Fails, failure.to_string()),
+    };
+    Some(CheckResult {
+        title,
+        outcome: result.0,
+        detail: result.1,
+    })
+}
+
+fn plan_words(plan: &RecoveryPlan) -> String {
+    let digest = plan.digest.get(..8).unwrap_or(&plan.digest);
+    let over = if plan.overwrites > 0 {
+        format!(", overwrites {}", plan.overwrites)
+    } else {
+        String::new()
+    };
+    format!(
+        "fetch {}, write {}{over}, to {} [{digest}]",
+        plan.fetch, plan.write, plan.target_identity
+    )
+}
+
+async fn start(site: &Site<'_>, action: Action) -> Result<RecoveryRecord, Failure> {
+    let Some(plan) = planned(site, &action).await? else {
+        return Err(cancelled());
+    };
+    // What was looked at a moment ago is what is done, or nothing.
+    let shown = site.order.run.steps[site.order.at]
+        .checked
+        .iter()
+        .flat_map(|checked| &checked.results);
+    let shown = shown
+        .filter(|result| result.title == PLAN)
+        .map(|result| &result.detail)
+        .next();
+    if shown.is_some_and(|shown| *shown != plan_words(&plan) && plan.blockers.is_empty()) {
+        return Err(Failure::permanent(
+            "the target has changed since the plan was shown",
+            "nothing was touched; do the step again to see the new plan",
+        ));
+    }
+    let request = RecoveryRequest {
+        plan_digest: Some(plan.digest.clone()),
+        ..plan.request
+    };
+    let receipt = submit(site, Command::StartRecovery { request }).await?;
+    recovered(site, receipt).await
+}
+
+pub(super) async fn restore(site: &Site<'_>, restore: &Restore) -> Result<Values, Failure> {
+    let record = start(site, Action::Restore(restore.clone())).await?;
+    let mut values = Values::new();
+    put(&mut values, "recovery", &record.id);
+    put(&mut values, "written", &record.written);
+    Ok(values)
+}
+
+pub(super) async fn recover(site: &Site<'_>, recover: &Recover) -> Result<Values, Failure> {
+    let record = start(site, Action::Recover(recover.clone())).await?;
+    let mut values = Values::new();
+    put(&mut values, "recovery", &record.id);
+    let psql = record.findings.iter().find(|finding| finding.what == "look at it");
+    let psql = psql.map(|finding| finding.detail.clone()).unwrap_or_default();
+    let after = |option: &str| {
+        let mut words = psql.split_whitespace().skip_while(|word| *word != option);
+        words.nth(1).unwrap_or_default().trim_matches('\'').to_owned()
+    };
+    put(&mut values, "socket", &after("-h"));
+    put(&mut values, "port", &after("-p"));
+    put(&mut values, "user", &after("-U"));
+    put(&mut values, "psql", &psql);
+    Ok(values)
+}
+
+pub(super) async fn verify(site: &Site<'_>, verify: &Verify) -> Result<Values, Failure> {
+    let snapshot = snapshot(site, &verify.snapshot.text()).await?;
+    let level = verify.level;
+    if snapshot.evidence.level >= level && snapshot.evidence.failure.is_none() {
+        site.tell(format!(
+            "snapshot {} is {} already",
+            snapshot.id.short(),
+            snapshot.evidence.level
+        ));
+    }
+    let receipt = submit(
+        site,
+        Command::VerifySnapshot {
+            snapshot: snapshot.id,
+            level,
+        },
+    )
+    .await?;
+    let record = recovered(site, receipt).await?;
+    Ok(Values::from([("recovery".to_owned(), record.id.0)]))
+}
+
+pub(super) async fn drill(site: &Site<'_>, drill: &Drill) -> Result<Values, Failure> {
+    let drill = drill.drill.text().into();
+    let receipt = submit(site, Command::RunDrill { drill, point: None }).await?;
+    let record = recovered(site, receipt).await?;
+    Ok(Values::from([("recovery".to_owned(), record.id.0)]))
+}
+
+pub(super) async fn find_clean(site: &Site<'_>, find: &FindClean) -> Result<Values, Failure> {
+    let source = SourceName::from(find.source.text());
+    let newest = newest(site, source.as_str()).await?;
+    let mut values = Values::new();
+    put(&mut values, "snapshot", &newest.id);
+    put(&mut values, "time", &newest.taken_at.to_rfc3339());
+    Ok(values)
+}

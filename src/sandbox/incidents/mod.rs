@@ -1,0 +1,228 @@
+//! What can be broken for practice, and the few steps of repair that are the operator's own.
+//!
+//! Each incident says what it broke and how that would be noticed where nobody had broken it on purpose. What it breaks is in
+//! the sandbox's directory, so that taking the demo down undoes all of them.
+//!
+//! | incident | what happens |
+//! | --- | --- |
+//! | `drop-table` | a table of the shop is gone, the shop takes no more orders |
+//! | `encrypt-rows` | what customers are called and wrote is noise |
+//! | `overwrite-files`, `delete-files` | documents hold noise; documents are gone |
+//! | `kill-primary` | the server that the shop writes to is killed |
+//! | `split-network` | nobody but the shop reaches its primary: not the standby, not those who look |
+//! | `lose-region` | `db1` with its data, the documents and the near repository are gone |
+//! | `damage-repository` | some of what the near repository stores is not what was written |
+//! | `swap-database`, `mend-network` | repairs: the restored database takes the place of the broken one; the way is open again |
+
+mod database;
+mod files;
+mod region;
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use tokio::sync::watch;
+
+use crate::clock::Clock;
+use crate::domain::run::Failure;
+use crate::engine::hands::{Doing, Practice};
+use crate::sandbox::settings::near_repository;
+use crate::source::postgres::Login;
+
+/// Breaks a table.
+pub(super) const DROP_TABLE: &str = "drop-table";
+/// Makes files unreadable, as ransomware would.
+pub(super) const OVERWRITE_FILES: &str = "overwrite-files";
+/// Loses files and a directory.
+pub(super) const DELETE_FILES: &str = "delete-files";
+/// Puts the restored database in the place of the broken one.
+pub(super) const SWAP_DATABASE: &str = "swap-database";
+/// The name a restored database has until then.
+pub(super) const RESTORED: &str = "shop_restored";
+
+/// Something that can be done here.
+struct Incident {
+    name: &'static str,
+    /// Whether it takes a database server.
+    needs_server: bool,
+    /// How it would be noticed; empty for a repair.
+    noticed: &'static str,
+}
+
+const ALL: [Incident; 10] = [
+    of_server(DROP_TABLE, "the shop takes no orders, and its error names the table"),
+    of_server(
+        "encrypt-rows",
+        "customers read noise; the next dump stores as much as the first, because nothing is known",
+    ),
+    of_files(
+        OVERWRITE_FILES,
+        "people cannot open documents; the next snapshot stores far more than usual",
+    ),
+    of_files(DELETE_FILES, "people miss documents; the next snapshot is smaller"),
+    of_server(
+        "kill-primary",
+        "the shop takes no orders, and Topology has a primary that does not answer",
+    ),
+    of_server(
+        "split-network",
+        "Topology says the primary does not answer and the standby does not stream, and yet orders are taken",
+    ),
+    of_server(
+        "lose-region",
+        "the primary does not answer, the near repository cannot be read, every job fails",
+    ),
+    of_files(
+        "damage-repository",
+        "by nobody until data is read: the next verification, restore or check --read-data",
+    ),
+    of_server(SWAP_DATABASE, ""),
+    of_server("mend-network", ""),
+];
+
+const fn of_server(name: &'static str, noticed: &'static str) -> Incident {
+    let needs_server = true;
+    Incident {
+        name,
+        needs_server,
+        noticed,
+    }
+}
+
+const fn of_files(name: &'static str, noticed: &'static str) -> Incident {
+    let needs_server = false;
+    Incident {
+        name,
+        needs_server,
+        noticed,
+    }
+}
+
+/// The incidents of the sandbox.
+#[derive(Debug, Clone)]
+pub(super) struct Incidents {
+    /// The server the shop's name means, when there is one.
+    pub(super) login: Option<Login>,
+    /// The directory of the sandbox.
+    pub(super) sandbox: PathBuf,
+    /// What cuts the ways to `db1` and `db2`, when there are servers.
+    pub(super) ways: Option<[watch::Sender<bool>; 2]>,
+    /// Time.
+    pub(super) clock: Clock,
+}
+
+impl Incidents {
+    /// The names of what can be done here.
+    pub(super) fn names(&self) -> Vec<String> {
+        let possible = |incident: &&Incident| !incident.needs_server || self.login.is_some();
+        let names = ALL.iter().filter(possible).map(|incident| incident.name.to_owned());
+        names.collect()
+    }
+
+    /// Where the documents are.
+    pub(super) fn documents(&self) -> PathBuf {
+        self.sandbox.join("documents")
+    }
+
+    async fn happen(&self, incident: &Incident) -> Result<String, Failure> {
+        match (incident.name, &self.login) {
+            (DROP_TABLE, Some(login)) => self.drop_table(login).await,
+            ("encrypt-rows", Some(login)) => self.encrypt_rows(login).await,
+            (SWAP_DATABASE, Some(login)) => self.swap(login).await,
+            (OVERWRITE_FILES, _) => self.on_disk(self.documents(), files::overwrite).await,
+            (DELETE_FILES, _) => self.on_disk(self.documents(), files::delete).await,
+            ("damage-repository", _) => self.on_disk(near_repository(&self.sandbox), region::damage).await,
+            ("kill-primary", Some(_)) => self.on_disk(self.sandbox.clone(), region::kill_primary).await,
+            ("split-network", Some(_)) => self.cut(true),
+            ("mend-network", Some(_)) => self.cut(false),
+            ("lose-region", Some(_)) => {
+                if let Some([way, _]) = &self.ways {
+                    way.send_replace(true);
+                }
+                self.on_disk(self.sandbox.clone(), region::lose).await
+            }
+            _ => Err(Failure::permanent(
+                "there is no database server here",
+                "install PostgreSQL",
+            )),
+        }
+    }
+
+    /// Breaks something on the disk, off the runtime.
+    async fn on_disk(&self, place: PathBuf, act: fn(&Path) -> io::Result<String>) -> Result<String, Failure> {
+        let failed =
+            |place: &Path, error: String| Failure::transient(format!("cannot break {}: {error}", place.display()));
+        let (root, told) = (place.clone(), place);
+        let done = tokio::task::spawn_blocking(move || act(&root)).await;
+        done.map_err(|error| failed(&told, error.to_string()))?
+            .map_err(|error| failed(&told, error.to_string()))
+    }
+}
+
+impl Practice for Incidents {
+    fn words(&self) -> String {
+        "a sandbox: break things from the palette (press : and type practice), then bring them back".to_owned()
+    }
+
+    fn act(&self, incident: String) -> Doing<'_, Result<String, Failure>> {
+        Box::pin(async move {
+            let Some(known) = ALL.iter().find(|known| known.name == incident) else {
+                return Err(Failure::permanent(
+                    format!("there is no incident {incident:?} here"),
+                    format!("choose one of: {}", self.names().join(", ")),
+                ));
+            };
+            let what = self.happen(known).await?;
+            Ok(match known.noticed {
+                "" => what,
+                noticed => format!("{what}. Noticed: {noticed}"),
+            })
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use tokio_util::sync::CancellationToken;
+
+    use super::*;
+    use crate::sandbox::documents::{create, inventory};
+
+    fn without_server(sandbox: &Path) -> Incidents {
+        Incidents {
+            login: None,
+            sandbox: sandbox.to_owned(),
+            ways: None,
+            clock: Clock::system(),
+        }
+    }
+
+    #[tokio::test]
+    async fn incidents_hurt_and_unknown_ones_do_not() {
+        let dir = tempfile::tempdir().unwrap();
+        let incidents = without_server(dir.path());
+        let root = incidents.documents();
+        create(&root, &CancellationToken::new()).unwrap();
+        let before = inventory(&root).unwrap();
+        let refused = async |name: &str| incidents.act(name.to_owned()).await.unwrap_err().message;
+        assert!(refused("drop-tables").await.contains("no incident"));
+        for name in ALL.iter().filter(|incident| incident.needs_server) {
+            assert!(refused(name.name).await.contains("no database server"), "{}", name.name);
+        }
+        assert_eq!(inventory(&root).unwrap(), before);
+        let said = incidents.act(OVERWRITE_FILES.to_owned()).await.unwrap();
+        assert!(said.contains("Noticed: "), "{said}");
+        let overwritten = inventory(&root).unwrap();
+        let changed = before
+            .iter()
+            .filter(|(path, entry)| overwritten.get(*path) != Some(entry))
+            .count();
+        assert!(changed > 400, "{changed}");
+        incidents.act(DELETE_FILES.to_owned()).await.unwrap();
+        let left = inventory(&root).unwrap();
+        assert!(left.len() < before.len() - 900, "{} of {}", left.len(), before.len());
+        assert!(!left.contains_key(Path::new("contracts")));
+    }
+}
