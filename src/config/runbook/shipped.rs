@@ -10,7 +10,7 @@ macro_rules! shipped {
     };
 }
 
-shipped!["manual-failover"];
+shipped!["automatic-failover", "manual-failover"];
 
 /// Their files, as if they lay in a directory of their own.
 pub(super) fn files() -> Vec<SourceFile> {
