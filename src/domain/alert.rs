@@ -65,6 +65,12 @@ pub enum AlertKind {
     DrillOverdue,
     /// The last drill failed, or took longer than it may.
     DrillFailed,
+    /// The primary of a cluster did not answer several times in a row.
+    PrimaryDown,
+    /// Another member of a cluster did not.
+    SecondaryUnreachable,
+    /// A standby is further behind than it may be.
+    ReplicationLag,
 }
 
 impl AlertKind {
@@ -89,6 +95,9 @@ impl AlertKind {
             Self::PageChecksum => "page-checksum",
             Self::DrillOverdue => "drill-overdue",
             Self::DrillFailed => "drill-failed",
+            Self::PrimaryDown => "primary-down",
+            Self::SecondaryUnreachable => "secondary-unreachable",
+            Self::ReplicationLag => "replication-lag",
         }
     }
 
@@ -102,7 +111,9 @@ impl AlertKind {
             | Self::RepositoryUnreachable
             | Self::RepositoryDamaged
             | Self::WalGap
-            | Self::PageChecksum => Severity::Critical,
+            | Self::PageChecksum
+            | Self::PrimaryDown
+            | Self::SecondaryUnreachable => Severity::Critical,
             Self::BackupFailed
             | Self::BackupPartial
             | Self::ScheduleMissed
@@ -112,7 +123,8 @@ impl AlertKind {
             | Self::RetentionRefused
             | Self::WalLate
             | Self::DrillOverdue
-            | Self::DrillFailed => Severity::Warning,
+            | Self::DrillFailed
+            | Self::ReplicationLag => Severity::Warning,
         }
     }
 
