@@ -71,6 +71,12 @@ pub enum AlertKind {
     MassEncryption,
     /// A runbook that goes on by itself waits for a person.
     RunbookWaiting,
+    /// The primary of a cluster did not answer several times in a row.
+    PrimaryDown,
+    /// Another member of a cluster did not.
+    SecondaryUnreachable,
+    /// A standby is further behind than it may be.
+    ReplicationLag,
 }
 
 impl AlertKind {
@@ -98,6 +104,9 @@ impl AlertKind {
             Self::SizeAnomaly => "size-anomaly",
             Self::MassEncryption => "mass-encryption",
             Self::RunbookWaiting => "runbook-waiting",
+            Self::PrimaryDown => "primary-down",
+            Self::SecondaryUnreachable => "secondary-unreachable",
+            Self::ReplicationLag => "replication-lag",
         }
     }
 
@@ -113,7 +122,9 @@ impl AlertKind {
             | Self::WalGap
             | Self::PageChecksum
             | Self::MassEncryption
-            | Self::RunbookWaiting => Severity::Critical,
+            | Self::RunbookWaiting
+            | Self::PrimaryDown
+            | Self::SecondaryUnreachable => Severity::Critical,
             Self::BackupFailed
             | Self::BackupPartial
             | Self::ScheduleMissed
@@ -124,7 +135,8 @@ impl AlertKind {
             | Self::WalLate
             | Self::DrillOverdue
             | Self::DrillFailed
-            | Self::SizeAnomaly => Severity::Warning,
+            | Self::SizeAnomaly
+            | Self::ReplicationLag => Severity::Warning,
         }
     }
 

@@ -15,6 +15,7 @@ pub mod command;
 pub mod decide;
 pub mod drill;
 pub mod event;
+pub mod failover;
 pub mod follow_up;
 pub mod gauge;
 pub mod id;

@@ -4,6 +4,7 @@
 //! and ends it at another, so that a value that swings around the threshold does not ring all night.
 
 mod anomaly;
+mod cluster;
 mod drill;
 pub(super) mod log;
 mod runbook;
@@ -117,6 +118,7 @@ fn conditions(context: &Context<'_>) -> BTreeMap<AlertKey, Condition> {
     all.extend(drill::conditions(context));
     all.extend(anomaly::conditions(context));
     all.extend(runbook::conditions(context));
+    all.extend(cluster::conditions(context));
     all.into_iter()
         .map(|condition| (condition.kind.key(&condition.name), condition))
         .collect()

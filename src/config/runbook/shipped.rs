@@ -11,6 +11,7 @@ macro_rules! shipped {
 }
 
 shipped![
+    "automatic-failover",
     "break-glass",
     "data-centre-loss",
     "database-corruption",

@@ -8,6 +8,7 @@ mod browse;
 mod failure;
 mod follow_up;
 mod found;
+mod health;
 mod hooks;
 mod keep;
 mod log;
@@ -21,7 +22,7 @@ mod step;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::hands::{Doing, Hands, Known, Listing, Work};
+use super::hands::{ClusterLook, Doing, Hands, Known, Listing, Work};
 use crate::clock::Clock;
 use crate::domain::cluster::Cluster;
 use crate::domain::command::RunResult;
@@ -106,6 +107,14 @@ impl Hands for Worker {
         by: String,
     ) -> Doing<'_, Result<(MemberName, Lsn), Failure>> {
         Box::pin(follow_up::restore_point(self, cluster, name, by))
+    }
+
+    fn look_at_cluster(
+        &self,
+        cluster: Cluster,
+        patience: std::time::Duration,
+    ) -> Doing<'_, Result<ClusterLook, Failure>> {
+        Box::pin(health::look(self, cluster, patience))
     }
 
     fn list(&self, repository: RepositoryDefinition, known: Known) -> Doing<'_, Result<Listing, Failure>> {

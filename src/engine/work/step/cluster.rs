@@ -9,7 +9,7 @@ use crate::domain::run::Failure;
 use crate::domain::runbook::action::{Action, OfMember, Promote, Rewind, Service, ServiceDo};
 use crate::domain::runbook::check::{CheckOutcome, CheckResult};
 use crate::domain::runbook::template::{Template, Values};
-use crate::domain::units::{Millis, parse_bytes};
+use crate::domain::units::Millis;
 use crate::engine::clusters::logins;
 use crate::source::postgres::cluster::{ClusterError, ClusterHandle, Ledger};
 
@@ -105,11 +105,19 @@ pub(super) async fn unfinished(site: &Site<'_>, action: &Action) -> Option<Check
     })
 }
 
+fn is_true(option: Option<&Template>) -> bool {
+    option.is_some_and(|option| option.text() == "true")
+}
+
 pub(super) async fn fence(site: &Site<'_>, of: &OfMember) -> Result<Values, Failure> {
     let member = MemberName::from(of.member.text());
-    let gone = of.gone.as_ref().is_some_and(|gone| gone.text() == "true");
-    let act =
-        async move |handle: ClusterHandle, tell: Teller| handle.fence(&member, gone.then_some(&member), &*tell).await;
+    let (gone, stop) = (is_true(of.gone.as_ref()), is_true(of.stop.as_ref()));
+    let act = async move |handle: ClusterHandle, tell: Teller| {
+        if stop {
+            handle.stop_hanging(&member, &*tell).await?;
+        }
+        handle.fence(&member, gone.then_some(&member), &*tell).await
+    };
     let lsn = on(site, &of.cluster, act).await?;
     let lsn = lsn.map_or_else(|| "unknown".to_owned(), |lsn| lsn.to_string());
     Ok(Values::from([output("lsn", &lsn)]))
@@ -124,7 +132,13 @@ pub(super) async fn unfence(site: &Site<'_>, of: &OfMember) -> Result<Values, Fa
 
 pub(super) async fn replay(site: &Site<'_>, of: &OfMember, timeout: Millis) -> Result<Values, Failure> {
     let member = MemberName::from(of.member.text());
-    let act = async move |handle: ClusterHandle, tell: Teller| handle.wait(&member, timeout.to_std(), &*tell).await;
+    let received = is_true(of.received.as_ref());
+    let act = async move |handle: ClusterHandle, tell: Teller| {
+        if received {
+            return handle.wait_for_received(&member, timeout.to_std(), &*tell).await;
+        }
+        handle.wait(&member, timeout.to_std(), &*tell).await
+    };
     on(site, &of.cluster, act).await?;
     Ok(Values::new())
 }
@@ -133,11 +147,9 @@ pub(super) async fn promote(site: &Site<'_>, promote: &Promote) -> Result<Values
     let member = MemberName::from(promote.member.text());
     let allowed = match promote.allow_loss.as_ref().map(Template::text).as_deref() {
         None | Some("") => None,
-        Some("any") => Some(Allowance::Any),
-        Some(bytes) => {
-            Some(Allowance::AtMost(parse_bytes(bytes).map_err(|error| {
-                Failure::permanent(error, "write for example 16MiB, or any")
-            })?))
+        Some(text) => {
+            let read = Allowance::parse(text);
+            Some(read.map_err(|error| Failure::permanent(error, "write for example 16MiB, or any"))?)
         }
     };
     let act = async move |handle: ClusterHandle, tell: Teller| {
