@@ -15,6 +15,9 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
 
+#[path = "agent/runbook.rs"]
+mod runbook;
+
 const PATIENCE: Duration = Duration::from_mins(1);
 
 /// A configuration of its own, with a repository, some files and an agent of its own.

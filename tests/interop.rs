@@ -380,7 +380,7 @@ async fn streams_are_files_for_restic() {
     let mut writer = repo.begin_stream_snapshot(options, progress, cancel).await.unwrap();
     let data = noise(3, 20 << 20);
     let stats = writer
-        .put_stream("shop.dump", std::io::Cursor::new(data.clone()))
+        .put_reader("shop.dump", std::io::Cursor::new(data.clone()))
         .await
         .unwrap();
     assert_eq!(

@@ -273,3 +273,75 @@ fn the_calendar_rules_keep_what_restic_keeps() {
         "rules that decide something: {sizes:?}"
     );
 }
+
+/// What a reader of the file cannot tell from chance.
+fn encrypt(path: &std::path::Path, seed: u64) {
+    let mut state = seed | 1;
+    let mut bytes = fs::read(path).unwrap();
+    for byte in &mut bytes {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        *byte ^= state.to_le_bytes()[3];
+    }
+    fs::write(path, bytes).unwrap();
+}
+
+#[test]
+fn files_that_are_encrypted_in_place_raise_an_alert_and_the_last_clean_snapshot_is_found() {
+    let world = World::new("last = 3");
+    let file = |number: u64| world.path(&format!("data/{number}.txt"));
+    let text = |number: u64| format!("line after line of file {number}\n").repeat(4000);
+    for number in 1..=40 {
+        fs::write(file(number), text(number)).unwrap();
+    }
+    let alerts = || -> Vec<Value> {
+        let alerts = world.json(&["alert", "list"]);
+        let of_job = |alert: &&Value| alert["subject"]["job"] == "files";
+        alerts.as_array().unwrap().iter().filter(of_job).cloned().collect()
+    };
+    for day in ["one", "two", "three", "four"] {
+        world.back_up(day);
+    }
+    let (clean, quiet) = (world.ids(false)[0].clone(), alerts());
+    assert!(quiet.is_empty(), "{quiet:?}");
+    for number in 1..=40 {
+        encrypt(&file(number), number);
+    }
+    world.back_up("five");
+    let bad = world.ids(false)[0].clone();
+    world.back_up("six");
+    world.wait_until("the alert", |_| !alerts().is_empty());
+    let alert = &alerts()[0];
+    assert_eq!(
+        (&alert["kind"], &alert["severity"]),
+        (&"mass-encryption".into(), &"critical".into())
+    );
+    assert_eq!(
+        alert["subject"]["snapshot"], bad,
+        "a quiet day later it is still about that one"
+    );
+    world.wait_until("retention", |world| world.ids(false).len() == 3);
+    let finding = world.json(&["snapshot", "find-clean", "files"]);
+    assert_eq!(finding["snapshots"].as_array().unwrap().len(), 6, "what expired counts");
+    let changed = finding["snapshots"][4]["files_changed"].as_u64().unwrap();
+    assert!(changed >= 41, "{changed} files");
+    assert_eq!(
+        (&finding["clean"], &finding["bad"]),
+        (&clean.clone().into(), &bad.into())
+    );
+    assert_eq!(
+        (&finding["next"], &finding["looked_at"]),
+        (&clean.clone().into(), &false.into())
+    );
+    let restored = world.restic(&["dump", &clean, &file(7).display().to_string()]);
+    assert!(
+        restored == text(7).into_bytes(),
+        "the candidate holds what was there before"
+    );
+    let done = world.json(&["snapshot", "find-clean", "files", "--clean", &clean[..10]]);
+    assert_eq!((&done["clean"], &done["looked_at"]), (&clean.into(), &true.into()));
+    assert_eq!(done["next"], Value::Null);
+    let refused = world.run(&["snapshot", "find-clean", "nothing"]);
+    assert_eq!(refused.status.code(), Some(2), "{}", said(&refused));
+}

@@ -5,6 +5,7 @@ use serde::Serialize;
 use super::args::{SnapshotCommand, SnapshotFilter};
 use super::context::Ctx;
 use super::error::{CliError, Exit};
+use super::find_clean;
 use super::follow;
 use super::job::give;
 use super::keep;
@@ -27,6 +28,7 @@ pub async fn run(command: SnapshotCommand, ctx: &Ctx) -> Result<Exit, CliError> 
         }
         SnapshotCommand::Ls { id, path, recursive } => ls(ctx, &id, &path, recursive).await,
         SnapshotCommand::Verify { id, level, no_wait } => verify(ctx, &id, level, no_wait).await,
+        SnapshotCommand::FindClean(args) => find_clean::run(args, ctx).await,
         SnapshotCommand::Find { .. }
         | SnapshotCommand::Diff { .. }
         | SnapshotCommand::Dump { .. }

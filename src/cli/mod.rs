@@ -32,6 +32,7 @@ mod doctor;
 mod drill;
 mod error;
 mod export;
+mod find_clean;
 mod follow;
 mod init;
 mod job;
@@ -97,7 +98,13 @@ pub fn main(wiring: Wiring) -> ExitCode {
     if cli.verb.is_some() && cli.global.verbose > 0 {
         logging::begin("warn", cli.global.verbose);
     }
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+    // What PostgreSQL calls for every file mostly asks and ends: threads it has no use for would take longer than that.
+    let mut builder = if is_short(cli.verb.as_ref()) {
+        tokio::runtime::Builder::new_current_thread()
+    } else {
+        tokio::runtime::Builder::new_multi_thread()
+    };
+    let runtime = match builder.enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
             eprintln!("error: the program could not be started: {error}");
@@ -108,6 +115,18 @@ pub fn main(wiring: Wiring) -> ExitCode {
     // Reads that nobody waits for any more, such as that of a terminal, must not hold up the end.
     runtime.shutdown_background();
     exit.into()
+}
+
+/// Whether a command is one of the many that PostgreSQL waits for, one after the other.
+fn is_short(verb: Option<&Verb>) -> bool {
+    match verb {
+        Some(Verb::Wal(args)) => match &args.command {
+            WalCommand::Push(push) => !push.pusher,
+            WalCommand::Fetch(fetch) => !fetch.fetcher,
+            _ => false,
+        },
+        _ => false,
+    }
 }
 
 /// Whether this is a process that another of ours left behind.

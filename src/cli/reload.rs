@@ -127,7 +127,8 @@ fn is_needed(overview: &Overview) -> bool {
     let scheduled = scheduled || overview.drills.iter().any(|drill| drill.next_due.is_some());
     let receives = overview.logs.iter().any(|log| log.receiver.is_some());
     let busy = !(overview.runs.is_empty() && overview.recoveries.is_empty() && overview.maintenance.is_empty());
-    overview.agent.clients > 0 || scheduled || receives || busy
+    // A run that waits for a person is not over: nobody else would ask its questions.
+    overview.agent.clients > 0 || scheduled || receives || busy || !overview.executions.is_empty()
 }
 
 #[cfg(test)]

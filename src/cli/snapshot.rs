@@ -23,11 +23,20 @@ use crate::repo::{DiffReport, FindMatch, NodeKind, Repository, SnapshotInfo, Tre
 
 /// Runs a verb on the snapshots of a repository.
 pub async fn run(command: SnapshotCommand, repository: &RepositoryDefinition, ctx: &Ctx) -> Result<Exit, CliError> {
-    if let SnapshotCommand::Verify { .. } = command {
-        return Err(
-            CliError::usage("a snapshot is proved by the agent, which keeps the evidence")
-                .hint("leave out --repository; or read all data with: lifeboat repo check --read-data"),
-        );
+    match command {
+        SnapshotCommand::Verify { .. } => {
+            return Err(
+                CliError::usage("a snapshot is proved by the agent, which keeps the evidence")
+                    .hint("leave out --repository; or read all data with: lifeboat repo check --read-data"),
+            );
+        }
+        SnapshotCommand::FindClean(_) => {
+            return Err(
+                CliError::usage("the figures of the snapshots are in the agent's journal")
+                    .hint("leave out --repository"),
+            );
+        }
+        _ => {}
     }
     if changes(&command) {
         ctx.may_change("change snapshots")?;
@@ -77,7 +86,7 @@ pub async fn run(command: SnapshotCommand, repository: &RepositoryDefinition, ct
             let snapshot = resolve(&repo, &id).await?;
             dump(&repo, &snapshot, &path, output.as_deref()).await?;
         }
-        SnapshotCommand::Verify { .. } => {}
+        SnapshotCommand::Verify { .. } | SnapshotCommand::FindClean(_) => {}
         SnapshotCommand::Untrash { id } => return keep::untrash(&repo, &id, ctx).await,
     }
     Ok(Exit::Done)

@@ -52,6 +52,10 @@ impl Render for Overview {
         alerts(out, &self.alerts);
         out.heading("Jobs");
         Listing(self.jobs.clone()).text(out);
+        if !self.executions.is_empty() {
+            out.heading("Runbooks");
+            Listing(self.executions.clone()).text(out);
+        }
         if !(self.runs.is_empty() && self.recoveries.is_empty() && self.maintenance.is_empty()) {
             out.heading("Running");
         }

@@ -43,6 +43,8 @@ pub(super) struct Built {
     pub(super) clusters: BTreeMap<ClusterName, Cluster>,
     pub(super) drills: BTreeMap<DrillName, Drill>,
     pub(super) runbooks: BTreeMap<RunbookName, Runbook>,
+    /// The runbooks that are referred to.
+    pub(super) uses: Vec<super::failover::Use>,
 }
 
 impl Built {
@@ -117,9 +119,8 @@ pub(super) fn build(files: &[SourceFile], problems: &mut Problems) -> Built {
     let (repositories, sources, jobs, services) = (of("repository"), of("source"), of("job"), of("service"));
     let drills = of("drill");
     each(of("cluster"), problems, |place, raw, name, problems| {
-        built
-            .clusters
-            .insert(name.into(), cluster::build(place, raw, name, problems));
+        let cluster = cluster::build(place, raw, name, &mut built.uses, problems);
+        built.clusters.insert(name.into(), cluster);
     });
     let (repository_names, source_names) = (repositories.names(), sources.names());
     each(repositories, problems, |place, raw, name, problems| {

@@ -4,11 +4,12 @@ use std::path::Path;
 
 use toml::Spanned;
 
+use super::failover;
 use super::job::hook;
 use super::postgres::{MAINTENANCE, port};
 use super::raw::{RawCluster, RawMember};
 use super::section::{Place, Problems};
-use crate::domain::cluster::{Cluster, Member, Service};
+use crate::domain::cluster::{Cluster, Failover, Member, Service};
 use crate::domain::id::is_valid_name;
 use crate::domain::source::{PostgresConnection, TlsMode};
 use crate::domain::units::{Bytes, Millis};
@@ -17,7 +18,15 @@ use crate::domain::units::{Bytes, Millis};
 const MAX_LAG: Millis = Millis::from_secs(60);
 
 /// Makes a cluster of its options.
-pub(super) fn build(place: &Place<'_>, raw: RawCluster, name: &str, problems: &mut Problems) -> Cluster {
+///
+/// Runbooks are read later; which are referred to goes to `uses`.
+pub(super) fn build(
+    place: &Place<'_>,
+    raw: RawCluster,
+    name: &str,
+    uses: &mut Vec<failover::Use>,
+    problems: &mut Problems,
+) -> Cluster {
     let offset = raw.members.span().start;
     let mut members: Vec<Member> = Vec::new();
     for raw in raw.members.into_inner() {
@@ -44,13 +53,18 @@ pub(super) fn build(place: &Place<'_>, raw: RawCluster, name: &str, problems: &m
         let hint = Some("write [[cluster.NAME.members]] for each server".to_owned());
         place.problem(problems, offset, "members", "there are none", hint);
     }
-    Cluster {
+    let mut cluster = Cluster {
         name: name.into(),
         members,
         fence: raw.fence.map(|raw| hook(place, "fence", raw, problems)),
         max_loss: raw.max_loss.map_or(Bytes(0), |size| size.0),
         max_lag: raw.max_lag.map_or(MAX_LAG, |length| length.0),
+        failover: Failover::default(),
+    };
+    if let Some(raw) = raw.failover {
+        cluster.failover = failover::build(place, raw, &cluster, uses, problems);
     }
+    cluster
 }
 
 fn both_at(one: Option<&Path>, other: Option<&Path>) -> bool {

@@ -99,7 +99,11 @@ pub(super) fn load(main: &Path, overlay: Option<&Overlay>, world: &Surroundings)
     let mut problems = Problems::default();
     let mut built = build(&files, &mut problems);
     let runbooks = runbook_files(main)?;
+    let before = problems.0.len();
     built.runbooks = super::runbook::build(&runbooks, &mut problems);
+    if problems.0.len() == before {
+        super::failover::check(&built.uses, &built.runbooks, &mut problems);
+    }
     files.extend(runbooks);
     let agent = agent_settings(&built, &files[0], world, &mut problems);
     match agent {

@@ -20,6 +20,7 @@
 //! | `load` | finding and guarding the files, settings of the agent |
 //! | `raw`, `section` | the options as they are written; reading a section and finding all that is wrong with it |
 //! | `build`, `postgres`, `job`, `cluster` | what the options mean, and whether they fit together |
+//! | `failover` | when the agent fails a cluster over by itself |
 //! | `runbook` | runbooks: reading, putting together, checking |
 //! | [`dropin`] | writing what the console creates |
 //! | [`secret`] | fetching a secret from a file, a variable or a command |
@@ -29,6 +30,7 @@ mod cluster;
 mod drill;
 pub mod dropin;
 mod error;
+mod failover;
 mod job;
 mod keep;
 mod load;

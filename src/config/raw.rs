@@ -2,6 +2,7 @@
 //!
 //! Every field of every struct is named in `config.example.toml`; a test sees to it.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use serde::de::Error as _;
@@ -228,6 +229,22 @@ pub(super) struct RawCluster {
     pub(super) fence: Option<Spanned<RawHook>>,
     pub(super) max_loss: Option<Size>,
     pub(super) max_lag: Option<Duration>,
+    pub(super) failover: Option<Spanned<RawFailover>>,
+}
+
+/// `failover` of a cluster.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawFailover {
+    pub(super) automatic: Option<Spanned<bool>>,
+    pub(super) every: Option<Spanned<Duration>>,
+    pub(super) failures: Option<Spanned<u32>>,
+    pub(super) runbook: Option<Spanned<String>>,
+    pub(super) standby: Option<Spanned<String>>,
+    pub(super) max_loss: Option<Spanned<String>>,
+    pub(super) cooling_off: Option<Spanned<Duration>>,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub(super) set: BTreeMap<String, Spanned<String>>,
 }
 
 /// One of the `members` of a cluster.
@@ -297,6 +314,7 @@ pub(super) fn every_key() -> Vec<(&'static str, &'static [&'static str])> {
         ("service", fields::<RawService>()),
         ("cluster", fields::<RawCluster>()),
         ("member", fields::<RawMember>()),
+        ("failover", fields::<RawFailover>()),
         ("drill", fields::<RawDrill>()),
     ]
 }

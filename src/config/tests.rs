@@ -18,6 +18,7 @@ use crate::domain::snapshot::EvidenceLevel;
 use crate::domain::source::{SecretRef, SourceKind, TlsMode};
 use crate::domain::units::{Bytes, Millis};
 
+mod failover;
 mod keep;
 mod write;
 

@@ -65,6 +65,18 @@ pub enum AlertKind {
     DrillOverdue,
     /// The last drill failed, or took longer than it may.
     DrillFailed,
+    /// The last snapshot of a job is far from its usual size.
+    SizeAnomaly,
+    /// Most of what a job protects looks encrypted.
+    MassEncryption,
+    /// A runbook that goes on by itself waits for a person.
+    RunbookWaiting,
+    /// The primary of a cluster did not answer several times in a row.
+    PrimaryDown,
+    /// Another member of a cluster did not.
+    SecondaryUnreachable,
+    /// A standby is further behind than it may be.
+    ReplicationLag,
 }
 
 impl AlertKind {
@@ -89,6 +101,12 @@ impl AlertKind {
             Self::PageChecksum => "page-checksum",
             Self::DrillOverdue => "drill-overdue",
             Self::DrillFailed => "drill-failed",
+            Self::SizeAnomaly => "size-anomaly",
+            Self::MassEncryption => "mass-encryption",
+            Self::RunbookWaiting => "runbook-waiting",
+            Self::PrimaryDown => "primary-down",
+            Self::SecondaryUnreachable => "secondary-unreachable",
+            Self::ReplicationLag => "replication-lag",
         }
     }
 
@@ -102,7 +120,11 @@ impl AlertKind {
             | Self::RepositoryUnreachable
             | Self::RepositoryDamaged
             | Self::WalGap
-            | Self::PageChecksum => Severity::Critical,
+            | Self::PageChecksum
+            | Self::MassEncryption
+            | Self::RunbookWaiting
+            | Self::PrimaryDown
+            | Self::SecondaryUnreachable => Severity::Critical,
             Self::BackupFailed
             | Self::BackupPartial
             | Self::ScheduleMissed
@@ -112,7 +134,9 @@ impl AlertKind {
             | Self::RetentionRefused
             | Self::WalLate
             | Self::DrillOverdue
-            | Self::DrillFailed => Severity::Warning,
+            | Self::DrillFailed
+            | Self::SizeAnomaly
+            | Self::ReplicationLag => Severity::Warning,
         }
     }
 

@@ -9,12 +9,13 @@ use std::collections::VecDeque;
 
 pub(super) use recovery::time_to_usable;
 
+use super::anomaly::Sample;
 use super::event::{Event, EventRecord};
 use super::id::SnapshotId;
 use super::recovery::RecoveryState;
 use super::run::{Outcome, Run, RunRecord, RunState, Trigger};
 use super::snapshot::{Evidence, SnapshotRecord};
-use super::state::{AgentFacts, JobFacts, OUTCOMES_KEPT, RESTORE_POINTS_KEPT, RepositoryFacts, State};
+use super::state::{AgentFacts, FIGURES_KEPT, JobFacts, OUTCOMES_KEPT, RESTORE_POINTS_KEPT, RepositoryFacts, State};
 use super::units::Timestamp;
 use super::upkeep::UpkeepFacts;
 
@@ -259,6 +260,7 @@ pub(super) fn drop_restore_point(state: &mut State, snapshot: &SnapshotId) {
 }
 
 pub(super) fn record_snapshot(state: &mut State, snapshot: &SnapshotRecord) {
+    keep_figures(state, snapshot);
     let Some(source) = &snapshot.source else { return };
     let points = &mut state.sources.entry(source.clone()).or_default().restore_points;
     let known = points
@@ -269,6 +271,23 @@ pub(super) fn record_snapshot(state: &mut State, snapshot: &SnapshotRecord) {
     let place = points.partition_point(|other| other.taken_at <= point.taken_at);
     points.insert(place, point);
     trim_restore_points(points);
+}
+
+/// Keeps the figures of a job's newest snapshots, whatever becomes of those.
+fn keep_figures(state: &mut State, snapshot: &SnapshotRecord) {
+    let facts = snapshot.job.as_ref().and_then(|job| state.jobs.get_mut(job));
+    let (Some(facts), Some(sample)) = (facts, Sample::of(snapshot)) else {
+        return;
+    };
+    let figures = &mut facts.figures;
+    if figures.iter().any(|known| known.id == sample.id) {
+        return;
+    }
+    let place = figures.partition_point(|other| other.at <= sample.at);
+    figures.insert(place, sample);
+    while figures.len() > FIGURES_KEPT {
+        figures.pop_front();
+    }
 }
 
 /// Keeps the newest restore points, and of incomplete ones only those newer than the newest complete one: however many

@@ -336,7 +336,10 @@ impl Dice {
 
     /// An instant of what can be restored, each as likely as the others.
     fn instant(&mut self, sight: &LogSight) -> Option<Timestamp> {
-        let spans = sight.spans().map(|(from, to)| (from, Millis::between(from, to).0 + 1));
+        let spans = sight
+            .spans()
+            .into_iter()
+            .map(|(from, to)| (from, Millis::between(from, to).0 + 1));
         let spans: Vec<(Timestamp, u64)> = spans.collect();
         let whole: u64 = spans.iter().map(|(_, length)| length).sum();
         let mut place = self.next() % whole.max(1);

@@ -8,12 +8,14 @@
 
 pub mod address;
 pub mod alert;
+pub mod anomaly;
 pub mod apply;
 pub mod cluster;
 pub mod command;
 pub mod decide;
 pub mod drill;
 pub mod event;
+pub mod failover;
 pub mod follow_up;
 pub mod gauge;
 pub mod id;

@@ -3,8 +3,11 @@
 //! Each rule looks at the state and the time and says which conditions hold. A condition opens an alert at one threshold
 //! and ends it at another, so that a value that swings around the threshold does not ring all night.
 
+mod anomaly;
+mod cluster;
 mod drill;
 pub(super) mod log;
+mod runbook;
 
 use std::collections::BTreeMap;
 
@@ -113,6 +116,9 @@ fn conditions(context: &Context<'_>) -> BTreeMap<AlertKey, Condition> {
     all.extend(super::keep::conditions(state, definitions));
     all.extend(log::conditions(context));
     all.extend(drill::conditions(context));
+    all.extend(anomaly::conditions(context));
+    all.extend(runbook::conditions(context));
+    all.extend(cluster::conditions(context));
     all.into_iter()
         .map(|condition| (condition.kind.key(&condition.name), condition))
         .collect()

@@ -3,6 +3,7 @@
 //! Decisions may look at them, and say what they saw in the events they lead to. After a start nothing was seen yet, which is
 //! not the same as having seen that nothing is there.
 
+use super::cluster::health::Sight;
 use super::id::SourceName;
 use super::pitr::LogSight;
 
@@ -11,6 +12,8 @@ use super::pitr::LogSight;
 pub struct Seen {
     /// How the logs of clusters stand, one a source and repository.
     pub logs: Vec<LogSight>,
+    /// How the replicated clusters do, one each.
+    pub clusters: Vec<Sight>,
 }
 
 impl Seen {

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::anomaly::Changes;
 use super::id::{JobName, RepositoryName, RunId, SnapshotId, SourceName};
 use super::units::{Bytes, Millis, Timestamp};
 use super::wal::{Lsn, SystemId, TimelineId};
@@ -117,6 +118,9 @@ pub struct SnapshotRecord {
     pub added: Bytes,
     /// How many files it holds.
     pub files: u64,
+    /// What was new in it; kept when it has expired, so that later ones can be held against it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub changes: Option<Changes>,
     /// How long it took to make.
     pub duration: Millis,
     /// Whether something could not be read; such a snapshot never advances the recovery point.

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use serde::{Deserialize, Serialize};
 
 use super::alert::Alert;
+use super::anomaly::Sample;
 use super::drill::DrillFacts;
 use super::follow_up::Waiting;
 use super::id::{
@@ -25,6 +26,8 @@ use super::upkeep::UpkeepFacts;
 pub const RESTORE_POINTS_KEPT: usize = 8;
 /// How many outcomes a job's strip shows.
 pub const OUTCOMES_KEPT: usize = 20;
+/// How many snapshots of a job are held against each other.
+pub const FIGURES_KEPT: usize = 30;
 /// How many measured recoveries an estimate rests on at most.
 pub const MEASUREMENTS_KEPT: usize = 50;
 
@@ -108,6 +111,9 @@ pub struct JobFacts {
     pub durations: VecDeque<Millis>,
     /// Sizes of the latest snapshots, oldest first.
     pub sizes: VecDeque<Bytes>,
+    /// The figures of its latest snapshots, oldest first.
+    #[serde(default)]
+    pub figures: VecDeque<Sample>,
     /// Failures since the last success.
     pub failures_in_a_row: u32,
     /// Why the last one failed.
@@ -146,6 +152,7 @@ impl JobFacts {
             outcomes: VecDeque::new(),
             durations: VecDeque::new(),
             sizes: VecDeque::new(),
+            figures: VecDeque::new(),
             failures_in_a_row: 0,
             last_error: None,
             missed: None,

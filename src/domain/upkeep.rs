@@ -173,6 +173,10 @@ fn retag(state: &mut State, old: &SnapshotId, new: &SnapshotId, tags: &[String])
     if let Some(point) = found {
         record_snapshot(state, &retagged(&point, new, tags));
     }
+    let figures = state.jobs.values_mut().flat_map(|facts| &mut facts.figures);
+    figures
+        .filter(|sample| sample.id == *old)
+        .for_each(|sample| sample.id = new.clone());
     if state.pinned.remove(old) {
         state.pinned.insert(new.clone());
     }

@@ -330,6 +330,9 @@ pub struct Query {
     pub text: Option<String>,
     /// Snapshots: only those in the trash.
     pub trash: Option<bool>,
+    /// Snapshots: those that are gone, too.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gone: Option<bool>,
     /// Where the page begins.
     pub cursor: Option<String>,
     /// How many rows, 1 to 1000; 100 when absent.

@@ -116,10 +116,11 @@ mod tests {
             fence: None,
             max_loss: Bytes(0),
             max_lag: Millis::from_secs(60),
+            failover: crate::domain::cluster::Failover::default(),
         };
         let clusters = Clusters::new(dir.path().to_owned(), Clock::system());
         let seen = clusters.one(&cluster).await.seen;
-        let Answer::Silent { why } = &seen.members[0].answer else {
+        let Answer::Silent { why, .. } = &seen.members[0].answer else {
             panic!("{seen:?}")
         };
         assert!(why.contains("password of db1") && why.contains("no-such-file"), "{why}");

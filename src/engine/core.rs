@@ -8,6 +8,7 @@ mod begin;
 mod drills;
 mod ends;
 mod follow_ups;
+mod health;
 mod keep;
 mod readiness;
 mod receivers;
@@ -24,7 +25,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use self::ends::{is_cut_off, receipt};
-use super::hands::{Hands, Listing, Practice};
+use super::hands::{ClusterLook, Hands, Listing, Practice};
 use super::overview::{Beside, draw};
 use super::{Engine, EngineError};
 use crate::clock::Clock;
@@ -33,12 +34,15 @@ use crate::domain::command::{Actor, Command, Observation};
 use crate::domain::decide::{self, Context, LookedUp};
 use crate::domain::event::{Event, EventRecord};
 use crate::domain::follow_up::ServerSeen;
-use crate::domain::id::{MaintenanceId, RecoveryId, RepositoryName, RunId, RunbookName, RunbookRunId, SourceName};
+use crate::domain::id::{
+    ClusterName, MaintenanceId, RecoveryId, RepositoryName, RunId, RunbookName, RunbookRunId, SourceName,
+};
 use crate::domain::job::Definitions;
 use crate::domain::observe;
 use crate::domain::pitr::Looked;
 use crate::domain::react;
 use crate::domain::run::Failure;
+use crate::domain::runbook::RunbookFact;
 use crate::domain::runbook::view::Readiness;
 use crate::domain::state::State;
 use crate::domain::units::Timestamp;
@@ -82,6 +86,11 @@ pub(super) enum Input {
         which: sight::Which,
         began: std::time::Instant,
         result: Result<Looked, Failure>,
+    },
+    LookedAtCluster {
+        cluster: ClusterName,
+        began: Timestamp,
+        result: Result<Box<ClusterLook>, Failure>,
     },
     Receiver {
         source: SourceName,
@@ -130,6 +139,8 @@ pub(super) struct Parts {
     pub inbox: mpsc::UnboundedReceiver<Input>,
     pub outbox: mpsc::UnboundedSender<Input>,
     pub engine: Engine,
+    /// Where reports of runbooks go.
+    pub reports: std::path::PathBuf,
 }
 
 /// The owner of the state.
@@ -150,6 +161,7 @@ pub(super) struct Core {
     receivers: receivers::Receivers,
     steps: steps::Steps,
     readiness: readiness::Looks,
+    healths: health::Healths,
     tasks: TaskTracker,
     stopping: bool,
 }
@@ -173,6 +185,7 @@ impl Core {
             receivers: receivers::Receivers::default(),
             steps: steps::Steps::default(),
             readiness: readiness::Looks::default(),
+            healths: health::Healths::default(),
             tasks: TaskTracker::new(),
             stopping: false,
         }
@@ -240,6 +253,7 @@ impl Core {
             .chain(self.watches.next())
             .chain(self.receivers.next())
             .chain(self.readiness.next())
+            .chain(self.healths.next())
             .chain(self.follow_ups.next())
             .min()
             .unwrap_or(now + LIST_EVERY)
@@ -274,6 +288,7 @@ impl Core {
                 result,
             } => self.listed(repository, touched, result),
             Input::LookedAtLog { which, began, result } => self.looked(&which, began, result),
+            Input::LookedAtCluster { cluster, began, result } => self.looked_at_cluster(&cluster, began, result),
             Input::LookedAtServer { recovery, result } => self.looked_at_server(recovery, result),
             Input::Receiver {
                 source,
@@ -366,6 +381,13 @@ impl Core {
         for record in &records {
             tracing::info!(seq = record.seq, "{}", record.event.summary());
             apply(&mut self.state, record);
+            if let Event::Runbook {
+                fact: RunbookFact::Finished { record },
+                ..
+            } = &record.event
+            {
+                steps::keep_report(&self.parts.reports, record);
+            }
         }
         if snapshots_changed && let Ok(counts) = self.parts.journal.snapshot_counts().await {
             self.beside.snapshots = counts;
@@ -399,11 +421,13 @@ impl Core {
             self.apply_retention(&agent).await;
             self.settle(&agent).await;
             self.begin_drills(&agent).await;
+            self.begin_failovers(&agent).await;
             self.begin_work(&agent).await;
             self.begin_listings();
             self.begin_looks();
             self.begin_receivers();
             self.begin_readiness();
+            self.begin_health();
             self.begin_server_looks();
         }
         self.publish();

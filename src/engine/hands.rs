@@ -74,6 +74,17 @@ pub struct Known {
     pub pinned: BTreeSet<SnapshotId>,
 }
 
+/// What was found of a replicated cluster.
+#[derive(Debug, Clone)]
+pub struct ClusterLook {
+    /// What every member said.
+    pub seen: crate::domain::cluster::Seen,
+    /// What was begun on it.
+    pub record: crate::domain::cluster::Record,
+    /// What was last seen of its primary before this look.
+    pub known: Option<crate::domain::cluster::health::Known>,
+}
+
 /// What the engine acts with.
 pub trait Hands: Send + Sync + 'static {
     /// Makes one attempt at a run.
@@ -105,6 +116,13 @@ pub trait Hands: Send + Sync + 'static {
         name: String,
         by: String,
     ) -> Doing<'_, Result<(MemberName, Lsn), Failure>>;
+
+    /// Looks at a replicated cluster, each member given so long to answer; and keeps what its primary was when it answered.
+    fn look_at_cluster(
+        &self,
+        cluster: Cluster,
+        patience: std::time::Duration,
+    ) -> Doing<'_, Result<ClusterLook, Failure>>;
 
     /// Lists what a repository holds, and looks at what is not among the known.
     fn list(&self, repository: RepositoryDefinition, known: Known) -> Doing<'_, Result<Listing, Failure>>;

@@ -168,6 +168,7 @@ impl Engine {
             inbox: inputs,
             outbox: inbox,
             engine: engine.clone(),
+            reports: options.state_dir.join("reports"),
         };
         let unique = getrandom::u32().unwrap_or(std::process::id());
         let started = Observation::AgentStarted {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 
-use super::hands::{Doing, Known, Listing, StepOrder, Work};
+use super::hands::{ClusterLook, Doing, Known, Listing, StepOrder, Work};
 use super::*;
 use crate::domain::cluster::Cluster;
 use crate::domain::command::{RefusalKind, RunResult, written_evidence};
@@ -58,6 +58,7 @@ impl Puppet {
             size: Bytes(10),
             added: Bytes(5),
             files: 1,
+            changes: None,
             duration: crate::domain::Millis(1),
             partial: false,
             errors: 0,
@@ -74,6 +75,10 @@ impl Puppet {
 }
 
 impl Hands for Puppet {
+    fn look_at_cluster(&self, _: Cluster, _: Duration) -> Doing<'_, Result<ClusterLook, Failure>> {
+        Box::pin(async { Err(Failure::transient("nobody looks here")) })
+    }
+
     fn step(&self, work: Work, order: StepOrder) -> Doing<'_, StepSeen> {
         Box::pin(runbooks::step(self, work, order))
     }

@@ -78,8 +78,8 @@ pub(super) fn page_sql(table: Table, query: &Query) -> Result<PageSql, JournalEr
     if table == Table::Snapshots {
         match (query.trash, &query.id) {
             (Some(true), _) => wanted.add("t.trash = 1", []),
-            (_, None) => wanted.add("t.gone = 0", []),
-            (_, Some(_)) => {}
+            (_, None) if query.gone != Some(true) => wanted.add("t.gone = 0", []),
+            _ => {}
         }
     }
     if let Some(job) = &query.job {

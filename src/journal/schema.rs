@@ -277,6 +277,7 @@ pub(super) fn state_rules() -> String {
         include_str!("../domain/apply/recovery.rs"),
         include_str!("../domain/drill.rs"),
         include_str!("../domain/follow_up.rs"),
+        include_str!("../domain/follow_up/decide.rs"),
         include_str!("../domain/restore_point.rs"),
         include_str!("../domain/state.rs"),
         include_str!("../domain/alert.rs"),

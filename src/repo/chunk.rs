@@ -23,8 +23,9 @@ pub const MAX_SIZE: usize = 8 << 20;
 const WINDOW: usize = 64;
 const STRICT: u64 = u64::MAX << (64 - 21);
 const LAX: u64 = u64::MAX << (64 - 19);
-/// How much is read at a time.
-const STEP: usize = 1 << 20;
+/// How much is read at a time: what is read is looked at while the processor has it at hand, and little of it is left over
+/// when a chunk ends, to be moved to the front.
+const STEP: usize = 256 << 10;
 
 /// Finds the ends of chunks; one per repository, shared by all readers.
 #[derive(Clone)]

@@ -323,7 +323,7 @@ fn everything_can_be_spawned(repo: &Repository, mut stream: super::StreamSnapsho
     sends(repo.restore(options.clone(), progress.clone(), cancel.clone()));
     sends(repo.check(super::CheckOptions::default(), progress.clone(), cancel.clone()));
     sends(repo.begin_stream_snapshot(super::StreamOptions::default(), progress, cancel));
-    sends(stream.put_stream("x", tokio::io::empty()));
+    sends(stream.put_reader("x", std::io::empty()));
     sends(stream.commit());
     sends(repo.snapshots());
     sends(repo.walk("", ""));

@@ -6,6 +6,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Secrets, SourceError, Work, files, postgres};
 use crate::clock::Clock;
+use crate::domain::anomaly::Changes;
 use crate::domain::command::written_evidence;
 use crate::domain::id::{JobName, RepositoryName, RunId, SnapshotId};
 use crate::domain::run::RunStats;
@@ -136,6 +137,12 @@ fn record(source: &Source, job: BackupJob, finished: Finished, clock: &Clock, du
             size: Bytes(stats.bytes_total),
             added: Bytes(stats.bytes_stored),
             files: stats.files_total,
+            changes: Some(Changes {
+                new: Bytes(stats.bytes_added),
+                files_new: stats.files_new,
+                files_changed: stats.files_changed,
+                files_removed: stats.files_removed,
+            }),
             duration,
             partial: count > 0,
             errors: count,

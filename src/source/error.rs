@@ -25,6 +25,14 @@ pub enum SourceError {
         /// The reason.
         why: String,
     },
+    /// A server answers there, and lets nobody in now.
+    #[error("PostgreSQL at {server} lets nobody in now: {why}")]
+    Closed {
+        /// `user@host:port`.
+        server: String,
+        /// What it said.
+        why: String,
+    },
     /// Something accepts the connection and then says nothing.
     #[error("PostgreSQL at {server} accepted the connection but did not answer within {seconds} s")]
     Silent {
@@ -170,7 +178,7 @@ impl SourceError {
         match self {
             Self::Repo(error) => error.retryable(),
             Self::Physical(error) => error.retryable(),
-            Self::Unreachable { .. } | Self::Silent { .. } | Self::Child { .. } => true,
+            Self::Unreachable { .. } | Self::Closed { .. } | Self::Silent { .. } | Self::Child { .. } => true,
             Self::Query { retryable, .. } => *retryable,
             Self::Server(error) => error.retryable(),
             _ => false,
@@ -203,6 +211,7 @@ impl SourceError {
             Self::Unreachable { .. } => {
                 "check that the server runs and that host and port are right; for a Unix socket the host is its directory"
             }
+            Self::Closed { .. } => "it is starting, stopping or full: wait, or look into its log",
             Self::Silent { .. } => {
                 "something else may listen there, or the server is overloaded or stopped: look at it with pg_isready"
             }

@@ -507,12 +507,14 @@ pub fn clusters() -> Vec<lifeboat::domain::cluster::ClusterView> {
         fence: None,
         max_loss: lifeboat::domain::Bytes(0),
         max_lag: lifeboat::domain::Millis(60_000),
+        failover: lifeboat::domain::cluster::Failover::default(),
     };
     let answers = [
         server(include_str!("cluster-primary.json")),
         server(include_str!("cluster-standby.json")),
         Answer::Silent {
             why: "cannot connect to PostgreSQL at lifeboat@db3.example.org:5432: connection refused".to_owned(),
+            refuses: false,
         },
     ];
     let seen = |(name, answer): (&&str, Answer)| MemberSeen {

@@ -88,6 +88,7 @@ pub fn snapshot(number: u64) -> SnapshotRecord {
             (3 << 20) + number * 111_111
         }),
         files: 1204 + number,
+        changes: None,
         duration: Millis(42_000 + number * 97),
         partial,
         errors: if partial { 3 } else { 0 },

@@ -64,6 +64,19 @@ pub struct SnapshotArgs {
     pub command: SnapshotCommand,
 }
 
+/// Options of `lifeboat snapshot find-clean`.
+#[derive(Debug, Clone, Args)]
+pub struct FindCleanArgs {
+    /// The job
+    pub job: String,
+    /// A snapshot that was looked into and is as it should be
+    #[arg(long, value_name = "ID")]
+    pub clean: Vec<String>,
+    /// A snapshot that was looked into and is not
+    #[arg(long, value_name = "ID")]
+    pub bad: Vec<String>,
+}
+
 /// The verbs of `lifeboat snapshot`. An id is a prefix, `latest` or `latest:JOB`.
 #[derive(Debug, Clone, Subcommand)]
 pub enum SnapshotCommand {
@@ -93,6 +106,8 @@ pub enum SnapshotCommand {
         #[arg(long, value_name = "ID")]
         snapshot: Option<String>,
     },
+    /// Find the last snapshot of a job from before something happened to its data
+    FindClean(FindCleanArgs),
     /// Show what differs between two snapshots
     Diff {
         /// The older one

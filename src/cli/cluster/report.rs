@@ -119,7 +119,7 @@ fn state(line: &Line, member: Option<&MemberSeen>) -> String {
                 words.push(format!("sends to {}", each.join(", ")));
             }
         }
-        Some(Answer::Silent { why }) => words.push(why.clone()),
+        Some(Answer::Silent { why, .. }) => words.push(why.clone()),
         None => {}
     }
     words.join("; ")
@@ -169,6 +169,7 @@ impl Render for Planned<Fence> {
                 }
                 out.line("then try to write, and note the place in the log. Undo: unfence");
             }
+            Means::Disk => out.line("it is down: set it to read-only on its disk, for whenever it is started"),
             Means::Command => out.line("it does not answer: run the fence command, and believe it"),
             Means::Vouched => out.line("it does not answer: note that it is down, by your word"),
         }

@@ -10,7 +10,21 @@ macro_rules! shipped {
     };
 }
 
-shipped!["manual-failover"];
+shipped![
+    "automatic-failover",
+    "break-glass",
+    "data-centre-loss",
+    "database-corruption",
+    "database-down",
+    "failback",
+    "manual-failover",
+    "monthly-restore-test",
+    "partial-data-loss",
+    "quarterly-drill",
+    "ransomware",
+    "regional-failure",
+    "single-table-recovery",
+];
 
 /// Their files, as if they lay in a directory of their own.
 pub(super) fn files() -> Vec<SourceFile> {

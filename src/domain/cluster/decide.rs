@@ -5,6 +5,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::picture::{Fenced, fenced};
+use super::promote::is_down;
 use super::record::{Means, Record};
 use super::{Answer, Cluster, MemberSeen, Role, Seen};
 use crate::domain::id::MemberName;
@@ -79,7 +80,8 @@ pub fn fence(
         remarks: Vec::new(),
     };
     let Answer::Answers(server) = &chosen.answer else {
-        return silent_fence(cluster, chosen, vouched).map(|(means, command)| plan(means, None, command));
+        return silent_fence(cluster, seen, chosen, vouched)
+            .map(|(means, system, command)| plan(means, system, command));
     };
     let mut refusals = Vec::new();
     if server.role == Role::Standby {
@@ -158,14 +160,22 @@ fn only_primary<'s>(cluster: &Cluster, seen: &'s Seen) -> Result<&'s MemberSeen,
 /// Whether a member that does not answer can be kept from taking writes, and by what.
 fn silent_fence(
     cluster: &Cluster,
+    seen: &Seen,
     member: &MemberSeen,
     vouched: Option<&MemberName>,
-) -> Result<(Means, bool), Vec<Refusal>> {
+) -> Result<(Means, Option<SystemId>, bool), Vec<Refusal>> {
+    let command = cluster.fence.is_some();
     if vouched == Some(&member.name) {
-        return Ok((Means::Vouched, cluster.fence.is_some()));
+        return Ok((Means::Vouched, None, command));
     }
-    if cluster.fence.is_some() {
-        return Ok((Means::Command, true));
+    // A directory that was a standby's, or of another cluster, is not that of a primary that only does not answer.
+    let control = member.local.as_ref().and_then(|local| local.control.as_ref());
+    let of_others = |system| seen.servers().all(|(_, server)| server.system == system);
+    if let Some(control) = control.filter(|one| is_down(member) && !one.standby && of_others(one.system)) {
+        return Ok((Means::Disk, Some(control.system), command));
+    }
+    if command {
+        return Ok((Means::Command, None, true));
     }
     let name = &member.name;
     let what = format!("{name} does not answer us, which does not mean that nobody writes to it");

@@ -12,6 +12,7 @@
 //! | [`picture`], `signs` | who is what, and the signs of trouble, worst first, each with its next step |
 //! | [`decide`] | may this member be fenced, or let go? Else: every reason, and how to get there |
 //! | [`promote`] | may this member be promoted? |
+//! | [`health`] | does the primary fail, for good or only for us? May the agent fail over by itself? |
 //! | [`rebuild`] | may this member be rewound, or cloned anew? |
 //!
 //! **The one rule.** At no moment may two members of one system take writes. Whoever is promoted must not have to hope that the
@@ -21,6 +22,7 @@
 //! What this room never does: connect to anything, know the time, or decide on half of the facts.
 
 pub mod decide;
+pub mod health;
 pub mod picture;
 pub mod promote;
 pub mod rebuild;
@@ -41,6 +43,7 @@ use super::units::{Bytes, Millis, Timestamp};
 use super::wal::{Lsn, SystemId, TimelineId};
 
 pub use decide::{FencePlan, Refusal, UnfencePlan};
+pub use health::Failover;
 pub use picture::{ClusterView, Fenced, Picture, Severity, Sign};
 pub use promote::{Allowance, PromotePlan};
 pub use rebuild::RebuildPlan;
@@ -59,6 +62,9 @@ pub struct Cluster {
     pub max_loss: Bytes,
     /// A standby further behind than this is a sign of trouble.
     pub max_lag: Millis,
+    /// When the agent fails over by itself, if it may.
+    #[serde(default)]
+    pub failover: Failover,
 }
 
 impl Cluster {
@@ -150,6 +156,9 @@ pub enum Answer {
     Silent {
         /// Why.
         why: String,
+        /// Whether it spoke, and only does not let us in; or we could not even ask.
+        #[serde(default)]
+        refuses: bool,
     },
 }
 
@@ -322,6 +331,9 @@ pub struct Control {
     pub checkpoint: Lsn,
     /// Whether the server was shut down in good order, so that the checkpoint is the end of its log.
     pub clean: bool,
+    /// Whether it was a standby when it last ran.
+    #[serde(default)]
+    pub standby: bool,
     /// Whether its log tells enough for a rewind.
     pub rewindable: bool,
 }

@@ -7,7 +7,7 @@ use super::picture::{Fenced, fenced};
 use super::record::Record;
 use super::{Answer, Cluster, LocalState, MemberSeen, Role, Seen, ServerSeen};
 use crate::domain::id::MemberName;
-use crate::domain::units::Bytes;
+use crate::domain::units::{Bytes, parse_bytes};
 use crate::domain::wal::{Lsn, SystemId, TimelineId};
 
 /// How much of the log a promotion may lose.
@@ -16,6 +16,8 @@ use crate::domain::wal::{Lsn, SystemId, TimelineId};
 pub enum Allowance {
     /// At most this much, and it has to be known.
     AtMost(Bytes),
+    /// At most this much where it is known; where it is not, whatever it is.
+    OrUnknown(Bytes),
     /// Whatever it is, also when it is not known.
     Any,
 }
@@ -23,8 +25,33 @@ pub enum Allowance {
 impl Allowance {
     fn allows(self, loss: Bytes) -> bool {
         match self {
-            Self::AtMost(most) => loss <= most,
+            Self::AtMost(most) | Self::OrUnknown(most) => loss <= most,
             Self::Any => true,
+        }
+    }
+
+    const fn allows_unknown(self) -> bool {
+        matches!(self, Self::Any | Self::OrUnknown(_))
+    }
+
+    /// Reads `16MiB`, `16MiB or unknown`, or `any`.
+    ///
+    /// # Errors
+    /// A sentence that says what was expected.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let text = text.trim();
+        match (text, text.strip_suffix("or unknown")) {
+            ("any", _) => Ok(Self::Any),
+            (_, Some(size)) => parse_bytes(size).map(Self::OrUnknown),
+            (size, None) => parse_bytes(size).map(Self::AtMost),
+        }
+    }
+
+    /// The text of it, as [`Allowance::parse`] reads it, for a primary that cannot be asked what it had.
+    pub fn where_unknown(self) -> String {
+        match self {
+            Self::AtMost(most) | Self::OrUnknown(most) => format!("{}B or unknown", most.0),
+            Self::Any => "any".to_owned(),
         }
     }
 }
@@ -241,7 +268,7 @@ fn enough(
             let how = format!("lifeboat cluster wait {name} {member}; or accept the loss with --allow-loss SIZE");
             refusals.push(no("behind", what, how));
         }
-        None if allowed != Allowance::Any => {
+        None if !allowed.allows_unknown() => {
             let what = format!("nobody knows how much {member} lacks of the old primary's log, which does not answer");
             refusals.push(no(
                 "loss-unknown",

@@ -49,6 +49,8 @@ impl Record {
 pub enum Means {
     /// It says itself that it is read-only.
     Setting,
+    /// It is down, and its own settings on the disk of this machine keep it read-only whenever it is started.
+    Disk,
     /// It does not answer, and the fence command said that it cannot be reached by anybody.
     Command,
     /// It does not answer, and a person has vouched that it is down and stays down.

@@ -182,7 +182,9 @@ fn of_standby(cluster: &Cluster, member: &MemberSeen, server: &ServerSeen, seen:
 }
 
 fn of_silent(member: &MemberSeen, record: &Record, signs: &mut Vec<Sign>) {
-    let Answer::Silent { why } = &member.answer else { return };
+    let Answer::Silent { why, .. } = &member.answer else {
+        return;
+    };
     let name = &member.name;
     let stopped = member
         .local
@@ -196,6 +198,7 @@ fn of_silent(member: &MemberSeen, record: &Record, signs: &mut Vec<Sign>) {
         Some(Means::Command) => ", fenced by the fence command",
         Some(Means::Vouched) => ", down by a person's word",
         Some(Means::Setting) => ", fenced when it last answered",
+        Some(Means::Disk) => ", fenced on its disk",
         None => "",
     };
     let what = if stopped {

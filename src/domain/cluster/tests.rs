@@ -5,6 +5,7 @@ use super::*;
 use crate::domain::source::TlsMode;
 
 mod directories;
+mod health;
 mod signs;
 
 fn at(seconds: i64) -> Timestamp {
@@ -38,6 +39,7 @@ fn cluster(count: usize) -> Cluster {
         fence: None,
         max_loss: Bytes(0),
         max_lag: Millis::from_secs(60),
+        failover: Failover::default(),
     }
 }
 
@@ -96,6 +98,7 @@ fn seen(servers: Vec<Option<ServerSeen>>) -> Seen {
         Some(server) => Answer::Answers(Box::new(server)),
         None => Answer::Silent {
             why: "refused".to_owned(),
+            refuses: false,
         },
     };
     Seen {
@@ -121,6 +124,7 @@ fn local(state: LocalState, clean: bool) -> LocalSeen {
             timeline: TimelineId(1),
             checkpoint: Lsn(1000),
             clean,
+            standby: false,
             rewindable: true,
         }),
     }
@@ -335,6 +339,30 @@ fn a_fence_is_refused_where_it_would_not_hold() {
         timeout: Millis::from_secs(60),
     });
     assert_eq!(fence(&armed, &dead, Some("db1"), None).unwrap().means, Means::Command);
+    // Its directory is here and nobody is in it: that is a proof, unless it was a standby's, or another cluster's.
+    let mut down = pair(None);
+    down.members[0].local = Some(local(LocalState::Stopped, false));
+    let plan = fence(&cluster(2), &down, Some("db1"), None).unwrap();
+    assert_eq!((plan.means, plan.system), (Means::Disk, Some(SystemId(7))));
+    let other = |change: fn(&mut Control)| {
+        let mut down = down.clone();
+        change(down.members[0].local.as_mut().unwrap().control.as_mut().unwrap());
+        reasons(fence(&cluster(2), &down, Some("db1"), None))
+    };
+    assert_eq!(other(|control| control.standby = true), ["silent"]);
+    assert_eq!(other(|control| control.system = SystemId(8)), ["silent"]);
+    down.members[0].local = Some(local(LocalState::Running { pid: 1 }, false));
+    assert_eq!(reasons(fence(&cluster(2), &down, Some("db1"), None)), ["silent"]);
+}
+
+#[test]
+fn what_may_be_lost_is_read_as_it_was_written() {
+    for allowed in [Allowance::Any, Allowance::OrUnknown(Bytes(4096))] {
+        assert_eq!(Allowance::parse(&allowed.where_unknown()), Ok(allowed));
+    }
+    assert_eq!(Allowance::parse("16MiB"), Ok(Allowance::AtMost(Bytes(16 << 20))));
+    assert_eq!(Allowance::AtMost(Bytes(1)).where_unknown(), "1B or unknown");
+    assert!(Allowance::parse("much").is_err() && Allowance::parse("or unknown").is_err());
 }
 
 #[test]

@@ -249,10 +249,20 @@ impl<'a> Held<'a> {
 }
 
 impl LogSight {
-    /// The stretches as times, oldest first.
-    pub fn spans(&self) -> impl Iterator<Item = (Timestamp, Timestamp)> + '_ {
+    /// The stretches as times, oldest first. Those that overlap are one: a timeline that was left and the one that goes on are
+    /// two ways through the same time, and nothing is missing between them.
+    pub fn spans(&self) -> Vec<(Timestamp, Timestamp)> {
         let span = |stretch: &Interval| (stretch.from_at, stretch.to_at.unwrap_or(stretch.from_at));
-        self.stretches.iter().map(span)
+        let mut all: Vec<_> = self.stretches.iter().map(span).collect();
+        all.sort_unstable();
+        all.dedup_by(|next, last| {
+            let overlap = next.0 <= last.1;
+            if overlap {
+                last.1 = last.1.max(next.1);
+            }
+            overlap
+        });
+        all
     }
 
     /// Nothing is known: there is no base backup behind which a log could count.

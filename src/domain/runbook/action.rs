@@ -258,11 +258,17 @@ pub struct OfMember {
     /// `true`: somebody vouches that this member, which does not answer, is gone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub gone: Option<Template>,
+    /// `true`: a server that does not answer and is at work on this machine is stopped by its service before it is fenced.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stop: Option<Template>,
+    /// `true`: where nobody knows the end of the old primary's log, what the standby has received is replayed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub received: Option<Template>,
 }
 
 impl OfMember {
     fn visit(&mut self, visit: Visit<'_>) {
-        walk!(visit, self, [cluster, member], [gone], []);
+        walk!(visit, self, [cluster, member], [gone, stop, received], []);
     }
 }
 
@@ -505,13 +511,13 @@ impl Notify {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct FindClean {
-    /// Whose snapshots are looked through.
-    pub source: Template,
+    /// The job whose snapshots are looked through.
+    pub job: Template,
 }
 
 impl FindClean {
     fn visit(&mut self, visit: Visit<'_>) {
-        walk!(visit, self, [source], [], []);
+        walk!(visit, self, [job], [], []);
     }
 }
 

@@ -1,8 +1,10 @@
 //! What a fact does to an execution.
 
+use std::collections::BTreeMap;
+
 use super::check::PLAN;
 use super::observe::{RunbookFact, StepEnd};
-use super::run::{Checked, RunbookOutcome, RunbookRecord, StepRun, StepState};
+use super::run::{Cause, Checked, RunbookOutcome, RunbookRecord, StepRun, StepState};
 use crate::domain::id::RunbookRunId;
 use crate::domain::state::State;
 use crate::domain::units::{Millis, Timestamp};
@@ -16,6 +18,9 @@ pub struct RunbookFacts {
     pub last_drill: Option<LastRun>,
     /// Its last use in earnest.
     pub last_real: Option<LastRun>,
+    /// When an agent last went through it by itself, by the cluster it was about.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub automatic: BTreeMap<String, Timestamp>,
 }
 
 /// How an execution ended, in short.
@@ -84,6 +89,10 @@ fn remember(state: &mut State, record: &RunbookRecord) {
         took: record.took(),
         hash: record.run.runbook.hash.clone(),
     });
+    let by_itself = matches!(record.run.cause, Cause::Auto { .. });
+    if let Some(cluster) = record.run.values.get("cluster").filter(|_| by_itself) {
+        facts.automatic.insert(cluster.clone(), record.finished_at);
+    }
     if record.run.drill {
         facts.last_drill = last;
     } else {

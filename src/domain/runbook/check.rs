@@ -76,6 +76,8 @@ pub enum MemberIs {
     Up,
     /// It does not answer, and nothing runs on its data directory as far as this machine can see.
     Down,
+    /// It does not answer; whether it is down is another question.
+    Silent,
     /// It is fenced, proved.
     Fenced,
     /// It is a primary that new transactions may write to.
@@ -92,6 +94,7 @@ impl MemberIs {
             Self::Standby => "is a standby",
             Self::Up => "answers",
             Self::Down => "is down",
+            Self::Silent => "does not answer",
             Self::Fenced => "is fenced",
             Self::Writable => "takes writes",
             Self::Streaming => "streams from the primary",

@@ -119,11 +119,15 @@ fn of_doubt(step: &Step, done: &StepRun) -> Next {
     if step.verify.is_empty() && step.class != Class::Once {
         return Next::Again;
     }
+    // What only looks or waits has done nothing that could be done twice.
+    if matches!(step.action, Action::Check(_) | Action::Wait(_)) {
+        return Next::Again;
+    }
     Next::Wait(vec![Need::Doubt])
 }
 
 fn of_pending(run: &RunbookRun, step: &Step, done: &StepRun) -> Next {
-    let value = |variable: String| Next::Wait(vec![Need::Value { variable }]);
+    let value = |variable: String| missing(run, variable);
     for condition in &step.when {
         match condition.holds(&run.values) {
             Ok(true) => {}
@@ -180,6 +184,26 @@ fn of_pending(run: &RunbookRun, step: &Step, done: &StepRun) -> Next {
     } else {
         Next::Do(Doing::Act)
     }
+}
+
+/// What follows from a value that is not known: somebody has to say it, unless it would have come from a step that was only said
+/// or passed over; then there is nothing to be done here either.
+fn missing(run: &RunbookRun, variable: String) -> Next {
+    let passed = |(step, done): (&Step, &StepRun)| {
+        let from_it = variable
+            .strip_prefix(step.id.as_str())
+            .is_some_and(|rest| rest.starts_with('.'));
+        from_it && matches!(done.state, StepState::Simulated | StepState::NotNeeded)
+    };
+    if run.rows().any(passed) {
+        let state = if run.drill {
+            StepState::Simulated
+        } else {
+            StepState::NotNeeded
+        };
+        return Next::Pass(state, format!("it needs {{{variable}}} of a step that was not done"));
+    }
+    Next::Wait(vec![Need::Value { variable }])
 }
 
 /// Whether everything else a step refers to is known, so that nothing is missing once it acts.

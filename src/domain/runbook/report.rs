@@ -3,16 +3,18 @@
 
 use std::fmt::Write as _;
 
+use super::action::Action;
 use super::check::{CheckOutcome, CheckResult};
 use super::run::{Cause, RunbookRecord, RunbookRun, StepRun, StepState};
 use super::{Runbook, Step};
-use crate::domain::units::Timestamp;
+use crate::domain::units::{Millis, Timestamp};
 
 /// The report of an execution that has ended.
 pub fn report(record: &RunbookRecord) -> String {
     let run = &record.run;
     let mut text = format!("# {}: {} {}\n\n", run.mode(), run.runbook.title, record.outcome.word());
     head(&mut text, record);
+    result(&mut text, run);
     times(&mut text, record);
     steps(&mut text, run, record.finished_at);
     deviations(&mut text, run);
@@ -62,6 +64,35 @@ fn head(text: &mut String, record: &RunbookRecord) {
         }
     }
     text.push('\n');
+}
+
+/// Who takes writes now, since when, and what it cost; nothing when nobody was promoted.
+fn result(text: &mut String, run: &RunbookRun) {
+    for (step, done) in run.rows().filter(|(_, done)| done.state == StepState::Done) {
+        let (Ok(Action::Promote(promote)), Some(at)) = (step.action.resolved(&run.values), done.ended_at) else {
+            continue;
+        };
+        let since = run.incident_at.unwrap_or(run.started_at);
+        let of = if run.incident_at.is_some() {
+            "the incident began"
+        } else {
+            "this began"
+        };
+        let _ = writeln!(
+            text,
+            "## Result\n\n- new primary of {}: `{}`",
+            promote.cluster.text(),
+            promote.member.text()
+        );
+        let _ = writeln!(text, "- it took writes {} after {of}", Millis::between(since, at));
+        let word = |name: &str| done.outputs.get(name).map_or("not known", String::as_str);
+        let _ = writeln!(
+            text,
+            "- timeline: {}; lost of the log: {}\n",
+            word("timeline"),
+            word("lost")
+        );
+    }
 }
 
 fn times(text: &mut String, record: &RunbookRecord) {

@@ -73,7 +73,7 @@ impl Action {
             }
             Self::Sql(act) => format!("at {}: {}", act.at.words(), act.statement.text()),
             Self::Notify(act) => format!("tell: {}", act.message.text()),
-            Self::FindClean(act) => format!("lifeboat snapshot find-clean --source {}", act.source.text()),
+            Self::FindClean(act) => format!("lifeboat snapshot find-clean {}", act.job.text()),
         }
     }
 }

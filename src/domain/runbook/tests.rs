@@ -653,6 +653,28 @@ fn drills_conditions_groups_and_people() {
 }
 
 #[test]
+fn what_stands_on_a_step_that_was_only_said_is_only_said_too() {
+    let mut first = step("first");
+    first.drill = InDrill::Simulate;
+    let mut second = step("second");
+    second.action = Action::Manual(Manual {
+        instruction: Template::parse("look at {first.output}").unwrap(),
+    });
+    let mut play = Play::of(vec![first, second, step("third")]);
+    play.begin(&StartRunbook {
+        drill: true,
+        ..unattended()
+    })
+    .unwrap();
+    play.along();
+    let Some(RunbookFact::Finished { record }) = play.facts.last() else {
+        panic!("{:?}", next::waits(play.run()))
+    };
+    let states: Vec<StepState> = record.run.steps.iter().map(|done| done.state).collect();
+    assert_eq!(states, [StepState::Simulated, StepState::Simulated, StepState::Done]);
+}
+
+#[test]
 fn beginnings_are_refused_with_their_reason() {
     let mut play = Play::of(vec![step("a")]);
     let reason = |refusal: Refusal| refusal.reason;
@@ -838,4 +860,24 @@ fn finish(play: &mut Play) {
             play.restart();
         }
     }
+}
+
+#[test]
+fn a_run_that_goes_on_by_itself_calls_for_a_person_when_it_needs_one() {
+    let alerts = |play: &Play| {
+        play.decided(crate::domain::rules::alert_events)
+            .into_iter()
+            .filter(|event| matches!(event, Event::AlertOpened { alert } if alert.kind.word() == "runbook-waiting"))
+            .count()
+    };
+    let mut once = step("a");
+    once.class = Class::Once;
+    let mut play = Play::of(vec![once]);
+    play.begin(&unattended()).unwrap();
+    play.perform("a", Doing::Look, CheckOutcome::Holds);
+    play.see("a", StepSeen::Starting { did: "x".to_owned() });
+    assert_eq!(alerts(&play), 0);
+    play.restart();
+    play.see("a", StepSeen::Verified(vec![result(CheckOutcome::Unknown)]));
+    assert_eq!(alerts(&play), 1);
 }

@@ -52,6 +52,20 @@ fn sight(world: &World) -> LogSight {
 }
 
 #[test]
+fn a_timeline_that_was_left_and_the_one_that_goes_on_are_one_span_and_a_gap_parts_two() {
+    let world = world();
+    let mut sight = sight(&world);
+    let at = |seconds: u64| world.now + Millis::from_secs(seconds).to_chrono();
+    let mut stretch = sight.stretches.pop().unwrap();
+    // Two ways from the same base backup; then one from a later one, behind a gap.
+    for (from, to) in [(100, 200), (100, 170), (150, 260), (300, 400)] {
+        (stretch.from_at, stretch.to_at) = (at(from), Some(at(to)));
+        sight.stretches.push(stretch.clone());
+    }
+    assert_eq!(sight.spans(), [(at(100), at(260)), (at(300), at(400))]);
+}
+
+#[test]
 fn a_log_keeps_the_promise_between_backups() {
     let mut world = world();
     world.back_up(Outcome::Succeeded);

@@ -158,6 +158,7 @@ fn a_restore_point_is_made_once_and_in_doubt_is_not_asked_for_again() {
         fence: None,
         max_loss: Bytes(0),
         max_lag: Millis(0),
+        failover: crate::domain::cluster::Failover::default(),
     };
     world.definitions.clusters.insert("orders".into(), cluster);
     for wrong in ["", " ", "a\nb", &"x".repeat(64)] {

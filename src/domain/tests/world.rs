@@ -209,6 +209,7 @@ impl World {
             size: Bytes(1 << 30),
             added: Bytes(1),
             files: 1,
+            changes: None,
             duration: Millis(1),
             partial,
             errors: 0,

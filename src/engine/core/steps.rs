@@ -18,7 +18,8 @@ use crate::domain::run::Failure;
 use crate::domain::runbook::action::Action;
 use crate::domain::runbook::check::{CheckOutcome, CheckResult};
 use crate::domain::runbook::next::Doing;
-use crate::domain::runbook::{RunbookRun, StepEnd, StepSeen, StepState, Undo};
+use crate::domain::runbook::report::report;
+use crate::domain::runbook::{RunbookRecord, RunbookRun, StepEnd, StepSeen, StepState, Undo};
 use crate::domain::units::Millis;
 use crate::engine::hands::StepOrder;
 
@@ -53,6 +54,20 @@ impl Steps {
         let lines = |(run, lines): (&RunbookRunId, &VecDeque<String>)| (run.clone(), lines.iter().cloned().collect());
         self.said.iter().map(lines).collect()
     }
+}
+
+/// Writes the report of an execution that has ended to where people look for it. The journal has all of it: a report that
+/// could not be written is printed again at any time.
+pub(super) fn keep_report(directory: &std::path::Path, record: &RunbookRecord) {
+    let path = directory.join(format!("{}.md", record.run.id));
+    let text = report(record);
+    let directory = directory.to_owned();
+    tokio::task::spawn_blocking(move || {
+        let written = std::fs::create_dir_all(&directory).and_then(|()| std::fs::write(&path, text));
+        if let Err(error) = written {
+            tracing::warn!("the report {} cannot be written: {error}", path.display());
+        }
+    });
 }
 
 impl Core {

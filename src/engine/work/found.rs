@@ -1,5 +1,6 @@
 //! Snapshots found in a repository: what can be said of them without having made them.
 
+use crate::domain::anomaly::Changes;
 use crate::domain::command::written_evidence;
 use crate::domain::id::{RepositoryName, SnapshotId};
 use crate::domain::snapshot::SnapshotRecord;
@@ -38,6 +39,12 @@ pub(super) async fn record(repository: &RepositoryName, repo: &Repository, info:
         size: Bytes(summary.total_bytes_processed),
         added: Bytes(summary.data_added_packed),
         files: summary.total_files_processed,
+        changes: snapshot.summary.as_ref().map(|summary| Changes {
+            new: Bytes(summary.data_added),
+            files_new: summary.files_new,
+            files_changed: summary.files_changed,
+            files_removed: 0,
+        }),
         duration: Millis::between(began, committed_at),
         // Only the run that made it knew whether something could not be read; it says so with this label.
         partial: tags.iter().any(|tag| tag == "partial"),

@@ -69,7 +69,8 @@ pub(super) async fn look(
     let system = newest.facts.system;
     let live = asked(worker, &source, cluster, system).await;
     let repo = worker.repositories.get(&repository, &worker.clock).await?;
-    let archive = WalArchive::new(repo, system);
+    // Looked at every few seconds: what never changes is read once.
+    let archive = WalArchive::new(repo, system).remembering(worker.archives.clone());
     let known = Known::of(bases, &archive).await.map_err(|error| of_recovery(&error))?;
     let archived = !known.log.continuity.timelines.is_empty() || !known.log.growing.is_empty();
     let mut ends = Vec::new();

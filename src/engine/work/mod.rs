@@ -8,6 +8,7 @@ mod browse;
 mod failure;
 mod follow_up;
 mod found;
+mod health;
 mod hooks;
 mod keep;
 mod log;
@@ -21,7 +22,7 @@ mod step;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::hands::{Doing, Hands, Known, Listing, Work};
+use super::hands::{ClusterLook, Doing, Hands, Known, Listing, Work};
 use crate::clock::Clock;
 use crate::domain::cluster::Cluster;
 use crate::domain::command::RunResult;
@@ -39,6 +40,7 @@ use crate::domain::state::SourceFacts;
 use crate::domain::units::Bytes;
 use crate::domain::view::TreeEntryView;
 use crate::domain::wal::Lsn;
+use crate::source::postgres::wal::Remembered;
 use repositories::Repositories;
 pub use step::StepOrder;
 
@@ -49,6 +51,7 @@ pub(super) struct Worker {
     host: String,
     repositories: Repositories,
     lives: log::Lives,
+    archives: Remembered,
 }
 
 impl Worker {
@@ -61,6 +64,7 @@ impl Worker {
             host,
             repositories: Repositories::default(),
             lives: log::Lives::default(),
+            archives: Remembered::default(),
         })
     }
 
@@ -103,6 +107,14 @@ impl Hands for Worker {
         by: String,
     ) -> Doing<'_, Result<(MemberName, Lsn), Failure>> {
         Box::pin(follow_up::restore_point(self, cluster, name, by))
+    }
+
+    fn look_at_cluster(
+        &self,
+        cluster: Cluster,
+        patience: std::time::Duration,
+    ) -> Doing<'_, Result<ClusterLook, Failure>> {
+        Box::pin(health::look(self, cluster, patience))
     }
 
     fn list(&self, repository: RepositoryDefinition, known: Known) -> Doing<'_, Result<Listing, Failure>> {

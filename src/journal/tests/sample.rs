@@ -6,6 +6,7 @@ use chrono::DateTime;
 use proptest::prelude::*;
 
 use crate::domain::alert::{Alert, AlertKind, AlertSubject};
+use crate::domain::anomaly::Changes;
 use crate::domain::command::{Actor, written_evidence};
 use crate::domain::event::Event;
 use crate::domain::follow_up::{Fate, FollowUp, LeftServer, ServerSeen, Step};
@@ -188,6 +189,12 @@ pub(super) fn snapshot(n: usize) -> SnapshotRecord {
         size: Bytes(1 << 20),
         added: Bytes(1 << 10),
         files: 42,
+        changes: n.is_multiple_of(2).then_some(Changes {
+            new: Bytes(500 + n as u64),
+            files_new: 3,
+            files_changed: 2,
+            files_removed: 1,
+        }),
         duration: Millis(9000),
         partial: false,
         errors: 0,

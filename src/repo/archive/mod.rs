@@ -110,6 +110,10 @@ impl Repository {
             parent: parent.as_ref().and_then(|info| Id::parse(&info.id)),
         };
         session.progress.set_phase(Phase::Copying);
+        let files_before = parent.as_ref().map_or(0, |info| {
+            let summary = info.snapshot.summary.as_ref();
+            summary.map_or(0, |summary| summary.total_files_processed)
+        });
         let before = parent.map(|info| info.snapshot.tree);
         let walk = Walk::new(&session, options, before)?;
         let built = tokio::task::spawn_blocking(move || walk.run()).await;
@@ -117,9 +121,13 @@ impl Repository {
         match built {
             Ok(Ok(Built {
                 root: Some(tree),
-                stats,
+                mut stats,
                 errors,
-            })) => session.commit(tree, labels, stats, errors).await,
+            })) => {
+                // Whatever is not new was there before; the rest of what was there is gone.
+                stats.files_removed = (files_before + stats.files_new).saturating_sub(stats.files_total);
+                session.commit(tree, labels, stats, errors).await
+            }
             Ok(_) => Err(session.abort().await),
             Err(error) => {
                 session

@@ -95,6 +95,8 @@ pub struct BackupStats {
     pub files_new: u64,
     /// Files that differ from the parent's.
     pub files_changed: u64,
+    /// Files of the parent that are not there any more, under the name they had.
+    pub files_removed: u64,
     /// Files that were not read again.
     pub files_unmodified: u64,
     /// Directories that the parent did not have.

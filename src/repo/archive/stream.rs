@@ -2,15 +2,12 @@
 //!
 //! Dropping a [`StreamSnapshot`] without [`StreamSnapshot::commit`] leaves no snapshot, only data a prune collects.
 
-use std::io;
+use std::io::{self, Read};
 use std::path::Path;
 use std::sync::Arc;
 
-use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
-use tokio::io::{AsyncRead, AsyncReadExt};
-use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::budget::Budget;
@@ -23,7 +20,7 @@ use crate::repo::error::RepoError;
 use crate::repo::gotime::Time;
 use crate::repo::id::Id;
 use crate::repo::progress::{Phase, Progress};
-use crate::repo::stop::{Stop, Stopped};
+use crate::repo::stop::Stopped;
 use crate::repo::tree::{self, Node, NodeKind};
 use crate::repo::{Repository, host};
 
@@ -68,11 +65,6 @@ pub struct StreamStats {
     /// Its SHA-256, hexadecimal.
     pub sha256: String,
 }
-
-/// How many pieces of a stream may wait between the runtime and the thread that cuts it.
-const WAITING_PIECES: usize = 4;
-/// How much is read from a stream at a time.
-const PIECE: usize = 512 << 10;
 
 /// A snapshot of streams that is being written.
 #[derive(Debug)]
@@ -120,17 +112,17 @@ impl Repository {
 }
 
 impl StreamSnapshot {
-    /// Stores a stream to its end as the file `name`.
+    /// Stores what `reader` yields to its end as the file `name`; it is read, blocking, on a thread of its own.
     ///
-    /// An error of the reader is an error of the call; the snapshot may then still be committed without this stream.
-    pub async fn put_stream<R>(&mut self, name: &str, reader: R) -> Result<StreamStats, RepoError>
+    /// An error of the reader is an error of the call; the snapshot may then still be committed without this stream. A call
+    /// that is given up leaves the thread reading until the reader ends: whoever gives up ends what writes to it.
+    pub async fn put_reader<R>(&mut self, name: &str, reader: R) -> Result<StreamStats, RepoError>
     where
-        R: AsyncRead + Send + Unpin + 'static,
+        R: Read + Send + 'static,
     {
         self.check_name(name)?;
         self.session.progress.set_current(name);
         let ticket = Ticket::new();
-        let (pieces, inbox) = mpsc::channel(WAITING_PIECES);
         let cutter = Cutter {
             chunker: Arc::clone(&self.session.chunker),
             budget: Arc::clone(&self.session.budget),
@@ -138,24 +130,26 @@ impl StreamSnapshot {
             progress: Arc::clone(&self.session.progress),
             ticket: Arc::clone(&ticket),
         };
-        let cutting = tokio::task::spawn_blocking(move || cutter.run(Pieces::new(inbox)));
-        let pumped = pump(reader, pieces, &self.session.stop).await;
-        let cut = cutting
-            .await
-            .map_err(|error| RepoError::internal(format!("the cutter ended: {error}")))?;
-        self.session.stop.result()?;
-        pumped.map_err(|error| RepoError::local("read", Path::new(name), &error))?;
-        let (Ok(stats), Ok(Ok(content))) = (cut, ticket.wait(&self.session.stop)) else {
-            self.session.stop.result()?;
-            return Err(RepoError::internal("the stream was not stored whole"));
+        let cutting = tokio::task::spawn_blocking(move || cutter.run(reader));
+        let cancelled = self.session.stop.token().clone();
+        let cut = tokio::select! {
+            cut = cutting => cut.map_err(|error| RepoError::internal(format!("the cutter ended: {error}")))?,
+            () = cancelled.cancelled() => return Err(RepoError::Cancelled),
         };
-        self.add(name, stats.bytes, content.content);
-        Ok(stats)
+        self.session.stop.result()?;
+        match cut {
+            Ok((stats, content)) => {
+                self.add(name, stats.bytes, content);
+                Ok(stats)
+            }
+            Err(Broken::Reader(error)) => Err(RepoError::local("read", Path::new(name), &error)),
+            Err(Broken::Stopped) => Err(RepoError::internal("the stream was not stored whole")),
+        }
     }
 
     /// Stores some bytes as the file `name`.
     pub async fn put_bytes(&mut self, name: &str, data: &[u8]) -> Result<StreamStats, RepoError> {
-        self.put_stream(name, std::io::Cursor::new(data.to_vec())).await
+        self.put_reader(name, io::Cursor::new(data.to_vec())).await
     }
 
     /// Writes the index and the snapshot.
@@ -197,103 +191,37 @@ impl StreamSnapshot {
     }
 }
 
-/// Moves a stream to the cutter; ends early, without an error of its own, when the work is stopped.
-async fn pump<R>(mut reader: R, pieces: mpsc::Sender<io::Result<Vec<u8>>>, stop: &Stop) -> io::Result<()>
-where
-    R: AsyncRead + Send + Unpin,
-{
-    loop {
-        let mut piece = Vec::with_capacity(PIECE);
-        while piece.len() < PIECE {
-            let room = (PIECE - piece.len()) as u64;
-            let mut limited = (&mut reader).take(room);
-            let read = stop.token().run_until_cancelled(limited.read_buf(&mut piece)).await;
-            let failed = match read {
-                Some(Ok(0)) if piece.is_empty() => return Ok(()),
-                Some(Ok(0)) => break,
-                Some(Ok(_)) => continue,
-                Some(Err(error)) => error,
-                None => io::Error::other("cancelled"),
-            };
-            // The cutter must not take the end of a broken stream for the end of the data.
-            let _ = pieces.send(Err(io::Error::other("the stream broke"))).await;
-            return Err(failed);
-        }
-        if pieces.send(Ok(piece)).await.is_err() {
-            return Ok(());
-        }
-    }
-}
-
-/// The receiving end of a stream, as a blocking reader.
-struct Pieces {
-    inbox: mpsc::Receiver<io::Result<Vec<u8>>>,
-    current: Bytes,
-    at: usize,
+/// A reader whose bytes are hashed and counted as they come, while the processor still has them at hand.
+struct Hashing<R> {
+    reader: R,
     bytes: u64,
-    hasher: Option<Hasher>,
+    hash: Sha256,
 }
 
-/// Hashes a stream as a whole on a thread of its own, beside the one that cuts it.
-struct Hasher {
-    pieces: std::sync::mpsc::SyncSender<Bytes>,
-    thread: std::thread::JoinHandle<String>,
-}
-
-impl Hasher {
-    fn start() -> Self {
-        let (pieces, inbox) = std::sync::mpsc::sync_channel::<Bytes>(WAITING_PIECES);
-        let thread = std::thread::spawn(move || {
-            let mut hash = Sha256::new();
-            for piece in inbox {
-                hash.update(&piece);
-            }
-            hex::encode(hash.finalize())
-        });
-        Self { pieces, thread }
-    }
-
-    /// The hash of everything; none only when the thread broke.
-    fn finish(self) -> Option<String> {
-        drop(self.pieces);
-        self.thread.join().ok()
-    }
-}
-
-impl Pieces {
-    fn new(inbox: mpsc::Receiver<io::Result<Vec<u8>>>) -> Self {
-        Self {
-            inbox,
-            current: Bytes::new(),
-            at: 0,
-            bytes: 0,
-            hasher: Some(Hasher::start()),
-        }
-    }
-}
-
-impl io::Read for Pieces {
+impl<R: Read> Read for Hashing<R> {
     fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
-        if self.at == self.current.len() {
-            let Some(piece) = self.inbox.blocking_recv() else {
-                return Ok(0);
-            };
-            self.current = Bytes::from(piece?);
-            self.at = 0;
-            self.bytes += self.current.len() as u64;
-            if let Some(hasher) = &self.hasher {
-                let sent = hasher.pieces.send(self.current.clone());
-                sent.map_err(|_| io::Error::other("the hasher ended"))?;
-            }
-        }
-        let length = out.len().min(self.current.len() - self.at);
-        out[..length].copy_from_slice(&self.current[self.at..self.at + length]);
-        self.at += length;
+        let length = self.reader.read(out)?;
+        self.hash.update(&out[..length]);
+        self.bytes += length as u64;
         Ok(length)
     }
 }
 
-/// Cuts a stream into chunks on a thread of its own.
+/// Why a stream was not stored.
+enum Broken {
+    /// It could not be read.
+    Reader(io::Error),
+    /// The work was stopped, and the session knows why.
+    Stopped,
+}
+
+impl From<Stopped> for Broken {
+    fn from(Stopped: Stopped) -> Self {
+        Self::Stopped
+    }
+}
+
+/// Reads a stream, hashes it and cuts it into chunks, on one thread: the pool does the rest.
 struct Cutter {
     chunker: Arc<Chunker>,
     budget: Arc<Budget>,
@@ -303,34 +231,29 @@ struct Cutter {
 }
 
 impl Cutter {
-    fn run(self, mut pieces: Pieces) -> Result<StreamStats, Stopped> {
-        let mut chunks = Chunks::new(Cut::Content(&self.chunker), &mut pieces, u64::MAX);
-        loop {
-            match chunks.next_chunk() {
-                Ok(Some(chunk)) => {
-                    Progress::add(&self.progress.bytes_done, chunk.len() as u64);
-                    let permit = self.budget.acquire(chunk.len(), self.feed.stop())?;
-                    self.feed.chunk(chunk, permit, &self.ticket)?;
-                }
-                Ok(None) => break,
-                Err(error) => {
-                    self.ticket.close(Err(error.to_string()));
-                    return Err(Stopped);
-                }
-            }
-        }
-        let Some(sha256) = pieces.hasher.take().and_then(Hasher::finish) else {
-            self.ticket.close(Err("the hasher ended".to_owned()));
-            return Err(Stopped);
+    fn run(self, reader: impl Read) -> Result<(StreamStats, Vec<Id>), Broken> {
+        let mut reader = Hashing {
+            reader,
+            bytes: 0,
+            hash: Sha256::new(),
         };
+        let mut chunks = Chunks::new(Cut::Content(&self.chunker), &mut reader, u64::MAX);
+        while let Some(chunk) = chunks.next_chunk().map_err(Broken::Reader)? {
+            Progress::add(&self.progress.bytes_done, chunk.len() as u64);
+            let permit = self.budget.acquire(chunk.len(), self.feed.stop())?;
+            self.feed.chunk(chunk, permit, &self.ticket)?;
+        }
         let stats = StreamStats {
-            bytes: pieces.bytes,
-            sha256,
+            bytes: reader.bytes,
+            sha256: hex::encode(reader.hash.finalize()),
         };
         self.ticket.close(Ok(FileEnd {
             size: stats.bytes,
             warning: None,
         }));
-        Ok(stats)
+        match self.ticket.wait(self.feed.stop())? {
+            Ok(content) => Ok((stats, content.content)),
+            Err(_) => Err(Broken::Stopped),
+        }
     }
 }

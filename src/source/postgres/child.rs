@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use secrecy::{ExposeSecret, SecretString};
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
@@ -23,6 +24,9 @@ use crate::source::SourceError;
 
 /// What is kept of a child's error output.
 const STDERR_KEPT: usize = 16 << 10;
+
+/// How much of a child's output may wait to be read, in bytes: what anybody may have, unless the administrator said less.
+const PIPE_ROOM: i32 = 1 << 20;
 
 /// How long a child that is asked to end may take before it is killed.
 const GRACE: Duration = Duration::from_millis(500);
@@ -177,6 +181,19 @@ impl Running {
     /// Its output; once.
     pub(super) fn take_stdout(&mut self) -> Option<ChildStdout> {
         self.child.stdout.take()
+    }
+
+    /// Its output as a file that is read blocking, with room for what comes while nobody reads; once.
+    pub(super) fn take_output(&mut self) -> Result<fs::File, SourceError> {
+        let failed = |error: std::io::Error| SourceError::local("read the output of", Path::new(self.name), &error);
+        let Some(output) = self.child.stdout.take() else {
+            return Err(SourceError::Cancelled);
+        };
+        let file = fs::File::from(output.into_owned_fd().map_err(failed)?);
+        fcntl(&file, FcntlArg::F_SETFL(OFlag::empty())).map_err(|errno| failed(errno.into()))?;
+        // More room only saves waiting; an administrator may have made it scarce.
+        let _ = fcntl(&file, FcntlArg::F_SETPIPE_SZ(PIPE_ROOM));
+        Ok(file)
     }
 
     /// Whether it has ended by itself.

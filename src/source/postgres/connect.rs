@@ -399,7 +399,8 @@ fn explain_connect(error: &tokio_postgres::Error, server: &str, database: &str) 
         None if why.contains("tls") || why.contains("TLS") || why.contains("certificate") => {
             SourceError::Tls { server, why }
         }
-        _ => SourceError::Unreachable { server, why },
+        Some(_) => SourceError::Closed { server, why },
+        None => SourceError::Unreachable { server, why },
     }
 }
 

@@ -8,7 +8,7 @@ use super::child::Program;
 use super::connect::{Login, ServerFacts, Session};
 use super::globals::globals;
 use super::probe::{self, TableContent};
-use super::tools::Tools;
+use super::tools::{Installed, Tools};
 use crate::domain::snapshot::DatabaseFacts;
 use crate::domain::source::{DumpFormat, DumpSelection, PostgresSource, Source};
 use crate::repo::{Phase, StreamOptions, StreamSnapshot};
@@ -60,16 +60,16 @@ struct Opened {
 }
 
 async fn open(login: &Login, database: &PostgresSource, work: &Work<'_>) -> Result<Opened, SourceError> {
-    let session = login.open(&database.database, work.clock).await?;
-    let facts = session.facts().await?;
-    let tools = Tools::find(
-        "pg_dump",
-        login.connection.bin_dir.as_deref(),
-        facts.major,
-        0,
-        work.clock,
-    )
-    .await?;
+    let directory = login.connection.bin_dir.as_deref();
+    let asking = async {
+        let session = login.open(&database.database, work.clock).await?;
+        let facts = session.facts().await?;
+        Ok::<_, SourceError>((session, facts))
+    };
+    // Each takes a while, and neither needs the other.
+    let (asked, tools) = tokio::join!(asking, Installed::look("pg_dump", directory, work.clock));
+    let (session, facts) = asked?;
+    let tools = tools.fit(facts.major, 0)?;
     session.execute("prepare to read", probe::STEADY_SETTINGS).await?;
     // Before the snapshot, so that what is promised is never newer than what is held.
     let taken_at = work.clock.now();
@@ -134,18 +134,20 @@ async fn write(
     let mut manifest = Manifest::new(source, job, opened.taken_at);
     manifest.subject = vec![format!("{} on {}", database.database, login.connection.display())];
 
-    // The roles come first: they take no time, and should one be created meanwhile, the dump may name it but needs it too.
-    match globals(login, database, &opened.facts, &opened.tools, work).await {
+    work.progress.set_phase(Phase::Copying);
+    work.progress.set_current(&format!("dumping {}", database.database));
+    // The roles are read while the dump begins. What is in the dump was there when its snapshot was exported, and so were the
+    // roles it names.
+    let roles = globals(login, database, &opened.facts, &opened.tools, work);
+    let (artifact, contents, roles) =
+        Box::pin(stream(&mut writer, database, login, opened, &dump_name, roles, work)).await?;
+    match roles {
         Ok((bytes, note)) => {
             manifest.notes.extend(note);
             manifest.artifacts.push(put(&mut writer, GLOBALS_NAME, &bytes).await?);
         }
-        Err(error @ SourceError::Child { .. }) => errors.push(error.to_string()),
-        Err(error) => return Err(error),
+        Err(why) => errors.push(why),
     }
-    work.progress.set_phase(Phase::Copying);
-    work.progress.set_current(&format!("dumping {}", database.database));
-    let (artifact, contents) = stream(&mut writer, database, login, opened, &dump_name, work).await?;
     manifest.artifacts.push(artifact);
     let facts = facts_of(database, opened, &contents);
     manifest.database = Some(DatabaseManifest {
@@ -174,15 +176,20 @@ async fn write(
     })
 }
 
-/// Streams `pg_dump` into the repository while the rows are counted; its end decides whether what came was all.
+/// The roles and a note on them; or why there are none, where the dump is worth having without.
+type Roles = Result<(Vec<u8>, Option<String>), String>;
+
+/// Streams `pg_dump` into the repository while the rows are counted and the roles are read; its end decides whether what came
+/// was all.
 async fn stream(
     writer: &mut StreamSnapshot,
     database: &PostgresSource,
     login: &Login,
     opened: &Opened,
     dump_name: &str,
+    roles: impl Future<Output = Result<(Vec<u8>, Option<String>), SourceError>>,
     work: &Work<'_>,
-) -> Result<(Artifact, BTreeMap<String, TableContent>), SourceError> {
+) -> Result<(Artifact, BTreeMap<String, TableContent>, Roles), SourceError> {
     let subject = format!("database {:?} on {}", database.database, login.connection.display());
     let format = database.selection.format;
     let plain = format == DumpFormat::Plain;
@@ -199,9 +206,7 @@ async fn stream(
         .connect(login, Some(&database.database))
         .start(Some(login))?;
     drop(dump.take_stdin());
-    let Some(output) = dump.take_stdout() else {
-        return Err(SourceError::Cancelled);
-    };
+    let output = dump.take_output()?;
     let counting = async {
         let mut tables = probe::tables(&opened.session).await?;
         if let Some(selected) = &opened.selected {
@@ -225,17 +230,25 @@ async fn stream(
         let affordable = probe::affordable(&tables, FINGERPRINT_BUDGET);
         probe::contents(&opened.session, &tables, |index, _| affordable[index], &work.progress).await
     };
-    let storing = async { writer.put_stream(dump_name, output).await.map_err(SourceError::from) };
-    let both = work.cancellable(async { tokio::try_join!(storing, counting) }).await;
-    match both {
-        Ok((stats, contents)) => {
+    let storing = async { writer.put_reader(dump_name, output).await.map_err(SourceError::from) };
+    let naming = async {
+        match roles.await {
+            Err(error @ SourceError::Child { .. }) => Ok(Err(error.to_string())),
+            roles => roles.map(Ok),
+        }
+    };
+    let all = work
+        .cancellable(async { tokio::try_join!(storing, counting, naming) })
+        .await;
+    match all {
+        Ok((stats, contents, roles)) => {
             dump.finish().await?;
             let artifact = Artifact {
                 name: dump_name.to_owned(),
                 bytes: stats.bytes,
                 sha256: stats.sha256,
             };
-            Ok((artifact, contents))
+            Ok((artifact, contents, roles))
         }
         Err(error) => {
             dump.kill().await;

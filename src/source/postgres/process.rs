@@ -77,6 +77,21 @@ pub(in crate::source) fn processes() -> impl Iterator<Item = u32> {
     entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok())
 }
 
+/// Every process of a server that works in a directory: also what a server that was killed has left behind for a moment.
+pub(in crate::source) fn servers_in(directory: &Path) -> Vec<u32> {
+    let Ok(place) = fs::metadata(directory) else {
+        return Vec::new();
+    };
+    let there = |pid: &u32| {
+        let name = fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
+        let at = fs::metadata(format!("/proc/{pid}/cwd"));
+        name.starts_with("post")
+            && at.is_ok_and(|at| (at.dev(), at.ino()) == (place.dev(), place.ino()))
+            && !has_ended(*pid)
+    };
+    processes().filter(there).collect()
+}
+
 /// Whether a process has this word among its arguments; nothing that has ended has arguments.
 pub(in crate::source) fn has_argument(pid: u32, word: &OsStr) -> bool {
     let words = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use tokio::process::Command;
 
 use super::connect::within;
@@ -40,27 +41,48 @@ impl Tools {
         at_least: u32,
         clock: &Clock,
     ) -> Result<Self, SourceError> {
+        Installed::look(program, configured, clock).await.fit(major, at_least)
+    }
+}
+
+/// The installations of a program that were found, in the order in which they are preferred.
+#[derive(Debug)]
+pub(super) struct Installed {
+    program: &'static str,
+    configured: Option<PathBuf>,
+    found: Vec<Tools>,
+}
+
+impl Installed {
+    /// Asks each installation for its version, in the configured directory alone or in all usual places, at once.
+    pub(super) async fn look(program: &'static str, configured: Option<&Path>, clock: &Clock) -> Self {
         let directories = match configured {
             Some(directory) => vec![directory.to_owned()],
             None => usual_places(),
         };
-        let mut found = Vec::new();
-        for directory in &directories {
-            if let Some(tools) = look_into(directory, program, clock).await {
-                found.push(tools);
-            }
+        let looks = directories.iter().map(|directory| look_into(directory, program, clock));
+        Self {
+            program,
+            configured: configured.map(Path::to_owned),
+            found: join_all(looks).await.into_iter().flatten().collect(),
         }
+    }
+
+    /// The one that fits a server of version `major` and can read what version `at_least` wrote.
+    pub(super) fn fit(self, major: u32, at_least: u32) -> Result<Tools, SourceError> {
         let floor = major.max(at_least);
-        if let Some(fit) = choose(&found, floor) {
+        if let Some(fit) = choose(&self.found, floor) {
             return Ok(fit.clone());
         }
-        let versions: BTreeSet<String> = found
+        let program = self.program;
+        let versions: BTreeSet<String> = self
+            .found
             .iter()
             .map(|tools| format!("{} is only version {}", tools.program(program).display(), tools.version))
             .collect();
         let found = if !versions.is_empty() {
             versions.into_iter().collect::<Vec<_>>().join(", ")
-        } else if let Some(directory) = configured {
+        } else if let Some(directory) = self.configured {
             format!("there is none in {}", directory.display())
         } else {
             "there is none on PATH nor in the usual places".to_owned()

@@ -85,7 +85,7 @@ impl MemberRow {
                 (None, 0) if self.line.lag_bytes.is_some() => ("does not stream".to_owned(), Role::Warn),
                 (None, count) => (format!("sends to {count}"), Role::Text),
             },
-            Some(Answer::Silent { why }) => (format!("does not answer: {why}"), Role::Warn),
+            Some(Answer::Silent { why, .. }) => (format!("does not answer: {why}"), Role::Warn),
             None => (String::new(), Role::Dim),
         }
     }

@@ -16,7 +16,7 @@ use crate::tui::words;
 
 /// The line itself, `width` columns from `from` to `now`.
 pub fn bar(sight: &LogSight, from: Timestamp, now: Timestamp, width: usize, look: Look<'_>) -> Vec<Span<'static>> {
-    let stretches: Vec<(Timestamp, Timestamp)> = sight.spans().collect();
+    let stretches = sight.spans();
     let whole = Millis::between(from, now).0.max(1);
     let covered = |column: usize| {
         let moment = |column: usize| {
@@ -76,7 +76,7 @@ pub fn line(sight: &LogSight, look: Look<'_>, width: usize) -> Line<'static> {
     };
     spans.push(look.span(format!("{loss:>5} "), role));
     let note = trouble.unwrap_or_else(|| {
-        let gaps = sight.stretches.len().saturating_sub(1) as u64;
+        let gaps = sight.spans().len().saturating_sub(1) as u64;
         let gaps = if gaps == 0 {
             String::new()
         } else {

@@ -3,5 +3,6 @@
 mod kill;
 mod receive;
 mod refuse;
+mod runbook;
 mod switch;
 mod world;

@@ -9,14 +9,14 @@ use crate::world::{code, said};
 
 /// Writes numbers to whichever server lets it, and remembers those that were acknowledged.
 #[derive(Clone, Default)]
-struct Writer {
+pub struct Writer {
     acknowledged: Arc<Mutex<BTreeSet<u64>>>,
     next: Arc<AtomicU64>,
-    stop: Arc<AtomicBool>,
+    pub stop: Arc<AtomicBool>,
 }
 
 impl Writer {
-    async fn run(self, hosts: Vec<String>) {
+    pub async fn run(self, hosts: Vec<String>) {
         for host in hosts.iter().cycle() {
             if self.stop.load(Ordering::Relaxed) {
                 return;
@@ -46,11 +46,11 @@ impl Writer {
         }
     }
 
-    fn count(&self) -> usize {
+    pub fn count(&self) -> usize {
         self.acknowledged.lock().unwrap().len()
     }
 
-    fn check(&self, pair: &Pair, member: &str) {
+    pub fn check(&self, pair: &Pair, member: &str) {
         let text = pair.sql(member, "select n from ledger");
         let there: BTreeSet<u64> = text.lines().map(|line| line.parse().unwrap()).collect();
         let acknowledged = self.acknowledged.lock().unwrap();

@@ -82,11 +82,14 @@ async fn member(site: &Site<'_>, ask: &check::Member) -> Result<Found, Failure> 
     if ask.is == MemberIs::Down {
         return Ok(down(member));
     }
+    if ask.is == MemberIs::Silent {
+        return Ok(silent(member));
+    }
     let server = match &member.answer {
         Answer::Answers(server) => server,
         // A server that is known to be down surely is none of these.
-        Answer::Silent { why } if is_stopped(member) => return Ok(holds(false, format!("it is down: {why}"))),
-        Answer::Silent { why } => return Ok(unknown(format!("it does not answer: {why}"))),
+        Answer::Silent { why, .. } if is_stopped(member) => return Ok(holds(false, format!("it is down: {why}"))),
+        Answer::Silent { why, .. } => return Ok(unknown(format!("it does not answer: {why}"))),
     };
     let place = format!("{} at {}, timeline {}", server.role.word(), server.lsn, server.timeline);
     Ok(match ask.is {
@@ -99,7 +102,7 @@ async fn member(site: &Site<'_>, ask: &check::Member) -> Result<Found, Failure> 
             holds(yes, format!("{place}{word}"))
         }
         MemberIs::Streaming => streaming(ask, server, &picture, &name, &place)?,
-        MemberIs::Fenced | MemberIs::Down => unknown(place),
+        MemberIs::Fenced | MemberIs::Down | MemberIs::Silent => unknown(place),
     })
 }
 
@@ -108,12 +111,20 @@ fn is_stopped(member: &MemberSeen) -> bool {
     matches!(state, Some(LocalState::Stopped | LocalState::Empty))
 }
 
+fn silent(member: &MemberSeen) -> Found {
+    match &member.answer {
+        Answer::Answers(_) => holds(false, "it answers"),
+        Answer::Silent { why, refuses: true } => holds(false, format!("it is there: {why}")),
+        Answer::Silent { why, .. } => holds(true, why.clone()),
+    }
+}
+
 fn down(member: &MemberSeen) -> Found {
     match (&member.answer, member.local.as_ref().map(|local| &local.state)) {
         (Answer::Answers(_), _) => holds(false, "it answers"),
         (_, Some(LocalState::Running { pid })) => holds(false, format!("process {pid} has its data directory")),
         (_, Some(LocalState::Stopped | LocalState::Empty)) => holds(true, "no process has its data directory"),
-        (Answer::Silent { why }, _) => unknown(format!(
+        (Answer::Silent { why, .. }, _) => unknown(format!(
             "it does not answer ({why}), and its data directory cannot be seen from here"
         )),
     }

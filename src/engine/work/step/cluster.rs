@@ -6,9 +6,10 @@ use crate::domain::cluster::record::RebuildKind;
 use crate::domain::cluster::{Allowance, Picture, Seen};
 use crate::domain::id::{ClusterName, MemberName};
 use crate::domain::run::Failure;
-use crate::domain::runbook::action::{OfMember, Promote, Rewind, Service, ServiceDo};
+use crate::domain::runbook::action::{Action, OfMember, Promote, Rewind, Service, ServiceDo};
+use crate::domain::runbook::check::{CheckOutcome, CheckResult};
 use crate::domain::runbook::template::{Template, Values};
-use crate::domain::units::{Millis, parse_bytes};
+use crate::domain::units::Millis;
 use crate::engine::clusters::logins;
 use crate::source::postgres::cluster::{ClusterError, ClusterHandle, Ledger};
 
@@ -78,11 +79,45 @@ fn output(name: &str, value: &dyn ToString) -> (String, String) {
     (name.to_owned(), value.to_string())
 }
 
+/// Whether the notes on a cluster say that what a step does was begun and not ended; nothing when the step is none of that kind.
+pub(super) async fn unfinished(site: &Site<'_>, action: &Action) -> Option<CheckResult> {
+    let (cluster, sign) = match action {
+        Action::Fence(of) | Action::Unfence(of) => (&of.cluster, "fence-unfinished"),
+        Action::Promote(promote) => (&promote.cluster, "promotion-unfinished"),
+        Action::Rewind(rewind) => (&rewind.cluster, "rebuild-unfinished"),
+        _ => return None,
+    };
+    let name = cluster.resolve(&site.order.run.values).map(Template::plain);
+    let (outcome, detail) = match name {
+        Ok(name) => match picture(site, &name).await {
+            Ok((_, picture)) => match picture.signs.iter().find(|found| found.sign == sign) {
+                Some(found) => (CheckOutcome::Fails, found.what.clone()),
+                None => (CheckOutcome::Holds, "nothing is left to be ended".to_owned()),
+            },
+            Err(failure) => (CheckOutcome::Unknown, failure.message),
+        },
+        Err(name) => (CheckOutcome::Unknown, format!("{{{name}}} is not known")),
+    };
+    Some(CheckResult {
+        title: "it was noted as ended".to_owned(),
+        outcome,
+        detail,
+    })
+}
+
+fn is_true(option: Option<&Template>) -> bool {
+    option.is_some_and(|option| option.text() == "true")
+}
+
 pub(super) async fn fence(site: &Site<'_>, of: &OfMember) -> Result<Values, Failure> {
     let member = MemberName::from(of.member.text());
-    let gone = of.gone.as_ref().is_some_and(|gone| gone.text() == "true");
-    let act =
-        async move |handle: ClusterHandle, tell: Teller| handle.fence(&member, gone.then_some(&member), &*tell).await;
+    let (gone, stop) = (is_true(of.gone.as_ref()), is_true(of.stop.as_ref()));
+    let act = async move |handle: ClusterHandle, tell: Teller| {
+        if stop {
+            handle.stop_hanging(&member, &*tell).await?;
+        }
+        handle.fence(&member, gone.then_some(&member), &*tell).await
+    };
     let lsn = on(site, &of.cluster, act).await?;
     let lsn = lsn.map_or_else(|| "unknown".to_owned(), |lsn| lsn.to_string());
     Ok(Values::from([output("lsn", &lsn)]))
@@ -97,7 +132,13 @@ pub(super) async fn unfence(site: &Site<'_>, of: &OfMember) -> Result<Values, Fa
 
 pub(super) async fn replay(site: &Site<'_>, of: &OfMember, timeout: Millis) -> Result<Values, Failure> {
     let member = MemberName::from(of.member.text());
-    let act = async move |handle: ClusterHandle, tell: Teller| handle.wait(&member, timeout.to_std(), &*tell).await;
+    let received = is_true(of.received.as_ref());
+    let act = async move |handle: ClusterHandle, tell: Teller| {
+        if received {
+            return handle.wait_for_received(&member, timeout.to_std(), &*tell).await;
+        }
+        handle.wait(&member, timeout.to_std(), &*tell).await
+    };
     on(site, &of.cluster, act).await?;
     Ok(Values::new())
 }
@@ -106,11 +147,9 @@ pub(super) async fn promote(site: &Site<'_>, promote: &Promote) -> Result<Values
     let member = MemberName::from(promote.member.text());
     let allowed = match promote.allow_loss.as_ref().map(Template::text).as_deref() {
         None | Some("") => None,
-        Some("any") => Some(Allowance::Any),
-        Some(bytes) => {
-            Some(Allowance::AtMost(parse_bytes(bytes).map_err(|error| {
-                Failure::permanent(error, "write for example 16MiB, or any")
-            })?))
+        Some(text) => {
+            let read = Allowance::parse(text);
+            Some(read.map_err(|error| Failure::permanent(error, "write for example 16MiB, or any"))?)
         }
     };
     let act = async move |handle: ClusterHandle, tell: Teller| {

@@ -3,11 +3,13 @@
 //! When the agent dies meanwhile, that run or recovery ends as interrupted by its own rules; the step is in doubt and its
 //! verification says whether enough was done.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::{Site, cancelled};
+use crate::domain::anomaly::{self, Sample};
 use crate::domain::command::{Actor, Command};
-use crate::domain::id::{JobName, RecoveryId, RunId, SourceName};
+use crate::domain::id::{JobName, RecoveryId, RunId, SnapshotId};
 use crate::domain::pitr::{Target, TimelineChoice};
 use crate::domain::recovery::{
     DatabaseRestore, InstantWish, RecoveryPlan, RecoveryRecord, RecoveryRequest, RecoveryTarget,
@@ -363,11 +365,48 @@ pub(super) async fn drill(site: &Site<'_>, drill: &Drill) -> Result<Values, Fail
     Ok(Values::from([("recovery".to_owned(), record.id.0)]))
 }
 
+/// Looks at the figures of every snapshot of a job for the last one from before something happened to the data. They say where to
+/// look, and no more: the steps after it restore that one somewhere else, and a person looks.
 pub(super) async fn find_clean(site: &Site<'_>, find: &FindClean) -> Result<Values, Failure> {
-    let source = SourceName::from(find.source.text());
-    let newest = newest(site, source.as_str()).await?;
+    let job = find.job.text();
+    let mut query = Query {
+        job: Some(job.clone()),
+        gone: Some(true),
+        limit: Some(1000),
+        ..Query::default()
+    };
+    let mut records = Vec::new();
+    loop {
+        let page = site.order.engine.snapshots(query.clone()).await.map_err(of_engine)?;
+        records.extend(page.items);
+        query.cursor = page.next;
+        if query.cursor.is_none() {
+            break;
+        }
+    }
+    let mut samples: Vec<Sample> = records.iter().filter_map(Sample::of).collect();
+    samples.sort_by_key(|sample| sample.at);
+    let there = |id: &SnapshotId| records.iter().any(|record| record.id == *id && record.is_restorable());
+    let found = anomaly::search(&samples, there, &BTreeMap::new());
+    match &found.bad {
+        Some(bad) => site.tell(format!("snapshot {} is the first that looks encrypted", bad.short())),
+        None => site.tell(format!(
+            "nothing about the snapshots of {job} looks wrong by their figures"
+        )),
+    }
+    let clean = found.clean.ok_or_else(|| {
+        Failure::permanent(
+            format!("no snapshot of {job} is both clean by its figures and still there"),
+            format!("look at all of them: lifeboat snapshot find-clean {job}"),
+        )
+    })?;
+    let time = records
+        .iter()
+        .find(|record| record.id == clean)
+        .map(|record| record.taken_at.to_rfc3339());
+    site.tell(format!("snapshot {} is the last before it", clean.short()));
     let mut values = Values::new();
-    put(&mut values, "snapshot", &newest.id);
-    put(&mut values, "time", &newest.taken_at.to_rfc3339());
+    put(&mut values, "snapshot", &clean);
+    put(&mut values, "time", &time.unwrap_or_default());
     Ok(values)
 }

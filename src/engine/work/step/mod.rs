@@ -8,6 +8,7 @@
 //! | `check` | the questions |
 //! | `data` | backup, restore, recover, verify, drill: commands to the engine, waited for |
 //! | `cluster` | fence, unfence, replay, promote, rewind, and the services of members |
+//! | `leftover` | programs that outlived their agent |
 //! | `program` | command, route, notify, systemd: explicit words, bounded output, killed with all they started |
 //! | `web` | http, and what is done by a request |
 //! | `server` | sql, and the servers statements go to |
@@ -15,6 +16,7 @@
 mod check;
 mod cluster;
 mod data;
+mod leftover;
 mod program;
 mod server;
 mod web;
@@ -123,7 +125,15 @@ pub(super) async fn perform(worker: &Worker, work: Work, order: StepOrder) -> St
             }
             StepSeen::Checked(Checked { at, results })
         }
-        Doing::Verify => StepSeen::Verified(site.ask(&step.verify, values).await),
+        Doing::Verify => {
+            if leftover::ended(&worker.state_dir, &order.run.id, &step.id).await {
+                site.tell(format!("{}: its program was still at work and was ended", step.id));
+            }
+            let mut evidence = site.ask(&step.verify, values).await;
+            // What a switchover has begun and not noted as over is ended by the same command begun again.
+            evidence.extend(cluster::unfinished(&site, &step.action).await);
+            StepSeen::Verified(evidence)
+        }
         Doing::Undo => StepSeen::Undone(take_back(&site, step).await.err()),
         Doing::Act | Doing::Stop => {
             let mut end = act(&site, step).await;

@@ -4,9 +4,11 @@ use std::process::Stdio;
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 
+use super::leftover::{self, Note};
 use super::{Site, cancelled};
 use crate::domain::job::Hook;
 use crate::domain::run::Failure;
+use crate::domain::runbook::next::Doing;
 use crate::domain::runbook::template::Template;
 use crate::source::{hook_command, kill_group};
 
@@ -81,12 +83,16 @@ pub(super) async fn ended(
     };
     let mut command = hook_command(&hook).ok_or_else(|| failed("there is no program".to_owned()))?;
     command.envs(variables(site)).current_dir("/");
+    // What only asks is over with its agent, whatever it does.
+    let acts = site.order.doing != Doing::Look && site.order.doing != Doing::Verify;
     command.stdin(if input.is_some() { Stdio::piped() } else { Stdio::null() });
     command.stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
     let mut child = command
         .spawn()
         .map_err(|error| failed(format!("it cannot be started: {error}")))?;
     let group = child.id();
+    let (run, step) = (&site.order.run.id, &site.order.run.runbook.steps[site.order.at].id);
+    let _note = acts.then(|| Note::leave(&site.worker.state_dir, run, step, group));
     if let (Some(mut stdin), Some(input)) = (child.stdin.take(), input) {
         tokio::spawn(async move { stdin.write_all(input.as_bytes()).await });
     }
@@ -126,6 +132,10 @@ fn variables(site: &Site<'_>) -> Vec<(String, String)> {
     let name = |name: &str| format!("LIFEBOAT_{}", name.to_ascii_uppercase().replace(['.', '-'], "_"));
     let values = site.order.run.values.iter();
     let mut all: Vec<(String, String)> = values.map(|(key, value)| (name(key), value.clone())).collect();
+    all.push(leftover::variable(
+        &site.order.run.id,
+        &site.order.run.runbook.steps[site.order.at].id,
+    ));
     if let Some(path) = &site.order.engine.overview().borrow().agent.config_path {
         all.push(("LIFEBOAT_CONFIG".to_owned(), path.clone()));
     }

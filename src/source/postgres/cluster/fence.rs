@@ -60,11 +60,17 @@ impl ClusterHandle {
             lsn: None,
         };
         self.ledger.note(&lock, |record| record.fence = Some(note))?;
-        let lsn = if plan.means == Means::Setting {
-            Some(self.fence_by_setting(&plan, begun, tell).await?)
-        } else {
-            self.fence_command(&plan, tell).await?;
-            None
+        let lsn = match plan.means {
+            Means::Setting => Some(self.fence_by_setting(&plan, begun, tell).await?),
+            Means::Disk => {
+                self.fence_on_disk(&plan, begun, tell).await?;
+                self.fence_command(&plan, tell).await?;
+                None
+            }
+            Means::Command | Means::Vouched => {
+                self.fence_command(&plan, tell).await?;
+                None
+            }
         };
         let held = self.clock.now();
         self.ledger.note(&lock, |record| {

@@ -23,7 +23,7 @@ const OWN_FILES: [&str; 4] = [
 const MOST: u64 = 4 << 20;
 /// How long a slot may be in use by somebody who is gone.
 const SLOT_PATIENCE: Duration = Duration::from_secs(30);
-const AUTO: &str = "postgresql.auto.conf";
+pub(super) const AUTO: &str = "postgresql.auto.conf";
 const PASS_FILE: &str = "lifeboat.pgpass";
 /// What we set, and what a fence of the old primary has left.
 const REPLACED: [&str; 4] = [
@@ -70,7 +70,7 @@ impl OwnSettings {
 }
 
 /// Replaces a file whole and durably.
-fn put(path: &Path, bytes: &[u8], owner: Option<(u32, u32)>) -> Result<(), ClusterError> {
+pub(super) fn put(path: &Path, bytes: &[u8], owner: Option<(u32, u32)>) -> Result<(), ClusterError> {
     let failed = |error: std::io::Error| ClusterError::local("write", path, &error);
     let mut temp = path.as_os_str().to_owned();
     temp.push(".lifeboat");
@@ -225,7 +225,7 @@ impl ClusterHandle {
                     Answer::Answers(server) => {
                         format!("it is a {} on timeline {}", server.role.word(), server.timeline)
                     }
-                    Answer::Silent { why } => why.clone(),
+                    Answer::Silent { why, .. } => why.clone(),
                 };
                 return Err(ClusterError::NotProved {
                     what: format!("{name} was started and does not stream within {} s", timeout.as_secs()),

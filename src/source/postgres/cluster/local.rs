@@ -125,6 +125,7 @@ fn parse(printed: &str) -> Option<Control> {
         timeline: crate::domain::wal::TimelineId(value("Latest checkpoint's TimeLineID")?.parse().ok()?),
         checkpoint: value("Latest checkpoint location")?.parse().ok()?,
         clean: state == "shut down" || state == "shut down in recovery",
+        standby: state == "shut down in recovery" || state == "in archive recovery",
         rewindable: hints || checksums,
     })
 }
@@ -147,7 +148,9 @@ Data page checksum version:           1
     fn the_control_file_is_read() {
         let control = parse(PRINTED).unwrap();
         assert_eq!((control.checkpoint, control.timeline.0), (Lsn(0x300_0028), 2));
-        assert!(control.clean && control.rewindable);
+        assert!(control.clean && control.rewindable && !control.standby);
+        let standby = PRINTED.replace("shut down", "in archive recovery");
+        assert!(parse(&standby).unwrap().standby);
         let crashed = PRINTED
             .replace("shut down", "in production")
             .replace("version:           1", "version:           0");

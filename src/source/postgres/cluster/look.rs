@@ -1,9 +1,11 @@
 //! What every member of a cluster says of itself, asked of all at one time; one that does not answer holds up nobody else.
 
+use std::time::Duration;
+
 use futures_util::future::join_all;
 use tokio_postgres::Row;
 
-use super::{ClusterHandle, local};
+use super::{ClusterError, ClusterHandle, local};
 use crate::domain::Bytes;
 use crate::domain::Millis;
 use crate::domain::cluster::{Answer, FenceMark, Member, MemberSeen, Receiver, Replica, Role, Seen, ServerSeen, Slot};
@@ -76,7 +78,48 @@ pub(super) async fn ask(handle: &ClusterHandle, member: &Member) -> Answer {
     };
     match asking.await {
         Ok(server) => Answer::Answers(Box::new(server)),
-        Err(error) => Answer::Silent { why: error.to_string() },
+        Err(error) => Answer::Silent {
+            why: error.to_string(),
+            refuses: refuses(&error),
+        },
+    }
+}
+
+/// Whether a server that gave no answer is there all the same, or was not even asked. Only silence may be taken for a failure.
+fn refuses(error: &ClusterError) -> bool {
+    !matches!(
+        error,
+        ClusterError::Source(
+            SourceError::Unreachable { .. } | SourceError::Silent { .. } | SourceError::Query { retryable: true, .. }
+        )
+    )
+}
+
+/// Looks at every member, each given so long to answer.
+pub(super) async fn within(handle: &ClusterHandle, patience: Duration) -> Seen {
+    let at = handle.clock.now();
+    let late = || Answer::Silent {
+        why: format!("no answer within {} s", patience.as_secs_f32()),
+        refuses: false,
+    };
+    let members = handle.cluster.members.iter().map(|member| async move {
+        let asked = async {
+            tokio::select! {
+                biased;
+                answer = ask(handle, member) => answer,
+                () = handle.clock.sleep(patience) => late(),
+            }
+        };
+        let (answer, local) = tokio::join!(asked, local::look(member, &handle.clock));
+        MemberSeen {
+            name: member.name.clone(),
+            answer,
+            local,
+        }
+    });
+    Seen {
+        at,
+        members: join_all(members).await,
     }
 }
 

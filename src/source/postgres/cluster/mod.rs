@@ -31,7 +31,7 @@
 //! | --- | --- |
 //! | `look`, `local` | what every member says, and its data directory |
 //! | [`ledger`] | the notes, and the lock |
-//! | `fence` | keeps writers out and lets them in |
+//! | `fence`, `disk` | keeps writers out and lets them in; the same of a server that is down |
 //! | `promote` | waits for a standby, promotes it |
 //! | `rebuild`, `place`, `follow` | rewinds or clones a member, puts the clone in place, has it follow the primary |
 //! | `command`, `leftover` | the commands of the configuration: fence, start, stop; programs a killed process left at work |
@@ -40,6 +40,7 @@
 //! asked for, start a server that was not stopped by it.
 
 mod command;
+mod disk;
 mod error;
 mod fence;
 mod follow;
@@ -96,6 +97,11 @@ impl ClusterHandle {
     /// Looks at every member at one time.
     pub async fn look(&self) -> Seen {
         look::all(self).await
+    }
+
+    /// Looks at every member at one time; one that does not answer in time is silent.
+    pub async fn look_within(&self, patience: Duration) -> Seen {
+        look::within(self, patience).await
     }
 
     /// What was begun and not finished.

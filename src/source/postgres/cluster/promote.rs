@@ -17,6 +17,11 @@ use crate::source::postgres::connect::Session;
 /// How long `pg_promote` itself may take, in seconds.
 const PROMOTE_SECONDS: i32 = 60;
 
+/// What was received may end in half a record, which nobody will ever replay: this near to the end, standing still is being there.
+const NEAR: u64 = 16 << 20;
+/// So many looks without a step are standing still.
+const STILL: u32 = 5;
+
 /// "lifeboat" in ASCII: whoever promotes this server has it.
 const LOCK: i64 = 0x6c69_6665_626f_6174;
 
@@ -86,6 +91,53 @@ impl ClusterHandle {
                     server.lsn,
                     Bytes(target.since(server.lsn))
                 ));
+            }
+            self.pause().await?;
+        }
+    }
+
+    /// Waits until a standby has replayed everything that was committed on the old primary; where nobody knows its end, until it
+    /// has replayed all that it received.
+    pub async fn wait_for_received(
+        &self,
+        member: &MemberName,
+        timeout: Duration,
+        tell: Tell<'_>,
+    ) -> Result<Waited, ClusterError> {
+        let started = self.clock.monotonic();
+        let (mut last, mut still) = (Lsn(0), 0);
+        loop {
+            let (seen, record) = (self.look().await, self.record()?);
+            match promote::awaited(&self.cluster, &seen, &record, member) {
+                Ok(_) => return self.wait(member, timeout, tell).await,
+                Err(refusals) if refusals.iter().any(|refusal| refusal.reason != "loss-unknown") => {
+                    return Err(ClusterError::Refused(refusals));
+                }
+                Err(_) => {}
+            }
+            let Some(server) = seen.member(member).and_then(|one| one.answer.server()) else {
+                return Err(SourceError::Cancelled.into());
+            };
+            let (at, target) = (server.lsn, server.reach());
+            still = if at == last { still + 1 } else { 0 };
+            last = at;
+            if at >= target || (still >= STILL && target.since(at) < NEAR) {
+                tell(&format!("{member} has replayed what it received, up to {at}"));
+                return Ok(Waited {
+                    member: member.clone(),
+                    target,
+                    at,
+                });
+            }
+            if self.clock.elapsed(started) > timeout {
+                return Err(ClusterError::NotProved {
+                    what: format!(
+                        "{member} did not replay what it received within {} s",
+                        timeout.as_secs()
+                    ),
+                    why: format!("it is at {at} and has received up to {target}"),
+                    next: "look into its log; a long query on it may hold the replay up".to_owned(),
+                });
             }
             self.pause().await?;
         }

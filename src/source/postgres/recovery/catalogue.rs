@@ -108,22 +108,14 @@ async fn of_snapshots(
 pub async fn log(archive: &WalArchive) -> Result<Log, WalError> {
     let listed = archive.list().await?;
     let size = archive.segment_size().await?.unwrap_or_default();
-    let names = listed.iter().filter_map(|listed| match listed.entry {
-        Entry::File(name @ WalName::History(timeline)) => Some((name, timeline)),
-        _ => None,
-    });
-    let names: Vec<(WalName, TimelineId)> = names.collect();
-    let histories = futures_util::stream::iter(names).map(|(name, timeline)| async move {
-        let Some(fetched) = archive.get(name).await? else {
-            return Ok(None);
-        };
-        let text = String::from_utf8_lossy(&fetched.bytes).into_owned();
-        let history = History::parse(timeline, &text).map_err(|error| WalError::Corrupt {
-            file: name.to_string(),
-            why: error.to_string(),
-        })?;
-        Ok::<_, WalError>(Some(history))
-    });
+    let timelines: Vec<TimelineId> = listed
+        .iter()
+        .filter_map(|listed| match listed.entry {
+            Entry::File(WalName::History(timeline)) => Some(timeline),
+            _ => None,
+        })
+        .collect();
+    let histories = futures_util::stream::iter(timelines).map(|timeline| archive.history(timeline));
     let histories: Vec<Option<History>> = histories.buffered(AT_ONCE).try_collect().await?;
     let histories: Vec<History> = histories.into_iter().flatten().collect();
     let mut growing: BTreeMap<SegmentName, u64> = BTreeMap::new();

@@ -7,16 +7,14 @@
 //!
 //! **Crash windows.** The order of a promotion is: signal to the server → it is open → note *opened*; that of a move: note
 //! *replaying* with the new target → server at the target → note *paused*; that of a removal: tablespaces → data → note.
-//! Killed in between, the copy, its server and the note say how far it came, and [`settle`] finds that out. It does not do
+//! Killed in between, the copy, its server and the note say how far it came, and [`super::settle`] finds that out. It does not do
 //! again what was to be done.
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
-use super::look::Looker;
 use super::order::{end_server, program};
 use super::{Known, Note, Phase, RecoveryError, Replay, Replayed, Seen, Then, home_of, reached};
 use crate::clock::Clock;
@@ -27,15 +25,6 @@ use crate::source::postgres::physical::is_laying;
 use crate::source::postgres::server::PrivateServer;
 use crate::source::postgres::wal::WalArchive;
 use crate::source::quote;
-
-/// How often a server that is being settled is looked at.
-const LOOK_EVERY: Duration = Duration::from_millis(100);
-/// How many looks at a server that nobody steers have to say the same before that is believed.
-const STEADY: u32 = 5;
-/// The same for one that follows the end of the log, of which PostgreSQL cannot say that it stands still.
-const STEADY_AT_END: u32 = 30;
-/// How many looks there are at most: a server that gets nowhere within half a minute without its log is ended.
-const LOOKS: u32 = 300;
 
 /// A recovery that an earlier call has begun.
 #[derive(Debug, Clone)]
@@ -104,7 +93,7 @@ impl Begun {
     }
 
     /// Whether it was opened: as the note says, or by the signal that PostgreSQL has taken away.
-    fn was_opened(&self) -> bool {
+    pub(super) fn was_opened(&self) -> bool {
         let has = |name: &str| self.data.join(name).exists();
         match self.note.phase {
             Phase::Opened => true,
@@ -258,191 +247,5 @@ pub fn seen_of(replayed: &Replayed, target: &Target, inclusive: bool) -> ServerS
         lsn: replayed.seen.lsn,
         last_commit: replayed.seen.last_commit,
         psql: Some(psql(&replayed.server.connection())),
-    }
-}
-
-/// Looks at what is in a place where a server was left waiting, without asking the server; none while somebody else acts on
-/// it. `before` is what was known: it stays as far as nothing says otherwise. Blocks.
-pub fn look(data: &Path, before: &ServerSeen) -> Result<Option<ServerSeen>, RecoveryError> {
-    let home = home_of(data);
-    let seen = |fate, psql| ServerSeen {
-        fate,
-        psql,
-        ..before.clone()
-    };
-    let Some(note) = Note::read(&home)? else {
-        // Whoever opens it by command has it stopped, and takes our note away.
-        let laid = data.join("global/pg_control").exists();
-        return Ok(Some(seen(if laid { Fate::Promoted } else { Fate::Discarded }, None)));
-    };
-    let begun = Begun {
-        data: data.to_owned(),
-        home,
-        note,
-    };
-    if !data.exists() {
-        return Ok(Some(seen(Fate::Discarded, None)));
-    }
-    let running = PrivateServer::running(&begun.home)?;
-    let at_note = |fate| ServerSeen {
-        fate,
-        target: begun.note.target.clone(),
-        inclusive: begun.note.inclusive,
-        psql: running.as_ref().map(psql),
-        // Where a place was replayed to is only known of that place.
-        lsn: before.lsn.filter(|_| before.target == begun.note.target),
-        last_commit: before.last_commit.filter(|_| before.target == begun.note.target),
-    };
-    Ok(match (begun.was_opened(), &running, begun.note.phase) {
-        (true, ..) => Some(at_note(Fate::Promoted)),
-        (false, None, _) => Some(at_note(Fate::Gone)),
-        (false, Some(_), Phase::Paused) => Some(at_note(Fate::Waiting)),
-        // Somebody lays it down anew, or moves it on.
-        (false, Some(_), _) => None,
-    })
-}
-
-/// Finds out how a server stands whose follow-up was interrupted, and notes it. Nothing is done again: a server that is still
-/// on its way without anybody to steer it is given half a minute to get somewhere, then it is ended.
-pub async fn settle(data: &Path, before: &ServerSeen, clock: &Clock) -> Result<ServerSeen, RecoveryError> {
-    let home = home_of(data);
-    let Some(mut note) = Note::read(&home)? else {
-        return Ok(look(data, before)?.unwrap_or_else(|| before.clone()));
-    };
-    if !data.exists() {
-        // Everything but the note is gone, and the note is what goes last.
-        fs::remove_dir_all(&home).map_err(|error| RecoveryError::local("remove", &home, &error))?;
-        return Ok(look(data, before)?.unwrap_or_else(|| before.clone()));
-    }
-    let mut told = (None, None);
-    if let Some(mut server) = PrivateServer::attach(&home, clock)? {
-        // A wish that the server has not taken must not come true later, when nobody waits for it.
-        let _ = fs::remove_file(data.join("promote"));
-        match until_steady(&mut server, &note, clock).await? {
-            Some((phase, lsn, last_commit)) => {
-                note.reached(phase, &home)?;
-                server.keep()?;
-                told = (lsn, last_commit);
-            }
-            None => super::stop(server).await?,
-        }
-    }
-    let mut seen = look(data, before)?.unwrap_or_else(|| ServerSeen {
-        fate: Fate::Gone,
-        ..before.clone()
-    });
-    seen.lsn = told.0.or(seen.lsn);
-    seen.last_commit = told.1.or(seen.last_commit);
-    if seen.fate == Fate::Promoted && note.phase != Phase::Opened {
-        note.reached(Phase::Opened, &home)?;
-    }
-    Ok(seen)
-}
-
-type Steady = (Phase, Option<crate::domain::wal::Lsn>, Option<crate::domain::Timestamp>);
-
-/// Waits until a server is open, or stands still; none when it has ended or gets nowhere.
-async fn until_steady(server: &mut PrivateServer, note: &Note, clock: &Clock) -> Result<Option<Steady>, RecoveryError> {
-    let mut looker = Looker::new(clock);
-    let mut still = 0;
-    for _ in 0..LOOKS {
-        if server.has_ended() {
-            return Ok(None);
-        }
-        if let Some(looked) = looker.look(server).await? {
-            let steady = |phase| Some((phase, looked.lsn, looked.last_commit));
-            if !looked.recovering {
-                looker.end().await;
-                return Ok(steady(Phase::Opened));
-            }
-            let at_end = note.target == Target::Latest;
-            still = if looked.paused || at_end { still + 1 } else { 0 };
-            if still >= if looked.paused { STEADY } else { STEADY_AT_END } {
-                looker.end().await;
-                return Ok(steady(Phase::Paused));
-            }
-        }
-        clock.sleep(LOOK_EVERY).await;
-    }
-    Ok(None)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::domain::Timestamp;
-    use crate::domain::wal::{SystemId, TimelineId};
-
-    fn begun(dir: &Path, phase: Phase) -> Begun {
-        let data = dir.join("orders");
-        fs::create_dir_all(data.join("global")).unwrap();
-        fs::write(data.join("global/pg_control"), "").unwrap();
-        let note = Note {
-            phase,
-            system: SystemId(7),
-            base: "ab".into(),
-            timeline: TimelineId(1),
-            target: Target::Latest,
-            inclusive: true,
-            repository: None,
-            source: None,
-            tablespaces: Vec::new(),
-            roles: Vec::new(),
-            bin_dir: None,
-            began_at: Timestamp::UNIX_EPOCH,
-        };
-        note.write(&home_of(&data)).unwrap();
-        Begun::read(&data).unwrap()
-    }
-
-    fn waiting() -> ServerSeen {
-        ServerSeen {
-            fate: Fate::Waiting,
-            target: Target::Latest,
-            inclusive: true,
-            lsn: None,
-            last_commit: None,
-            psql: None,
-        }
-    }
-
-    fn fate(begun: &Begun) -> Fate {
-        look(&begun.data, &waiting()).unwrap().unwrap().fate
-    }
-
-    #[test]
-    fn a_copy_whose_signal_postgresql_has_taken_away_was_opened_and_is_never_removed() {
-        let dir = tempfile::tempdir().unwrap();
-        let begun = begun(dir.path(), Phase::Paused);
-        assert_eq!(fate(&begun), Fate::Promoted);
-        assert!(matches!(begun.may_be_removed(), Err(RecoveryError::Opened { .. })));
-        assert!(matches!(begun.may_go_on(), Err(RecoveryError::Opened { .. })));
-        fs::write(begun.data.join("recovery.signal"), "").unwrap();
-        assert_eq!(fate(&begun), Fate::Gone, "no server runs on it");
-        assert!(begun.may_be_removed().is_ok() && begun.may_go_on().is_ok());
-    }
-
-    #[test]
-    fn a_copy_that_no_server_was_started_on_yet_was_not_opened() {
-        let dir = tempfile::tempdir().unwrap();
-        let begun = begun(dir.path(), Phase::Replaying);
-        fs::write(begun.data.join("backup_label"), "").unwrap();
-        assert_eq!(fate(&begun), Fate::Gone);
-        assert!(begun.may_go_on().is_ok());
-    }
-
-    #[tokio::test]
-    async fn what_was_removed_or_opened_by_command_is_seen() {
-        let dir = tempfile::tempdir().unwrap();
-        let begun = begun(dir.path(), Phase::Paused);
-        fs::remove_dir_all(&begun.home).unwrap();
-        assert_eq!(fate(&begun), Fate::Promoted, "opened by command, and stopped");
-        fs::remove_dir_all(&begun.data).unwrap();
-        assert_eq!(fate(&begun), Fate::Discarded);
-        // A removal that was cut off before its note was gone is finished.
-        begun.note.write(&begun.home).unwrap();
-        let seen = settle(&begun.data, &waiting(), &Clock::system()).await.unwrap();
-        assert_eq!(seen.fate, Fate::Discarded);
-        assert!(!begun.home.exists());
     }
 }

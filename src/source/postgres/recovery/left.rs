@@ -71,11 +71,11 @@ pub async fn discard(server: &LeftServer, clock: &Clock) -> Result<ServerSeen, R
 /// Looks at it without asking it; none while somebody else acts on it.
 pub async fn look_at(server: &LeftServer) -> Result<Option<ServerSeen>, RecoveryError> {
     let server = server.clone();
-    let looking = tokio::task::spawn_blocking(move || follow_up::look(&server.directory, &server.seen));
+    let looking = tokio::task::spawn_blocking(move || super::settle::look(&server.directory, &server.seen));
     looking.await.map_err(|_| RecoveryError::cancelled())?
 }
 
 /// Finds out how it stands after a follow-up that was interrupted or failed; does nothing of it again.
 pub async fn settle(server: &LeftServer, clock: &Clock) -> Result<ServerSeen, RecoveryError> {
-    follow_up::settle(&server.directory, &server.seen, clock).await
+    super::settle::settle(&server.directory, &server.seen, clock).await
 }

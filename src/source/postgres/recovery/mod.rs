@@ -21,7 +21,7 @@
 //! | [`run`], `settings`, `control`, `look` | the server: what it is told, started, watched, opened |
 //! | `instant` | what the engine calls: planned, carried out, measured |
 //! | [`order`] | a recovery from the first look at the place to the server at the target |
-//! | [`follow_up`] | what comes after a pause, and finding out how a server stands |
+//! | [`follow_up`], [`settle`] | what comes after a pause, and finding out how a server stands |
 //! | [`left`] | the same, as the engine calls it |
 //! | [`note`] | what is remembered of a recovery beside its copy |
 //! | [`table`] | one table of a recovered copy into a live database |
@@ -43,6 +43,7 @@ pub mod roles;
 pub mod run;
 pub mod scout;
 mod settings;
+pub mod settle;
 pub mod table;
 
 pub use catalogue::{Bases, bases, log};

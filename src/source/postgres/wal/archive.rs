@@ -13,10 +13,11 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use super::file::Content;
-use super::object::{self, Header};
+use super::object::{self, Effort, Header};
 use super::prune::MARK;
+use super::remember::Remembered;
 use super::{WalError, fetch, page};
-use crate::domain::wal::{SegmentName, SegmentSize, SystemId, TimelineId, WalName};
+use crate::domain::wal::{History, SegmentName, SegmentSize, SystemId, TimelineId, WalName};
 use crate::repo::sealed::Put;
 use crate::repo::{RepoError, Repository};
 
@@ -78,12 +79,33 @@ pub struct Fetched {
 pub struct WalArchive {
     repo: Repository,
     system: SystemId,
+    remembered: Remembered,
+    effort: Effort,
 }
 
 impl WalArchive {
     /// The part of a cluster.
     pub fn new(repo: Repository, system: SystemId) -> Self {
-        Self { repo, system }
+        Self {
+            repo,
+            system,
+            remembered: Remembered::default(),
+            effort: Effort::Thorough,
+        }
+    }
+
+    /// The same, with what others have read already of what never changes.
+    #[must_use]
+    pub fn remembering(self, remembered: Remembered) -> Self {
+        Self { remembered, ..self }
+    }
+
+    /// The same, for somebody who is behind: what is put takes a half less time, and some more room.
+    pub(super) fn hurried(&self) -> Self {
+        Self {
+            effort: Effort::Hurried,
+            ..self.clone()
+        }
     }
 
     /// The clusters that an archive holds anything of.
@@ -112,13 +134,37 @@ impl WalArchive {
 
     /// The size of the segments of this cluster; none while nothing was archived.
     pub async fn segment_size(&self) -> Result<Option<SegmentSize>, WalError> {
+        if let Some(size) = self.remembered.size(self.repo.id(), self.system) {
+            return Ok(Some(size));
+        }
         let key = format!("{FOLDER}{}/{ABOUT}", self.system);
         let Some((_, content)) = self.load(&key, ABOUT).await? else {
             return Ok(None);
         };
         let about: About = serde_json::from_slice(&content)
             .map_err(|error| RepoError::damaged(format!("WAL object {ABOUT}"), error.to_string()))?;
+        self.remembered
+            .set_size(self.repo.id(), self.system, about.segment_size);
         Ok(Some(about.segment_size))
+    }
+
+    /// What a timeline descends from; none when the archive has no history of it.
+    pub async fn history(&self, timeline: TimelineId) -> Result<Option<History>, WalError> {
+        if let Some(history) = self.remembered.history(self.repo.id(), self.system, timeline) {
+            return Ok(Some(history));
+        }
+        let name = WalName::History(timeline);
+        let Some(fetched) = self.get(name).await? else {
+            return Ok(None);
+        };
+        let history = History::parse(timeline, &String::from_utf8_lossy(&fetched.bytes));
+        let history = history.map_err(|error| WalError::Corrupt {
+            file: name.to_string(),
+            why: error.to_string(),
+        })?;
+        self.remembered
+            .set_history(self.repo.id(), self.system, history.clone());
+        Ok(Some(history))
     }
 
     /// Notes the size of the segments before the first of them; another size than the one noted is another cluster.
@@ -292,10 +338,10 @@ impl WalArchive {
     }
 
     pub(super) async fn store(&self, key: &str, name: String, content: Vec<u8>) -> Result<(Put, String), WalError> {
-        let (system, at) = (self.system, self.repo.store_time());
+        let (system, effort, at) = (self.system, self.effort, self.repo.store_time());
         let packed = tokio::task::spawn_blocking(move || {
             let header = Header::of(name, system, &content, at);
-            object::encode(&header, &content).map(|object| (object, header.sha256))
+            object::encode(&header, &content, effort).map(|object| (object, header.sha256))
         });
         let (object, sha256) = packed.await.map_err(|error| WalError::worker(&error))??;
         Ok((self.repo.put_sealed(key, object).await?, sha256))

@@ -192,3 +192,46 @@ async fn an_archive_that_cannot_be_read_is_not_an_empty_one() {
         assert!(read || archive.list().await.is_err(), "{op:?}");
     }
 }
+
+#[tokio::test]
+async fn what_never_changes_is_read_once_and_what_is_not_there_is_looked_for_again() {
+    let (store, archive) = fresh().await;
+    let shared = Remembered::default();
+    let archive = archive.remembering(shared.clone());
+    let second = TimelineId(2);
+    assert_eq!(archive.segment_size().await.unwrap(), None);
+    assert_eq!(
+        archive.history(second).await.unwrap(),
+        None,
+        "and that is not remembered"
+    );
+    archive.ensure(size()).await.unwrap();
+    let history = Content {
+        name: WalName::History(second),
+        bytes: b"1\t0/3000000\tno recovery target specified\n".to_vec(),
+        size: None,
+    };
+    archive.put(history).await.unwrap();
+    let read = archive.history(second).await.unwrap().unwrap();
+    assert_eq!(archive.segment_size().await.unwrap(), Some(size()));
+    for object in objects(&store).await {
+        store.delete(&object.key).await.unwrap();
+    }
+    let again = over(store.clone()).await.remembering(shared);
+    assert_eq!(again.history(second).await.unwrap(), Some(read));
+    assert_eq!(again.segment_size().await.unwrap(), Some(size()));
+    let other = WalArchive::new(archive.repo().clone(), SystemId(8)).remembering(again.remembered.clone());
+    assert_eq!(other.segment_size().await.unwrap(), None, "another cluster");
+    assert_eq!(over(store).await.segment_size().await.unwrap(), None, "a fresh look");
+}
+
+#[tokio::test]
+async fn what_was_put_in_a_hurry_is_the_same_thing() {
+    let (store, archive) = fresh().await;
+    assert_eq!(archive.hurried().put(segment(ONE, 1)).await.unwrap(), Archived::New);
+    let stored = objects(&store).await;
+    assert_eq!(archive.put(segment(ONE, 1)).await.unwrap(), Archived::Already);
+    let kept = archive.get(WalName::Segment(name(ONE))).await.unwrap().unwrap();
+    assert_eq!(kept.bytes, segment(ONE, 1).bytes);
+    assert_eq!(objects(&store).await, stored, "nothing beside it");
+}

@@ -19,7 +19,7 @@
 //!
 //! | file | what it does |
 //! | --- | --- |
-//! | [`archive`], `object` | the layout: put, get, list |
+//! | [`archive`], `object`, `remember` | the layout: put, get, list; what of it never changes |
 //! | [`file`](mod@file), `page` | files of a cluster, looked at before they are believed |
 //! | [`push`], `spool`, [`pusher`] | `archive_command` |
 //! | [`fetch`], [`prefetch`] | `restore_command` |
@@ -45,6 +45,7 @@ pub mod push;
 pub mod pusher;
 pub mod receive;
 pub mod record;
+mod remember;
 pub mod report;
 mod spool;
 
@@ -52,6 +53,7 @@ pub use archive::{Archived, Entry, Listed, WalArchive};
 pub use error::WalError;
 pub use fetch::FetchSpool;
 pub use file::WalFile;
+pub use remember::Remembered;
 pub use spool::{PushSpool, SpoolLock, Verdict};
 
 use crate::domain::wal::SegmentSize;

@@ -6,6 +6,8 @@
 //! and it is put again: the same content, accepted. The server alone decides when a file may go, and only after a call for
 //! that file; the pusher never touches the server's files.
 //!
+//! **Behind.** When more is ready than is worked on at once, it is compressed less: to be back in time counts more than room.
+//!
 //! **Order.** Files may arrive out of order, several are on their way at once. A file behind one that failed is no loss: what
 //! failed stays ready, and the archive shows the gap until it came.
 //!
@@ -72,6 +74,7 @@ pub async fn run(
     clock: &Clock,
 ) -> Result<u64, WalError> {
     spool.clear(&ready(wal_dir)?)?;
+    let hurried = archive.hurried();
     let (mut archived, mut idle) = (0, clock.monotonic());
     loop {
         let mut todo = ready(wal_dir)?;
@@ -83,6 +86,8 @@ pub async fn run(
             clock.sleep(LOOK_EVERY).await;
             continue;
         }
+        // More than can be done at once: what comes behind them is lost with the server for as long as they take.
+        let archive = if todo.len() > jobs { &hurried } else { archive };
         let mut failed = None;
         let mut attempts = futures_util::stream::iter(todo)
             .map(|file| async move { (push::one(archive, &file).await, file) })

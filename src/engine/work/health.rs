@@ -1,0 +1,70 @@
+//! Looking at a cluster for its health, and keeping what the primary was when it last answered.
+//!
+//! That is one small file of this machine, replaced whole. It is written at every look at which the primary answers, so it is
+//! not synced: a crash of the machine may lose it, and then an automatic failover is refused because nobody knows what was lost.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+
+use super::Worker;
+use crate::domain::cluster::Cluster;
+use crate::domain::cluster::health::{Known, Primary, primary};
+use crate::domain::run::Failure;
+use crate::engine::clusters::logins;
+use crate::engine::hands::ClusterLook;
+use crate::source::postgres::cluster::{ClusterHandle, Ledger};
+
+/// Looks once.
+pub(super) async fn look(worker: &Worker, cluster: Cluster, patience: Duration) -> Result<ClusterLook, Failure> {
+    let path = worker
+        .state_dir
+        .join("clusters")
+        .join(format!("{}.known.json", cluster.name));
+    let handle = ClusterHandle {
+        logins: logins(&cluster).await,
+        ledger: Ledger::new(&worker.state_dir, &cluster.name),
+        by: String::new(),
+        clock: worker.clock.clone(),
+        cancel: CancellationToken::new(),
+        cluster,
+    };
+    let seen = handle.look_within(patience).await;
+    let record = handle.record().map_err(|error| Failure {
+        message: error.to_string(),
+        hint: error.hint(),
+        retryable: error.retryable(),
+    })?;
+    let now = primary(&handle.cluster, &seen, &record, None);
+    let known = tokio::task::spawn_blocking(move || {
+        let before = read(&path);
+        if let Primary::Answers(known) = now {
+            write(&path, &known);
+        }
+        before
+    });
+    Ok(ClusterLook {
+        seen,
+        record,
+        known: known.await.ok().flatten(),
+    })
+}
+
+/// What cannot be read is not known, which only ever speaks against acting.
+fn read(path: &Path) -> Option<Known> {
+    serde_json::from_slice(&fs::read(path).ok()?).ok()
+}
+
+fn write(path: &PathBuf, known: &Known) {
+    let Ok(text) = serde_json::to_vec(known) else { return };
+    let new = path.with_extension("new");
+    let parent = path.parent().unwrap_or(Path::new("/"));
+    let written = fs::create_dir_all(parent)
+        .and_then(|()| fs::write(&new, text))
+        .and_then(|()| fs::rename(&new, path));
+    if let Err(error) = written {
+        tracing::warn!("{} cannot be written: {error}", path.display());
+    }
+}

@@ -1,0 +1,197 @@
+//! Runbooks through the agent as a process: led by commands, killed in the middle, gone on with, reported.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+
+use nix::sys::signal::{Signal, kill};
+use serde_json::Value;
+
+use super::{World, said};
+
+impl World {
+    fn runbook(&self, name: &str, text: &str) {
+        fs::create_dir_all(self.path("runbooks")).unwrap();
+        let path = self.path(&format!("runbooks/{name}.toml"));
+        let text = text.replace("DIR", &self.dir.path().display().to_string());
+        fs::write(&path, format!("title = \"t\"\nwhy = \"w\"\n{text}")).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+    }
+
+    fn begin_runbook(&self, name: &str, args: &[&str]) -> String {
+        let begun = self.json(&[&["runbook", "run", name, "--no-wait"], args].concat());
+        begun["run"].as_str().unwrap().to_owned()
+    }
+
+    fn live(&self) -> Value {
+        self.json(&["runbook", "status"])[0].clone()
+    }
+
+    fn step(&self, at: usize) -> String {
+        self.live()["steps"][at]["state"].as_str().unwrap_or("over").to_owned()
+    }
+
+    fn report(&self, run: &str) -> Value {
+        self.json(&["runbook", "report", run])["record"].clone()
+    }
+
+    fn words(&self, name: &str) -> String {
+        fs::read_to_string(self.path(name)).unwrap_or_default()
+    }
+}
+
+/// A step that notes that it acted, each time it does.
+fn noting(id: &str, more: &str) -> String {
+    format!(
+        "[[step]]\nid = \"{id}\"\nkind = \"command\"\nshell = true\nclass = \"resumable\"\n\
+         command = [\"echo {id} >> DIR/acted; {more} touch DIR/{id}.done\"]\n\
+         verify = [{{ check = \"path\", path = \"DIR/{id}.done\" }}]\n"
+    )
+}
+
+#[test]
+fn a_run_without_people_goes_through_and_its_report_says_so() {
+    let world = World::new(&[]);
+    let tell = "[variable.word]\ntype = \"text\"\nask = \"which\"\n[[step]]\nid = \"tell\"\nkind = \"command\"\n\
+                command = [\"sh\", \"-c\", \"printf '%s|%s' \\\"$1\\\" \\\"$LIFEBOAT_WORD\\\"\", \"x\", \"{word}\"]\n\
+                [[step]]\nid = \"keep\"\nkind = \"notify\"\nmessage = \"{tell.output}\"\ncommand = [\"tee\", \"DIR/told\"]\n";
+    world.runbook("fix", tell);
+    let listed = world.json(&["runbook", "list"]);
+    let names: Vec<&str> = listed
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter_map(|line| line["name"].as_str())
+        .collect();
+    assert!(
+        names.contains(&"fix") && names.contains(&"manual-failover"),
+        "{names:?}"
+    );
+    let plan = world.json(&["runbook", "plan", "fix", "--set", "word=a'b \"c\" $(d)"]);
+    assert!(plan["steps"][0]["does"].as_str().unwrap().contains("$(d)"), "{plan}");
+    assert!(!world.path("told").exists(), "a plan does nothing");
+    let output = world.run(&["runbook", "run", "fix", "--yes", "--set", "word=a'b \"c\" $(d)"]);
+    assert!(output.status.success(), "{}", said(&output));
+    assert_eq!(
+        world.words("told"),
+        "a'b \"c\" $(d)|a'b \"c\" $(d)",
+        "a value is one value, and no program"
+    );
+    let text = world.run(&["runbook", "report", "fix"]);
+    let text = String::from_utf8(text.stdout).unwrap();
+    assert!(
+        text.contains("# REAL: t completed") && text.contains("## Times"),
+        "{text}"
+    );
+    assert_eq!(
+        world.run(&["runbook", "run", "fix", "--yes"]).status.code(),
+        Some(2),
+        "a value is missing"
+    );
+    assert_eq!(world.run(&["runbook", "run", "gone", "--yes"]).status.code(), Some(2));
+}
+
+#[test]
+fn killed_inside_every_step_a_run_goes_on_where_it_was() {
+    // Killed while the second step acts: before it was done, after it was done but not yet ended, and while its program would
+    // go on without the agent.
+    let slow = [
+        ("sleep 0.5; touch DIR/began; sleep 600;", 2),
+        ("touch DIR/two.done; touch DIR/began; sleep 600;", 1),
+        ("touch DIR/began; sleep 3; touch DIR/late; sleep 600;", 2),
+    ];
+    for (more, times) in slow {
+        let world = World::new(&[]);
+        // The second time, it does not hang.
+        let once = format!("if [ ! -e DIR/began ]; then {more} fi;");
+        world.runbook(
+            "mend",
+            &[noting("one", ""), noting("two", &once), noting("three", "")].concat(),
+        );
+        let run = world.begin_runbook("mend", &["--yes"]);
+        world.wait_until("the second step acts", |world| world.path("began").exists());
+        kill(world.agent_pid().unwrap(), Signal::SIGKILL).unwrap();
+        let output = world.run(&["runbook", "resume", &run]);
+        let status = output.status.code();
+        assert!(status == Some(0) || status == Some(1), "{}", said(&output));
+        world.wait_until("it has ended", |world| world.live().is_null());
+        let record = world.report(&run);
+        assert_eq!(record["outcome"], "completed", "{record:#}");
+        let acted = world.words("acted");
+        let count = |step: &str| acted.lines().filter(|line| *line == step).count();
+        assert_eq!((count("one"), count("two"), count("three")), (1, times, 1), "{acted}");
+        assert_eq!(record["run"]["steps"][1]["recovered"], times == 1);
+        assert!(!world.path("late").exists(), "its program was ended with its agent");
+    }
+}
+
+#[test]
+fn what_a_person_does_is_waited_for_and_said_once() {
+    let world = World::new(&[]);
+    let text = "[[step]]\nid = \"call\"\nkind = \"manual\"\ninstruction = \"call the owner\"\n\
+                [[step]]\nid = \"drop\"\nkind = \"command\"\ncommand = [\"touch\", \"DIR/dropped\"]\n\
+                needs = { typed = \"orders\" }\nundo = { kind = \"command\", command = [\"rm\", \"DIR/dropped\"] }\n\
+                [[step]]\nid = \"last\"\nkind = \"command\"\ncommand = [\"true\"]\n";
+    world.runbook("lead", text);
+    let output = world.run(&["runbook", "run", "lead"]);
+    assert_eq!(
+        output.status.code(),
+        Some(3),
+        "it waits for a person: {}",
+        said(&output)
+    );
+    let run = world.live()["id"].as_str().unwrap().to_owned();
+    let say = |words: &[&str]| world.run(&[&["runbook"], words].concat());
+    assert!(say(&["go", &run]).status.success());
+    world.wait_until("it is the turn of the second", |world| world.step(0) == "done");
+    let output = say(&["go", &run, "call"]);
+    assert_eq!(output.status.code(), Some(1), "{}", said(&output));
+    assert!(said(&output).contains("done by now"), "{}", said(&output));
+    let output = say(&["go", &run, "--typed", "order"]);
+    assert_eq!(output.status.code(), Some(4), "{}", said(&output));
+    assert!(!world.path("dropped").exists());
+    assert!(say(&["go", &run, "--typed", "orders"]).status.success());
+    world.wait_until("it was done", |world| world.step(1) == "done");
+    assert!(world.path("dropped").exists());
+    let output = say(&["abort", &run, "--reason", "enough", "--undo"]);
+    assert!(output.status.success(), "{}", said(&output));
+    world.wait_until("it has ended", |world| world.live().is_null());
+    assert!(!world.path("dropped").exists(), "what was done was taken back");
+    assert_eq!(world.report(&run)["outcome"], "undone");
+}
+
+#[test]
+fn programs_that_hang_fail_flood_or_are_missing_end_their_step_with_a_reason() {
+    let cases = [
+        ("command = [\"sleep\", \"600\"]\ntimeout = \"1s\"", "did not end within"),
+        ("command = [\"/no/such/program\"]", "cannot be started"),
+        ("command = [\"sh\", \"-c\", \"echo no; exit 7\"]", "status 7: no"),
+        (
+            "command = [\"true\"]\nverify = [{ check = \"path\", path = \"DIR/never\" }]\ntimeout = \"1s\"",
+            "did not end within",
+        ),
+        (
+            "command = [\"true\"]\nprecheck = [{ check = \"path\", path = \"DIR/never\" }]",
+            "does not hold",
+        ),
+    ];
+    for (step, expected) in cases {
+        let world = World::new(&[]);
+        world.runbook("bad", &format!("[[step]]\nid = \"a\"\nkind = \"command\"\n{step}\n"));
+        let output = world.run(&["runbook", "run", "bad", "--yes"]);
+        assert_eq!(output.status.code(), Some(1), "{step}: {}", said(&output));
+        let record = world.report("bad");
+        let error = record["run"]["steps"][0]["error"]["message"].as_str().unwrap();
+        assert!(error.contains(expected), "{step}: {error}");
+    }
+    let world = World::new(&[]);
+    let flood = "[[step]]\nid = \"a\"\nkind = \"command\"\nshell = true\n\
+                 command = [\"yes lifeboat | head -c 300000000; echo; echo end\"]\n";
+    world.runbook("flood", flood);
+    let output = world.run(&["runbook", "run", "flood", "--yes"]);
+    assert!(output.status.success(), "{}", said(&output));
+    let output = world.report("flood")["run"]["steps"][0]["outputs"]["output"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    assert!(output.ends_with("\nend") && output.len() < 20_000, "{}", output.len());
+}
