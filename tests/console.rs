@@ -6,12 +6,16 @@ mod fixture;
 mod history;
 #[path = "console/kept.rs"]
 mod kept;
+#[path = "console/led.rs"]
+mod led;
 #[path = "console/process.rs"]
 mod process;
 #[path = "console/pty.rs"]
 mod pty;
 #[path = "console/rules.rs"]
 mod rules;
+#[path = "console/runbooks.rs"]
+mod runbooks;
 #[path = "console/runner.rs"]
 mod runner;
 #[path = "console/screens.rs"]
@@ -20,3 +24,5 @@ mod screens;
 mod script;
 #[path = "console/servers.rs"]
 mod servers;
+#[path = "console/wizard.rs"]
+mod wizard;

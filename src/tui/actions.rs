@@ -1,7 +1,7 @@
 //! What each action of the key map does.
 
 use super::app::App;
-use super::keymap::Action;
+use super::keymap::{Action, Group};
 use super::link::Question;
 use super::loading;
 use super::message::Effect;
@@ -16,6 +16,7 @@ use super::place::{Pane, Place, Screen};
 use super::screens::recoveries::RecoveryRow;
 use super::stream;
 use super::subject::Subject;
+use super::{runbooks, wizard};
 
 /// Does what an action says.
 pub fn perform(app: &mut App, action: Action) -> Vec<Effect> {
@@ -53,7 +54,9 @@ pub fn perform(app: &mut App, action: Action) -> Vec<Effect> {
         Action::Describe => describe(app),
         Action::Trash => navigation::go(app, Place::Trash),
         Action::Drills => navigation::go(app, Place::Drills),
+        Action::Executions => navigation::go(app, Place::Executions),
         Action::Retention => retention(app),
+        other if other.group() == Group::Lead => wizard::perform(app, other),
         other => {
             opens(app, other);
             Vec::new()
@@ -110,6 +113,10 @@ fn opens(app: &mut App, action: Action) {
 }
 
 fn moves(app: &mut App, action: Action) -> Vec<Effect> {
+    if let Place::Wizard(_) = app.place {
+        wizard::moves(app, action);
+        return Vec::new();
+    }
     let page = app.page_rows();
     if app.pane == Pane::Detail && app.place != Place::Overview {
         moved(Some(action), &mut app.scroll, 100_000, page);
@@ -134,7 +141,7 @@ fn moves(app: &mut App, action: Action) -> Vec<Effect> {
     }
     app.scroll = 0;
     let mut effects = loading::ask_more(app);
-    if app.is_wide() {
+    if app.is_wide() || matches!(app.place, Place::Runbooks) {
         effects.extend(loading::ask_selected(app));
     }
     effects
@@ -183,6 +190,13 @@ fn act(app: &mut App) {
 }
 
 fn log(app: &mut App) -> Vec<Effect> {
+    if let Some(Subject::Execution(id)) = app.subjects().first()
+        && let Some(view) = app.execution(id)
+    {
+        let text = view.said.join("\n");
+        app.overlay = Some(Overlay::Pager(Pager::new(format!("Log of {id}"), &text)));
+        return Vec::new();
+    }
     let run = match app.subjects().first() {
         Some(Subject::Run(run, _)) => Some(run.clone()),
         Some(Subject::Job(job)) => app.job(job).and_then(|job| job.running.clone()),
@@ -230,6 +244,7 @@ fn json(app: &App) -> Option<(String, String)> {
             RecoveryRow::Waiting(record, _) | RecoveryRow::Done(record) => pretty(record),
         },
         Place::Drills => pretty(app.drills.selected()?),
+        Place::Runbooks | Place::Executions | Place::Wizard(_) => runbooks::json(app),
         Place::Alerts => pretty(app.alerts.selected()?),
         Place::Audit => pretty(app.audit.selected()?),
         Place::Topology => pretty(app.topology.selected()?),
@@ -245,6 +260,10 @@ fn raw(app: &mut App) {
 }
 
 fn copy(app: &mut App) -> Vec<Effect> {
+    if let Some(report) = runbooks::report(app) {
+        app.say("copied the report, if the terminal allows it; S saves it to a file");
+        return vec![Effect::Copy(report)];
+    }
     let Some(subject) = app.subjects().first().cloned() else {
         return Vec::new();
     };
@@ -265,6 +284,9 @@ fn copy(app: &mut App) -> Vec<Effect> {
 }
 
 fn save(app: &mut App) -> Vec<Effect> {
+    if runbooks::report(app).is_some() {
+        return wizard::perform(app, Action::LeadSave);
+    }
     let Some((_, text)) = json(app) else { return Vec::new() };
     let name = app.subjects().first().map_or_else(String::new, Subject::name);
     let safe = |c: char| {

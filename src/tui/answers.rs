@@ -12,6 +12,7 @@ use super::navigation;
 use super::overlays::Overlay;
 use super::overlays::pager::Pager;
 use super::place::{Pane, Place};
+use super::runbooks;
 use super::screens::recoveries::RecoveryRow;
 use super::screens::restore::PlanState;
 use super::screens::topology::MemberRow;
@@ -24,6 +25,11 @@ pub fn answered(app: &mut App, question: Question, result: Result<Answer, Troubl
     match result {
         Ok(answer) => good(app, question, answer),
         Err(trouble) => {
+            if let Question::Command(command) = &question
+                && let Some(effects) = runbooks::refused(app, command, &trouble)
+            {
+                return effects;
+            }
             bad(app, &question, trouble);
             Vec::new()
         }
@@ -82,6 +88,11 @@ fn good(app: &mut App, question: Question, answer: Answer) -> Vec<Effect> {
             }
         }
         (Question::Plan(request), Answer::Plan(plan)) => planned(app, &request, *plan),
+        (Question::Runbook(_), Answer::Runbook(document)) => {
+            app.documents.insert(document.name.clone(), *document);
+        }
+        (Question::Executions(query), Answer::Executions(page)) => place(&mut app.executions, &query, page, now),
+        (Question::PlanRunbook(wish), Answer::RunbookPlan(plan)) => runbooks::planned(app, &wish, Ok(*plan)),
         (Question::Command(command), Answer::Receipt(receipt)) => return done(app, command, receipt),
         (Question::Practice(_), Answer::Text(text)) => app.say(text),
         (question, _) => app.complain(format!("the agent answered something else to: {}", words(&question))),
@@ -142,6 +153,7 @@ fn done(app: &mut App, command: Command, receipt: Receipt) -> Vec<Effect> {
             app.pane = Pane::Detail;
             effects
         }
+        Command::StartRunbook { .. } | Command::SayInRunbook { .. } => runbooks::done(app, &command, receipt),
         Command::FollowUpRecovery { recovery, what } => {
             app.say(format!("{} the server of {recovery}", what.doing()));
             Vec::new()
@@ -192,6 +204,8 @@ fn bad(app: &mut App, question: &Question, trouble: Trouble) {
             // A plan asked for only to show a command is not worth a complaint.
             return;
         }
+        Question::PlanRunbook(wish) => return runbooks::planned(app, wish, Err(trouble)),
+        Question::Executions(_) => app.executions.loading = false,
         Question::Runs(_) => app.runs.loading = false,
         Question::Snapshots(query) if query.trash == Some(true) => app.trash.loading = false,
         Question::Snapshots(_) => app.snapshots.loading = false,
@@ -218,7 +232,9 @@ fn words(question: &Question) -> String {
         Question::Tree(_, path) | Question::Content(_, path, _) => path.clone(),
         Question::Retention(job) => format!("retention of {job}"),
         Question::Log(run) => format!("log of {run}"),
-        Question::Plan(_) => "plan".to_owned(),
+        Question::Plan(_) | Question::PlanRunbook(_) => "plan".to_owned(),
+        Question::Runbook(name) => format!("runbook {name}"),
+        Question::Executions(_) => "history of runbooks".to_owned(),
         Question::Command(command) => command.word().to_owned(),
         Question::Practice(incident) => incident.clone(),
     }

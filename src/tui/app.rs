@@ -6,10 +6,11 @@ use std::sync::Arc;
 use crate::domain::alert::AlertRecord;
 use crate::domain::drill::DrillView;
 use crate::domain::event::EventRecord;
-use crate::domain::id::{JobName, RecoveryId, SnapshotId};
+use crate::domain::id::{JobName, RecoveryId, RunbookName, SnapshotId};
 use crate::domain::recovery::RecoveryPlan;
 use crate::domain::retention::Decision;
 use crate::domain::run::RunRecord;
+use crate::domain::runbook::{Runbook, RunbookRecord};
 use crate::domain::snapshot::SnapshotRecord;
 use crate::domain::view::{JobView, Overview, RetentionPlan, StreamItem};
 use crate::domain::{Millis, Timestamp};
@@ -17,13 +18,16 @@ use crate::domain::{Millis, Timestamp};
 use super::glyphs::Glyphs;
 use super::keymap::{Key, Keymap};
 use super::overlays::Overlay;
+use super::overlays::begin::Begin;
 use super::place::{Pane, Place};
 use super::screens::recoveries::RecoveryRow;
+use super::screens::runbooks::RunbookRow;
 use super::screens::topology::MemberRow;
 use super::screens::tree::{Preview, TreeRow};
 use super::subject::Subject;
 use super::table::{Rows, Table};
 use super::theme::Theme;
+use super::wizard::Wizard;
 
 /// After this long without a word from the agent, what is shown is called STALE.
 pub const STALE_AFTER: Millis = Millis::from_secs(25);
@@ -41,6 +45,8 @@ pub struct Settings {
     pub read_only: bool,
     /// Whether the agent is this same process, so that leaving ends its work.
     pub embedded: bool,
+    /// Who sits here, as the journal has it.
+    pub me: String,
     /// What the sandbox can break for practice.
     pub incidents: Vec<String>,
     /// How roles look.
@@ -155,6 +161,18 @@ pub struct App {
     pub(super) servers_asked: BTreeSet<RecoveryId>,
     /// The drills.
     pub drills: Table<DrillView>,
+    /// The runbooks, and their executions that are under way.
+    pub runbooks: Table<RunbookRow>,
+    /// Their documents, as far as they were asked for.
+    pub documents: BTreeMap<RunbookName, Runbook>,
+    /// Documents that were asked for, with the version that was wanted.
+    pub(super) documents_asked: BTreeSet<(RunbookName, String)>,
+    /// Executions that have ended.
+    pub executions: Table<RunbookRecord>,
+    /// What the wizard remembers of the execution it shows.
+    pub wizard: Wizard,
+    /// What was just asked to begin, in case that is refused.
+    pub(super) begun: Option<Box<Begin>>,
     /// A recovery that was just begun, until it is in the list.
     pub(super) awaited: Option<RecoveryId>,
     /// Plans by the recovery they began, as far as this console has asked for them.
@@ -209,6 +227,12 @@ impl App {
             confirmed: None,
             servers_asked: BTreeSet::new(),
             drills: Table::default(),
+            runbooks: Table::default(),
+            documents: BTreeMap::new(),
+            documents_asked: BTreeSet::new(),
+            executions: Table::default(),
+            wizard: Wizard::default(),
+            begun: None,
             awaited: None,
             plans: BTreeMap::new(),
             alerts: Table::default(),
@@ -277,7 +301,9 @@ impl App {
     /// The table the keys go to; none on the Overview.
     pub fn rows(&self) -> Option<&dyn Rows> {
         Some(match self.place {
-            Place::Overview => return None,
+            Place::Overview | Place::Wizard(_) => return None,
+            Place::Runbooks => &self.runbooks,
+            Place::Executions => &self.executions,
             Place::Jobs => &self.jobs,
             Place::Job(_) => &self.runs,
             Place::Snapshots => &self.snapshots,
@@ -295,7 +321,9 @@ impl App {
     /// The table the keys go to, to be changed.
     pub fn rows_mut(&mut self) -> Option<&mut dyn Rows> {
         Some(match self.place {
-            Place::Overview => return None,
+            Place::Overview | Place::Wizard(_) => return None,
+            Place::Runbooks => &mut self.runbooks,
+            Place::Executions => &mut self.executions,
             Place::Jobs => &mut self.jobs,
             Place::Job(_) => &mut self.runs,
             Place::Snapshots => &mut self.snapshots,

@@ -15,6 +15,10 @@ impl From<ClientError> for Trouble {
 }
 
 impl Link for Client {
+    fn who(&self) -> String {
+        self.actor().name.clone()
+    }
+
     async fn stream(&self) -> Result<Live, Trouble> {
         let live = Self::stream(self).await?.into_stream();
         Ok(Box::pin(live.map(|item| item.map_err(Trouble::from))))
@@ -35,6 +39,9 @@ impl Link for Client {
             Question::Retention(job) => Answer::Retention(Box::new(self.retention(&job).await?)),
             Question::Clusters => Answer::Clusters(self.clusters().await?),
             Question::Plan(request) => Answer::Plan(Box::new(self.plan(&request).await?)),
+            Question::Runbook(name) => Answer::Runbook(Box::new(self.runbook(&name).await?)),
+            Question::Executions(query) => Answer::Executions(self.executions(&query).await?),
+            Question::PlanRunbook(wish) => Answer::RunbookPlan(Box::new(self.plan_runbook(*wish).await?)),
             Question::Command(command) => Answer::Receipt(self.command(command).await?),
             Question::Practice(incident) => Answer::Text(self.practice(&incident).await?),
         })

@@ -14,6 +14,8 @@ use crate::domain::command::Command;
 use crate::domain::event::EventRecord;
 use crate::domain::recovery::{RecoveryPlan, RecoveryRecord, RecoveryRequest};
 use crate::domain::run::RunRecord;
+use crate::domain::runbook::view::RunbookPlan;
+use crate::domain::runbook::{Runbook, RunbookRecord, StartRunbook};
 use crate::domain::snapshot::SnapshotRecord;
 use crate::domain::view::{Page, Query, Receipt, RetentionPlan, StreamItem, TreeEntryView};
 
@@ -42,6 +44,12 @@ pub enum Question {
     Clusters,
     /// What a recovery would do.
     Plan(Box<RecoveryRequest>),
+    /// The document of a runbook.
+    Runbook(String),
+    /// A page of executions of runbooks that have ended.
+    Executions(Query),
+    /// What an execution of a runbook would do.
+    PlanRunbook(Box<StartRunbook>),
     /// Do something.
     Command(Command),
     /// Break something on purpose, in the sandbox.
@@ -73,6 +81,12 @@ pub enum Answer {
     Clusters(Vec<ClusterView>),
     /// To [`Question::Plan`].
     Plan(Box<RecoveryPlan>),
+    /// To [`Question::Runbook`].
+    Runbook(Box<Runbook>),
+    /// To [`Question::Executions`].
+    Executions(Page<RunbookRecord>),
+    /// To [`Question::PlanRunbook`].
+    RunbookPlan(Box<RunbookPlan>),
     /// To [`Question::Command`].
     Receipt(Receipt),
 }
@@ -102,6 +116,9 @@ pub type Live = Pin<Box<dyn Stream<Item = Result<StreamItem, Trouble>> + Send>>;
 
 /// A way to an agent; cheap to clone, shared by all questions under way.
 pub trait Link: Clone + Send + Sync + 'static {
+    /// The name of whoever asks, as the journal will have it.
+    fn who(&self) -> String;
+
     /// Opens the live stream. Called again, with pauses, for as long as the console lives.
     fn stream(&self) -> impl Future<Output = Result<Live, Trouble>> + Send;
 

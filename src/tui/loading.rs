@@ -34,6 +34,7 @@ fn first() -> Query {
 pub fn ask_place(app: &mut App) -> Vec<Effect> {
     match app.place.clone() {
         Place::Overview | Place::Jobs | Place::Drills => Vec::new(),
+        Place::Runbooks | Place::Wizard(_) => super::runbooks::ask(app),
         Place::Job(job) => {
             if app.runs_of.as_ref() == Some(&job) && (app.runs.loaded || app.runs.loading) {
                 return Vec::new();
@@ -77,7 +78,7 @@ pub fn ask_place(app: &mut App) -> Vec<Effect> {
 }
 
 /// Asks what the clusters look like now, unless an answer is on its way.
-fn ask_topology(app: &mut App) -> Vec<Effect> {
+pub(super) fn ask_topology(app: &mut App) -> Vec<Effect> {
     if app.topology.loading {
         return Vec::new();
     }
@@ -94,13 +95,14 @@ pub fn poll(app: &mut App) -> Vec<Effect> {
     if app.place == Place::Topology && due && app.held.is_none() {
         ask_topology(app)
     } else {
-        Vec::new()
+        super::runbooks::ask(app)
     }
 }
 
 fn flags<'a>(app: &'a mut App, place: &Place) -> (&'a mut bool, &'a mut bool) {
     match place {
         Place::Recoveries => (&mut app.recoveries.loaded, &mut app.recoveries.loading),
+        Place::Executions => (&mut app.executions.loaded, &mut app.executions.loading),
         Place::Alerts => (&mut app.alerts.loaded, &mut app.alerts.loading),
         Place::Audit => (&mut app.audit.loaded, &mut app.audit.loading),
         Place::Trash => (&mut app.trash.loaded, &mut app.trash.loading),
@@ -111,6 +113,7 @@ fn flags<'a>(app: &'a mut App, place: &Place) -> (&'a mut bool, &'a mut bool) {
 fn page(place: &Place, query: Query) -> Question {
     match place {
         Place::Recoveries => Question::Recoveries(query),
+        Place::Executions => Question::Executions(query),
         Place::Alerts => Question::Alerts(query),
         Place::Audit => Question::Journal(query),
         Place::Trash => Question::Snapshots(Query {
@@ -128,6 +131,7 @@ pub fn refresh(app: &mut App) -> Vec<Effect> {
         Place::Snapshots,
         Place::Trash,
         Place::Recoveries,
+        Place::Executions,
         Place::Alerts,
         Place::Audit,
     ] {
@@ -148,6 +152,10 @@ pub fn refresh(app: &mut App) -> Vec<Effect> {
     if app.place == Place::Topology {
         effects.extend(ask_topology(app));
     }
+    // Asked before the line was lost, answered never.
+    app.documents_asked.clear();
+    app.wizard.asked = false;
+    effects.extend(super::runbooks::ask(app));
     if let Place::Retention(job) = &app.place {
         effects.push(Effect::Ask(Question::Retention(job.0.clone())));
     }
@@ -168,6 +176,7 @@ pub fn ask_more(app: &mut App) -> Vec<Effect> {
         Place::Snapshots => app.snapshots.next.clone(),
         Place::Trash => app.trash.next.clone(),
         Place::Recoveries => app.recoveries.next.clone(),
+        Place::Executions => app.executions.next.clone(),
         Place::Alerts => app.alerts.next.clone(),
         Place::Audit => app.audit.next.clone(),
         _ => None,
@@ -201,6 +210,7 @@ pub fn ask_filtered(app: &mut App) -> Vec<Effect> {
         Place::Snapshots => app.snapshots.filter().query(app.now),
         Place::Trash => app.trash.filter().query(app.now),
         Place::Recoveries => app.recoveries.filter().query(app.now),
+        Place::Executions => app.executions.filter().query(app.now),
         Place::Alerts => app.alerts.filter().query(app.now),
         Place::Audit => app.audit.filter().query(app.now),
         _ => return Vec::new(),
@@ -231,7 +241,10 @@ pub fn ask_content(app: &App, snapshot: &SnapshotId, path: &str) -> Vec<Effect> 
 }
 
 /// Asks for what the detail of the selected row needs: the plan of a restore, for the command that works without us.
-pub fn ask_selected(app: &App) -> Vec<Effect> {
+pub fn ask_selected(app: &mut App) -> Vec<Effect> {
+    if app.place == Place::Runbooks {
+        return super::runbooks::ask(app);
+    }
     let Some(row) = app.recoveries.selected().filter(|_| app.place == Place::Recoveries) else {
         return Vec::new();
     };
@@ -251,11 +264,17 @@ impl App {
             Place::Snapshots => self.snapshots.next.is_some(),
             Place::Trash => self.trash.next.is_some(),
             Place::Recoveries => self.recoveries.next.is_some(),
+            Place::Executions => self.executions.next.is_some(),
             Place::Alerts => self.alerts.next.is_some(),
             Place::Audit => self.audit.next.is_some(),
-            Place::Overview | Place::Jobs | Place::Drills | Place::Retention(_) | Place::Tree(..) | Place::Topology => {
-                false
-            }
+            Place::Overview
+            | Place::Jobs
+            | Place::Drills
+            | Place::Runbooks
+            | Place::Wizard(_)
+            | Place::Retention(_)
+            | Place::Tree(..)
+            | Place::Topology => false,
         }
     }
 }

@@ -14,19 +14,22 @@
 //! differs; a quiet console sends nothing. Losing the agent never ends the console: it says STALE and tries again. However
 //! it ends, by key, signal or panic, the terminal is given back as it was.
 //!
-//! What it must never do: change anything but through a command somebody chose in the action menu (`a`) or the palette;
+//! What it must never do: change anything but through a command somebody chose in the action menu (`a`) or the palette,
+//! or said in the wizard of a runbook;
 //! say by colour alone what matters; block on the terminal; show what it does not know as if it did.
 //!
 //! | file | what it holds |
 //! | --- | --- |
 //! | `app` `place` `subject` `table` | the memory: places, things, rows with a cursor |
 //! | `message` `update` `actions` `stream` `answers` `navigation` `loading` `operations` `servers` | how it changes |
+//! | `runbooks` `wizard/*` | runbooks begun, and led |
 //! | `view` `screens/*` `widgets/*` `overlays/*` `canvas` `theme` `glyphs` `words` | how it looks |
 //! | `keymap` `filter` | what hands type |
 //! | `link` `client` | the way to the agent |
 //! | `runtime` `terminal` `frame` `plain` `options` | the outside |
 
 pub mod actions;
+mod alerts;
 pub mod answers;
 pub mod app;
 pub mod canvas;
@@ -48,6 +51,7 @@ pub mod options;
 pub mod overlays;
 pub mod place;
 pub mod plain;
+mod runbooks;
 pub mod runtime;
 pub mod screens;
 pub mod servers;
@@ -59,6 +63,7 @@ pub mod theme;
 pub mod update;
 pub mod view;
 pub mod widgets;
+pub mod wizard;
 pub mod words;
 
 pub use options::{ExitNote, TuiError, TuiOptions};

@@ -8,6 +8,7 @@ use super::message::Effect;
 use super::place::{Pane, Place, join_path};
 use super::screens::overview;
 use super::subject::Subject;
+use super::wizard::Wizard;
 
 /// How many places are remembered.
 const REMEMBERED: usize = 50;
@@ -31,6 +32,7 @@ fn arrive(app: &mut App) -> Vec<Effect> {
     app.pane = Pane::List;
     app.scroll = 0;
     app.overlay = None;
+    app.wizard = Wizard::opened(app.uptime);
     loading::ask_place(app)
 }
 
@@ -65,6 +67,9 @@ pub fn history_forward(app: &mut App) -> Vec<Effect> {
 /// One step out: from the detail to the list, out of a filter, up a directory, to the screen's root, to the Overview.
 pub fn out(app: &mut App) -> Vec<Effect> {
     let now = app.now;
+    if matches!(app.place, Place::Wizard(_)) && super::wizard::back(app) {
+        return Vec::new();
+    }
     if app.pane == Pane::Detail {
         app.pane = Pane::List;
         app.scroll = 0;
@@ -79,6 +84,7 @@ pub fn out(app: &mut App) -> Vec<Effect> {
     let child = match &app.place {
         Place::Tree(_, path) => path.rsplit('/').next().map(str::to_owned),
         Place::Job(job) | Place::Retention(job) => Some(job.0.clone()),
+        Place::Wizard(id) => Some(id.0.clone()),
         _ => None,
     };
     match app.place.parent() {
@@ -87,6 +93,9 @@ pub fn out(app: &mut App) -> Vec<Effect> {
             // The cursor lands on what was left, so that the next one is a key away.
             if let (Some(child), Place::Jobs) = (&child, &app.place) {
                 app.jobs.select_key(child);
+            }
+            if let (Some(child), Place::Runbooks) = (&child, &app.place) {
+                app.runbooks.select_key(&format!("run:{child}"));
             }
             app.tree_child = child;
             effects
@@ -137,6 +146,7 @@ pub fn open(app: &mut App) -> Vec<Effect> {
                 }
             }
         }
+        Place::Runbooks | Place::Executions | Place::Wizard(_) => super::runbooks::open(app),
         Place::Job(_)
         | Place::Trash
         | Place::Recoveries
@@ -200,6 +210,12 @@ pub fn reveal(app: &mut App, subject: &Subject) -> Vec<Effect> {
             app.pane = Pane::Detail;
             effects
         }
+        Subject::Runbook(name) => {
+            let effects = go(app, Place::Runbooks);
+            app.runbooks.select_key(&format!("book:{name}"));
+            effects.into_iter().chain(loading::ask_selected(app)).collect()
+        }
+        Subject::Execution(id) => go(app, Place::Wizard(id.clone())),
         Subject::Event(seq) => {
             let effects = go(app, Place::Audit);
             app.audit.select_key(&seq.to_string());
@@ -250,7 +266,7 @@ pub fn move_section(app: &mut App, forward: bool) {
     let Some(first) = subjects.first() else { return };
     let kind = |subject: &Subject| match subject {
         // Runs and recoveries stand under one heading.
-        Subject::Recovery(_) | Subject::Maintenance(_) => {
+        Subject::Recovery(_) | Subject::Maintenance(_) | Subject::Execution(_) => {
             std::mem::discriminant(&Subject::Run(String::new().into(), String::new().into()))
         }
         other => std::mem::discriminant(other),

@@ -1,7 +1,11 @@
 //! Operations: what changes something, or leads to it, and how each is offered.
 
 use crate::domain::command::Command;
-use crate::domain::id::{AlertKey, ClusterName, JobName, RecoveryId, RepositoryName, RunId, SnapshotId};
+use crate::domain::id::{
+    AlertKey, ClusterName, JobName, RecoveryId, RepositoryName, RunId, RunbookName, RunbookRunId, SnapshotId,
+};
+
+use super::wizard::Lead;
 
 /// Something that changes something, or leads to it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,6 +42,10 @@ pub enum Operation {
     ApplyRetention(JobName),
     /// Remove what nothing in a repository needs.
     Prune(RepositoryName),
+    /// Plan an execution of a runbook, as a drill or in earnest.
+    BeginRunbook(RunbookName, bool),
+    /// Say something in an execution of a runbook.
+    Lead(RunbookRunId, Lead),
     /// Break something in the sandbox.
     Practice(String),
 }
@@ -56,6 +64,11 @@ impl Operation {
                 | Self::Prune(_)
                 | Self::Practice(_)
         )
+    }
+
+    /// Whether it reads and shows, and only its last step, guarded by itself, changes something.
+    pub const fn only_plans(&self) -> bool {
+        matches!(self, Self::Restore(..) | Self::BeginRunbook(..))
     }
 
     /// Whether it asks for more before anything happens.

@@ -21,10 +21,7 @@ use super::words;
 
 /// Begins an operation somebody chose.
 pub fn begin(app: &mut App, operation: Operation) -> Vec<Effect> {
-    if let Some(why) = app
-        .why_locked()
-        .filter(|_| !matches!(operation, Operation::Restore(..)))
-    {
+    if let Some(why) = app.why_locked().filter(|_| !operation.only_plans()) {
         app.complain(format!("not now: {why}"));
         return Vec::new();
     }
@@ -45,6 +42,8 @@ pub fn begin(app: &mut App, operation: Operation) -> Vec<Effect> {
             dialog(app, warning, Command::PruneRepository { repository })
         }
         Operation::Restore(snapshot, paths) => return open_restore(app, &snapshot, paths),
+        Operation::BeginRunbook(name, drill) => return super::runbooks::begin(app, name, drill),
+        Operation::Lead(id, lead) => return super::wizard::lead(app, &id, lead),
         Operation::StopRun(run, job) => dialog(app, stop_run(app, &run, &job), Command::CancelRun { run }),
         Operation::DisableJob(job) => {
             let warning = disable_job(app, &job);

@@ -87,6 +87,7 @@ impl TuiOptions {
         Ok(Settings {
             read_only: self.read_only,
             embedded: self.embedded,
+            me: String::new(),
             incidents: self.practice.clone(),
             theme,
             glyphs: glyphs::from_env(var),

@@ -1,6 +1,6 @@
 //! Places: what the body of the console can show, and how one leads to another.
 
-use crate::domain::id::{JobName, SnapshotId};
+use crate::domain::id::{JobName, RunbookRunId, SnapshotId};
 
 use super::keymap::Action;
 
@@ -15,24 +15,27 @@ pub enum Screen {
     Snapshots,
     /// Restores and verifications.
     Recoveries,
+    /// What leads through a recovery or a failover.
+    Runbooks,
     /// What is wrong.
     Alerts,
-    /// Who did what, when.
-    Audit,
     /// Which server is what, and how far behind.
     Topology,
+    /// Who did what, when.
+    Audit,
 }
 
 impl Screen {
     /// The screens in the order of their numbers.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Overview,
         Self::Jobs,
         Self::Snapshots,
         Self::Recoveries,
+        Self::Runbooks,
         Self::Alerts,
-        Self::Audit,
         Self::Topology,
+        Self::Audit,
     ];
 
     /// The screen's name.
@@ -42,9 +45,19 @@ impl Screen {
             Self::Jobs => "Jobs",
             Self::Snapshots => "Snapshots",
             Self::Recoveries => "Recoveries",
+            Self::Runbooks => "Runbooks",
             Self::Alerts => "Alerts",
             Self::Audit => "Audit",
             Self::Topology => "Topology",
+        }
+    }
+
+    /// Its name where there is little room.
+    pub const fn short(self) -> &'static str {
+        match self {
+            Self::Recoveries => "Recover",
+            Self::Topology => "Topo",
+            other => other.name(),
         }
     }
 
@@ -55,6 +68,7 @@ impl Screen {
             Self::Jobs => Action::Jobs,
             Self::Snapshots => Action::Snapshots,
             Self::Recoveries => Action::Recoveries,
+            Self::Runbooks => Action::Runbooks,
             Self::Alerts => Action::Alerts,
             Self::Audit => Action::Audit,
             Self::Topology => Action::Topology,
@@ -68,6 +82,7 @@ impl Screen {
             Self::Jobs => Place::Jobs,
             Self::Snapshots => Place::Snapshots,
             Self::Recoveries => Place::Recoveries,
+            Self::Runbooks => Place::Runbooks,
             Self::Alerts => Place::Alerts,
             Self::Audit => Place::Audit,
             Self::Topology => Place::Topology,
@@ -96,6 +111,12 @@ pub enum Place {
     Recoveries,
     /// The drills.
     Drills,
+    /// All runbooks, and their executions that are under way.
+    Runbooks,
+    /// Executions of runbooks that have ended.
+    Executions,
+    /// One execution: the wizard while it is under way, its report when it has ended.
+    Wizard(RunbookRunId),
     /// All alerts.
     Alerts,
     /// The journal.
@@ -112,6 +133,7 @@ impl Place {
             Self::Jobs | Self::Job(_) | Self::Retention(_) => Screen::Jobs,
             Self::Snapshots | Self::Trash | Self::Tree(..) => Screen::Snapshots,
             Self::Recoveries | Self::Drills => Screen::Recoveries,
+            Self::Runbooks | Self::Executions | Self::Wizard(_) => Screen::Runbooks,
             Self::Alerts => Screen::Alerts,
             Self::Audit => Screen::Audit,
             Self::Topology => Screen::Topology,
@@ -124,6 +146,7 @@ impl Place {
             Self::Job(_) | Self::Retention(_) => Some(Self::Jobs),
             Self::Trash => Some(Self::Snapshots),
             Self::Drills => Some(Self::Recoveries),
+            Self::Executions | Self::Wizard(_) => Some(Self::Runbooks),
             Self::Tree(_, path) if path == "/" => Some(Self::Snapshots),
             Self::Tree(snapshot, path) => Some(Self::Tree(snapshot.clone(), parent_path(path).to_owned())),
             _ => None,
@@ -137,6 +160,8 @@ impl Place {
             Self::Retention(job) => vec![job.0.clone(), "retention".to_owned()],
             Self::Trash => vec!["trash".to_owned()],
             Self::Drills => vec!["drills".to_owned()],
+            Self::Executions => vec!["history".to_owned()],
+            Self::Wizard(id) => vec![id.0.clone()],
             Self::Tree(snapshot, path) => vec![snapshot.short().to_owned(), path.clone()],
             _ => Vec::new(),
         }

@@ -31,7 +31,10 @@ use crate::domain::Millis;
 /// # Errors
 /// [`TuiError`], with the terminal given back.
 pub async fn run<L: Link>(link: L, options: TuiOptions) -> Result<ExitNote, TuiError> {
-    let settings = options.settings()?;
+    let settings = Settings {
+        me: link.who(),
+        ..options.settings()?
+    };
     if options.plain {
         return Ok(plain::run(link, &options.clock).await?);
     }

@@ -15,6 +15,7 @@ use super::loading;
 use super::message::Effect;
 use super::screens::overview;
 use super::screens::recoveries::RecoveryRow;
+use super::screens::runbooks::RunbookRow;
 use super::servers;
 
 /// While frozen, at most this many items are kept; beyond, everything is asked for again afterwards.
@@ -43,6 +44,8 @@ pub fn detached(app: &mut App, trouble: Trouble, retry_in: Millis) {
     app.snapshots.loading = false;
     app.recoveries.loading = false;
     app.alerts.loading = false;
+    app.executions.loading = false;
+    app.topology.loading = false;
     app.audit.loading = false;
     app.runs.loading = false;
     app.tree.loading = false;
@@ -116,6 +119,7 @@ fn picture(app: &mut App, overview: &Overview) -> Vec<Effect> {
     });
     app.alerts.note(alerts.collect(), app.now);
     app.drills.set(overview.drills.clone(), app.now);
+    app.runbooks.set(RunbookRow::of(overview), app.now);
     app.overview = Some(overview.clone());
     let effects = servers::note(app);
     let subjects = overview::subjects(app);
@@ -154,6 +158,7 @@ fn event(app: &mut App, record: &EventRecord) {
             app.recoveries
                 .note(vec![RecoveryRow::Done(Box::new(done.clone()))], now);
         }
+        Event::Runbook { run, fact } => super::runbooks::event(app, run, fact),
         Event::FollowUpEnded { recovery, server } | Event::RecoveredServerSeen { recovery, server } => {
             servers::changed(app, recovery, server);
         }

@@ -6,7 +6,7 @@
 use crate::domain::command::Command;
 use crate::domain::id::{
     AlertKey, ClusterName, DrillName, JobName, MaintenanceId, MemberName, RecoveryId, RepositoryName, RunId,
-    ServiceName, SnapshotId,
+    RunbookName, RunbookRunId, ServiceName, SnapshotId,
 };
 use crate::domain::snapshot::EvidenceLevel;
 
@@ -31,6 +31,10 @@ pub enum Subject {
     Recovery(RecoveryId),
     /// A drill.
     Drill(DrillName),
+    /// A runbook.
+    Runbook(RunbookName),
+    /// An execution of a runbook, live or of history.
+    Execution(RunbookRunId),
     /// An alert.
     Alert(AlertKey),
     /// Maintenance that is going on.
@@ -54,6 +58,8 @@ impl Subject {
             Self::Entry(_, path) => path.clone(),
             Self::Recovery(id) => id.0.clone(),
             Self::Drill(name) => name.0.clone(),
+            Self::Runbook(name) => name.0.clone(),
+            Self::Execution(id) => id.0.clone(),
             Self::Alert(key) => key.0.clone(),
             Self::Maintenance(id) => id.0.clone(),
             Self::Repository(name) => name.0.clone(),
@@ -72,6 +78,8 @@ impl Subject {
             Self::Entry(id, path) => format!("{path} of snapshot {}", id.short()),
             Self::Recovery(id) => id.0.clone(),
             Self::Drill(name) => format!("drill {name}"),
+            Self::Runbook(name) => format!("runbook {name}"),
+            Self::Execution(id) => id.0.clone(),
             Self::Alert(key) => format!("alert {key}"),
             Self::Maintenance(id) => id.0.clone(),
             Self::Repository(name) => format!("repository {name}"),
@@ -130,6 +138,7 @@ impl App {
                 .iter()
                 .map(|drill| Subject::Drill(drill.name.clone()))
                 .collect(),
+            Place::Runbooks | Place::Executions | Place::Wizard(_) => super::runbooks::subjects(self),
             Place::Alerts => self
                 .alerts
                 .chosen()
@@ -158,24 +167,23 @@ impl App {
             [Subject::Maintenance(id)] => self.maintenance_choices(id),
             [Subject::Repository(name)] => self.repository_choices(name),
             [Subject::Service(name)] => self.service_choices(name),
+            [Subject::Runbook(name)] => self.runbook_choices(name),
+            [Subject::Execution(id)] => self.execution_choices(id),
             [Subject::Alert(key)] => self.alert_choices(key),
             [Subject::Snapshot(id)] => self.snapshot_choices(id),
             [Subject::Entry(id, _), ..] => entry_choices(id, subjects),
             many => self.many_choices(many),
         };
         if let Some(why) = self.why_locked() {
-            // Planning a restore reads and shows; only its last step would change something, and is refused there.
-            for choice in choices
-                .iter_mut()
-                .filter(|choice| !matches!(choice.operation, Operation::Restore(..)))
-            {
+            // Planning reads and shows; only its last step would change something, and is refused there.
+            for choice in choices.iter_mut().filter(|choice| !choice.operation.only_plans()) {
                 choice.refused = Some(why.clone());
             }
         }
         choices
     }
 
-    fn job_choices(&self, name: &JobName) -> Vec<Choice> {
+    pub(super) fn job_choices(&self, name: &JobName) -> Vec<Choice> {
         let Some(job) = self.job(name) else { return Vec::new() };
         let running = job.running.clone();
         let busy = running.as_ref().map(|run| format!("{run} is under way"));
@@ -269,34 +277,6 @@ impl App {
             .iter()
             .filter(|drill| service.sources.contains(&drill.source));
         choices.extend(drills.map(|drill| super::drills::choice(drill, None)));
-        choices
-    }
-
-    fn alert_choices(&self, key: &AlertKey) -> Vec<Choice> {
-        let record = self.alerts.get(key.as_str());
-        let open = self
-            .overview
-            .iter()
-            .flat_map(|overview| &overview.alerts)
-            .find(|alert| alert.key == *key);
-        let gone = open.is_none().then(|| "it is resolved".to_owned());
-        let taken = open
-            .and_then(|alert| alert.acknowledged.as_ref())
-            .map(|ack| format!("{} has it", ack.by));
-        let mut choices = vec![
-            Choice::new(
-                "Acknowledge: I am on it",
-                Operation::Acknowledge(vec![key.clone()]),
-                gone.clone().or(taken),
-            ),
-            Choice::new("Resolve by hand", Operation::Resolve(key.clone()), gone),
-        ];
-        let subject = open
-            .or_else(|| record.map(|record| &record.alert))
-            .map(|alert| alert.subject.clone());
-        if let Some(job) = subject.and_then(|subject| subject.job) {
-            choices.extend(self.job_choices(&job).into_iter().take(1));
-        }
         choices
     }
 

@@ -12,6 +12,7 @@ use super::message::{Effect, Message, Moment};
 use super::overlays::{self, Overlay};
 use super::screens::overview;
 use super::stream;
+use super::wizard;
 
 /// Takes in what happened and says what is to be done outside.
 pub fn update(app: &mut App, message: Message, moment: Moment) -> Vec<Effect> {
@@ -31,7 +32,8 @@ pub fn update(app: &mut App, message: Message, moment: Moment) -> Vec<Effect> {
         Message::Second => super::loading::poll(app),
         Message::Attached => stream::attached(app),
         Message::Stream(item) => {
-            let effects = stream::came(app, item);
+            let mut effects = stream::came(app, item);
+            effects.extend(wizard::settle(app));
             if let Some(id) = app.awaited.take()
                 && !app.recoveries.select_key(id.as_str())
             {
@@ -74,6 +76,9 @@ fn press(app: &mut App, event: &KeyEvent) -> Vec<Effect> {
         app.pending = None;
         return overlays::press(app, event);
     }
+    if let Some(effects) = wizard::press(app, event, key) {
+        return effects;
+    }
     match app.settings.keymap.press(app.pending.take(), key) {
         Pressed::Action(action) => actions::perform(app, action),
         Pressed::Pending => {
@@ -101,8 +106,14 @@ impl App {
         matches!(
             self.overlay,
             Some(
-                Overlay::Filter(_) | Overlay::Note(_) | Overlay::Palette(_) | Overlay::Dialog(_) | Overlay::Restore(_)
+                Overlay::Filter(_)
+                    | Overlay::Note(_)
+                    | Overlay::Palette(_)
+                    | Overlay::Dialog(_)
+                    | Overlay::Begin(_)
+                    | Overlay::Abort(_)
+                    | Overlay::Restore(_)
             )
-        )
+        ) || self.wizard.prompt.is_some()
     }
 }

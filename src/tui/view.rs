@@ -2,10 +2,12 @@
 //!
 //! ```text
 //!  PROD eu-west  RW   1 critical  2 warnings                     live  10:41 UTC    status
-//!  1 Overview  2 Jobs  3 Snapshots  4 Recoveries  5 Alerts  6 Audit  7 Topology    tabs, from 14 rows on
+//!  1 Overview  2 Jobs  3 Snapshots  4 Recover  5 Runbooks  6 Alerts ...            tabs
 //!  ...                                                                              body, with what lies over it
 //!  j down  enter open  a act  / filter  : palette  ? help                           footer
 //! ```
+//!
+//! In the wizard of a runbook there are no tabs, and the status line says which one, in earnest or not, and its clock.
 //!
 //! Below 60 columns or 16 rows there is one line: how bad it is, and how true it still is.
 
@@ -38,15 +40,21 @@ pub fn view(app: &App) -> (Buffer, Option<Position>) {
         header::small(&mut canvas, area, app);
     } else {
         let row = |y: u16| Rect { y, height: 1, ..area };
-        header::status(&mut canvas, row(0), app);
-        header::tabs(&mut canvas, row(1), app);
         let last = row(area.height - 1);
+        let wizard = matches!(app.place, Place::Wizard(_)) && app.overview.is_some();
+        let top = if wizard { 1 } else { 3 };
         let body = Rect {
-            y: 3,
-            height: area.height - 4,
+            y: top,
+            height: area.height - top - 1,
             ..area
         };
-        canvas.rule(row(2), 0);
+        if wizard {
+            screens::runbooks::wizard::header(&mut canvas, row(0), app);
+        } else {
+            header::status(&mut canvas, row(0), app);
+            header::tabs(&mut canvas, row(1), app);
+            canvas.rule(row(2), 0);
+        }
         screens::draw(&mut canvas, body, app);
         footer(&mut canvas, last, app);
         overlays::draw(&mut canvas, body, last, app);
@@ -129,6 +137,15 @@ fn hints(app: &App) -> Vec<(Action, Option<&'static str>)> {
     let mut hints = Vec::new();
     match &app.overlay {
         Some(Overlay::Restore(form)) => return form_hints(form.plan != screens::restore::PlanState::None),
+        Some(Overlay::Begin(form)) => return form.hints(),
+        Some(Overlay::Abort(_)) => {
+            return vec![
+                (Action::Open, Some("go on")),
+                (Action::NextPane, Some("next")),
+                (Action::Back, Some("do not")),
+            ];
+        }
+        None if matches!(app.place, Place::Wizard(_)) => return super::wizard::hints(app),
         Some(Overlay::Help(_)) => {
             return vec![
                 (Action::Down, None),
@@ -158,6 +175,7 @@ fn hints(app: &App) -> Vec<(Action, Option<&'static str>)> {
             Place::Jobs => hints.extend([(Action::Open, Some("runs")), (Action::Retention, None)]),
             Place::Snapshots => hints.extend([(Action::Open, Some("files")), (Action::Trash, None)]),
             Place::Recoveries => hints.push((Action::Drills, None)),
+            Place::Runbooks => hints.push((Action::Executions, None)),
             Place::Retention(_) => hints.push((Action::Open, Some("snapshot"))),
             _ => {}
         }

@@ -13,7 +13,7 @@ use portable_pty::{Child, CommandBuilder, MasterPty, PtySize, native_pty_system}
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A console in a terminal.
-struct Seat {
+pub struct Seat {
     master: Box<dyn MasterPty + Send>,
     child: Box<dyn Child + Send + Sync>,
     writer: Box<dyn Write + Send>,
@@ -38,7 +38,6 @@ fn size(columns: u16, rows: u16) -> PtySize {
 
 impl Seat {
     fn new(columns: u16, rows: u16, env: &[(&str, &str)]) -> Self {
-        let pair = native_pty_system().openpty(size(columns, rows)).unwrap();
         let mut command = CommandBuilder::new(std::env::current_exe().unwrap());
         command.args(["--ignored", "--exact", "process::console", "--nocapture"]);
         for name in ["NO_COLOR", "COLORTERM", "SSH_TTY", "LC_ALL", "RUST_BACKTRACE"] {
@@ -50,6 +49,12 @@ impl Seat {
         for (name, value) in env {
             command.env(name, value);
         }
+        Self::of(columns, rows, command)
+    }
+
+    /// A program in a terminal.
+    pub fn of(columns: u16, rows: u16, command: CommandBuilder) -> Self {
+        let pair = native_pty_system().openpty(size(columns, rows)).unwrap();
         let child = pair.slave.spawn_command(command).unwrap();
         drop(pair.slave);
         let screen = vt100::Parser::new(rows.try_into().unwrap(), columns.try_into().unwrap(), 0);
@@ -81,7 +86,7 @@ impl Seat {
         Pid::from_raw(self.child.process_id().unwrap().cast_signed())
     }
 
-    fn text(&self) -> String {
+    pub fn text(&self) -> String {
         self.heard.lock().unwrap().screen.screen().contents()
     }
 
@@ -89,18 +94,18 @@ impl Seat {
         self.heard.lock().unwrap().bytes.len()
     }
 
-    fn press(&mut self, keys: &str) {
+    pub fn press(&mut self, keys: &str) {
         self.writer.write_all(keys.as_bytes()).unwrap();
         self.writer.flush().unwrap();
     }
 
-    fn pause(&self, millis: u64) {
+    pub fn pause(&self, millis: u64) {
         self.clock.block(Duration::from_millis(millis));
     }
 
     /// Waits until something holds, or fails with what is on the screen.
     #[track_caller]
-    fn until(&self, what: &str, holds: impl Fn(&Self) -> bool) {
+    pub fn until(&self, what: &str, holds: impl Fn(&Self) -> bool) {
         let started = self.clock.monotonic();
         while !holds(self) {
             assert!(self.clock.elapsed(started) < PATIENCE, "never: {what}\n{}", self.text());
@@ -109,7 +114,7 @@ impl Seat {
     }
 
     #[track_caller]
-    fn until_shows(&self, text: &str) {
+    pub fn until_shows(&self, text: &str) {
         self.until(text, |seat| seat.text().contains(text));
     }
 
@@ -203,7 +208,7 @@ fn leaving_gives_the_terminal_back_and_says_what_goes_on() {
 #[test]
 fn leaving_with_a_capital_q_keeps_the_screen_for_the_ticket() {
     let mut seat = seat();
-    seat.press("5");
+    seat.press("6");
     seat.until_shows("What to do next");
     seat.press("Q");
     seat.is_given_back();

@@ -35,7 +35,7 @@ fn event(runner: &mut Runner, event: Event) {
 #[test]
 fn no_key_outside_the_menu_and_the_palette_changes_anything() {
     let mut console = console();
-    for screen in ["1", "2", "3", "4", "5", "6", "7"] {
+    for screen in ["1", "2", "3", "4", "5", "6", "7", "8"] {
         console.press(screen);
         for key in "hjklGnNsSfRdLvyzqgg*- []".chars() {
             console.press(&key.to_string());
@@ -78,7 +78,7 @@ fn a_read_only_console_offers_and_refuses() {
     assert!(console.shows(" RO "));
     console.press("2 a 1 2 3 4 enter");
     assert!(console.shows("this console is read-only"), "{}", console.text());
-    console.press("esc 5 a 1 2 enter");
+    console.press("esc 6 a 1 2 enter");
     assert_eq!(console.commands(), Vec::<String>::new());
 }
 
@@ -323,7 +323,7 @@ fn evidence_rises_on_the_screen_when_it_is_proved() {
 #[test]
 fn a_frozen_screen_stands_still_and_then_catches_up() {
     let mut console = console();
-    console.press("5 f");
+    console.press("6 f");
     let mut overview = fixture::overview();
     overview.alerts.clear();
     console.picture(overview);
@@ -335,7 +335,7 @@ fn a_frozen_screen_stands_still_and_then_catches_up() {
 #[test]
 fn an_alert_is_taken_with_a_note_and_closed_only_with_a_reason() {
     let mut console = console();
-    console.press("5 a enter");
+    console.press("6 a enter");
     console.press("on").press("it enter");
     assert!(console.commands()[0].contains("acknowledge_alert") && console.commands()[0].contains("onit"));
     console.press("a 2 enter");
@@ -348,7 +348,7 @@ fn an_alert_is_taken_with_a_note_and_closed_only_with_a_reason() {
 #[test]
 fn a_resolved_alert_moves_below_the_open_ones() {
     let mut console = console();
-    console.press("5");
+    console.press("6");
     let key = AlertKind::RpoBreached.key("documents");
     event(
         &mut console,

@@ -59,6 +59,7 @@ impl Runner {
         let settings = Settings {
             read_only,
             embedded: false,
+            me: "ana".to_owned(),
             incidents: vec!["drop-table".to_owned(), "delete-files".to_owned()],
             theme: Theme::named("default", depth).unwrap(),
             glyphs: if eye == Eye::Sixteen {

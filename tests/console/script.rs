@@ -9,7 +9,7 @@ use lifeboat::domain::command::Command;
 use lifeboat::domain::view::{Overview, Page, Receipt, StreamItem};
 use lifeboat::tui::link::{Answer, Link, Live, Question, Trouble};
 
-use crate::{fixture, servers};
+use crate::{fixture, runbooks, servers};
 
 /// How the scripted agent behaves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -67,6 +67,10 @@ fn later(seconds: u64) -> Overview {
 }
 
 impl Link for Script {
+    fn who(&self) -> String {
+        "ana".to_owned()
+    }
+
     async fn stream(&self) -> Result<Live, Trouble> {
         let clock = Clock::system();
         let number = {
@@ -136,13 +140,17 @@ impl Link for Script {
                 let lines = (0..200).map(|n| format!("03:11:{:02}  {run}  step {n}: table public.t{n} done", n % 60));
                 Answer::Text(lines.collect::<Vec<_>>().join("\n"))
             }
+            Question::Runbook(_) => Answer::Runbook(Box::new(runbooks::book())),
+            Question::Executions(_) => Answer::Executions(all(runbooks::ended())),
+            Question::PlanRunbook(wish) => Answer::RunbookPlan(Box::new(runbooks::plan(&wish)?)),
+            Question::Command(Command::SayInRunbook { saying, .. }) => return runbooks::say(&saying),
             Question::Plan(request) => Answer::Plan(Box::new(fixture::plan(&request))),
             Question::Command(command) => Answer::Receipt(Receipt {
                 seq: 1208,
                 run: None,
                 recovery: matches!(command, Command::StartRecovery { .. }).then(|| "rec-01hd3k9x7a0b2".into()),
                 maintenance: Vec::new(),
-                runbook: None,
+                runbook: matches!(command, Command::StartRunbook { .. }).then(|| runbooks::RUN.into()),
             }),
             Question::Practice(incident) => Answer::Text(format!("{incident}: done, now find out what is missing")),
         })

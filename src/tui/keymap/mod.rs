@@ -23,13 +23,23 @@ pub enum Group {
     Choose,
     /// Changing something.
     Act,
+    /// Leading a runbook; these keys mean this only in a wizard, and there they come first.
+    Lead,
     /// The console itself.
     Console,
 }
 
 impl Group {
     /// The groups in the order of the help.
-    pub const ALL: [Self; 6] = [Self::Move, Self::Go, Self::Look, Self::Choose, Self::Act, Self::Console];
+    pub const ALL: [Self; 7] = [
+        Self::Move,
+        Self::Go,
+        Self::Look,
+        Self::Choose,
+        Self::Act,
+        Self::Lead,
+        Self::Console,
+    ];
 
     /// The heading of the group.
     pub const fn words(self) -> &'static str {
@@ -39,6 +49,7 @@ impl Group {
             Self::Look => "Look",
             Self::Choose => "Choose",
             Self::Act => "Act",
+            Self::Lead => "In a runbook under way",
             Self::Console => "Console",
         }
     }
@@ -75,9 +86,10 @@ actions! {
     Jobs "jobs" "2" Go "jobs" "The Jobs: what is backed up, when, and how it went.";
     Snapshots "snapshots" "3" Go "snapshots" "The Snapshots: what can be restored, and how far it is proved.";
     Recoveries "recoveries" "4" Go "recoveries" "The Recoveries: restores and verifications, live and past.";
-    Alerts "alerts" "5" Go "alerts" "The Alerts: what is wrong and what to do next.";
-    Audit "audit" "6" Go "audit" "The Audit: who did what, when.";
+    Runbooks "runbooks" "5" Go "runbooks" "The Runbooks: what leads through a recovery or a failover, and whether it is ready.";
+    Alerts "alerts" "6" Go "alerts" "The Alerts: what is wrong and what to do next.";
     Topology "topology" "7" Go "topology" "The Topology: which server is primary or standby, and how far behind.";
+    Audit "audit" "8" Go "audit" "The Audit: who did what, when.";
     LastView "last-view" "-" Go "last view" "To the view before, and again back.";
     HistoryBack "history-back" "[" Go "earlier" "Earlier in the history of views.";
     HistoryForward "history-forward" "]" Go "later" "Later in the history of views.";
@@ -85,6 +97,7 @@ actions! {
     Log "log" "L" Look "log" "The log of the run.";
     Trash "trash" "t" Look "trash" "What is in the trash and can be brought back.";
     Drills "drills" "D" Look "drills" "The drills: recoveries for practice, when, how they went and how long they took.";
+    Executions "executions" "H" Look "history" "Runs of runbooks that have ended, with their reports.";
     Retention "retention" "r" Look "retention" "What is kept of a job's snapshots, rule by rule.";
     Raw "raw" "v" Look "raw" "The row as JSON, as the API gives it.";
     Copy "copy" "y" Look "copy" "Copy the row's name, id or command to the clipboard (OSC 52).";
@@ -98,6 +111,19 @@ actions! {
     Sort "sort" "s" Choose "sort" "Choose what to sort by.";
     Reverse "reverse" "S" Choose "reverse" "Turn the order round.";
     Act "act" "a" Act "act" "Everything that changes something starts here.";
+    LeadGo "lead-go" "enter" Lead "go" "Go, or done: the step begins once its target is typed, if it has one.";
+    LeadRecheck "lead-recheck" "c" Lead "check again" "Ask the checks of the step again.";
+    LeadOverride "lead-override" "o" Lead "override" "Set the checks aside that do not hold, with a reason.";
+    LeadSkip "lead-skip" "s" Lead "skip" "Pass the step over, with a reason.";
+    LeadRetry "lead-retry" "r" Lead "again" "Do the step, or its undo, again.";
+    LeadWasDone "lead-was-done" "w" Lead "was done" "Say that a step in doubt was done, with the evidence.";
+    LeadLeave "lead-leave-undo" "u" Lead "leave it" "Leave a step that could not be taken back as it is, with a reason.";
+    LeadApprove "lead-approve" "A" Lead "agree" "Agree to the step, as the second engineer.";
+    LeadValue "lead-value" "e" Lead "value" "Say the value the step waits for.";
+    LeadPause "lead-pause" "p" Lead "pause" "Begin nothing new for a while, or go on.";
+    LeadTake "lead-take" "T" Lead "take over" "Lead the runbook from here on, with a reason.";
+    LeadAbort "lead-abort" "X" Lead "abort" "End the runbook; says first what was done and what can be taken back.";
+    LeadSave "lead-save" "S" Lead "save" "Save the report to a file here.";
     Palette "palette" ":" Console "palette" "Find any action or thing by a few letters.";
     Help "help" "?" Console "help" "These keys.";
     Freeze "freeze" "f" Console "freeze" "Hold the screen still; what happens meanwhile is kept.";
@@ -200,10 +226,11 @@ impl Keymap {
     }
 
     fn check(&self) -> Result<(), String> {
-        let mut taken: BTreeMap<&[Key], Action> = BTreeMap::new();
+        // In a wizard a key may mean something else than everywhere; within either it means one thing.
+        let mut taken: BTreeMap<(bool, &[Key]), Action> = BTreeMap::new();
         for (action, chords) in &self.chords {
             for chord in chords {
-                if let Some(other) = taken.insert(chord, *action) {
+                if let Some(other) = taken.insert((action.group() == Group::Lead, chord), *action) {
                     return Err(format!(
                         "key map: {} means both {} and {}",
                         show(chord),
@@ -223,7 +250,7 @@ impl Keymap {
     pub fn press(&self, before: Option<Key>, key: Key) -> Pressed {
         let wanted: Vec<Key> = before.into_iter().chain([key]).collect();
         let mut pending = false;
-        for (action, chords) in &self.chords {
+        for (action, chords) in self.chords.iter().filter(|(action, _)| action.group() != Group::Lead) {
             for chord in chords {
                 if *chord == wanted {
                     return Pressed::Action(*action);
@@ -237,6 +264,14 @@ impl Keymap {
             (false, Some(_)) => self.press(None, key),
             (false, None) => Pressed::Nothing,
         }
+    }
+
+    /// What a key means in a wizard, where it means something else than everywhere.
+    pub fn lead(&self, key: Key) -> Option<Action> {
+        let means = |(action, chords): &(&Action, &Vec<Vec<Key>>)| {
+            action.group() == Group::Lead && chords.iter().any(|chord| *chord == [key])
+        };
+        self.chords.iter().find(means).map(|(action, _)| *action)
     }
 
     /// The keys of an action as people write them: `j`, `g g`, `C-d`.

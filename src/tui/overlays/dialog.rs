@@ -12,7 +12,6 @@ use crate::domain::Millis;
 use crate::tui::app::App;
 use crate::tui::canvas::Canvas;
 use crate::tui::message::Effect;
-use crate::tui::screens::restore::Restore;
 use crate::tui::theme::Role;
 use crate::tui::widgets::detail::{self, Detail};
 use crate::tui::widgets::input::Input;
@@ -46,7 +45,7 @@ pub struct Dialog {
     on_cancel: bool,
     opened: Millis,
     /// What is shown again when it is cancelled.
-    under: Option<Box<Restore>>,
+    under: Option<Box<Overlay>>,
 }
 
 impl Dialog {
@@ -62,9 +61,9 @@ impl Dialog {
         }
     }
 
-    /// The same dialog over a restore form, which comes back when it is cancelled.
+    /// The same dialog over a form, which comes back when it is cancelled.
     #[must_use]
-    pub fn over(self, form: Restore) -> Self {
+    pub fn over(self, form: Overlay) -> Self {
         Self {
             under: Some(Box::new(form)),
             ..self
@@ -112,7 +111,7 @@ impl Dialog {
 
     fn cancel(&mut self, app: &mut App) -> Next {
         app.say("cancelled; nothing was changed");
-        app.overlay = self.under.take().map(Overlay::Restore);
+        app.overlay = self.under.take().map(|under| *under);
         Next::Close
     }
 

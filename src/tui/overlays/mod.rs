@@ -1,5 +1,7 @@
 //! What lies over the body and takes the keys while it does: help, palette, menus, dialogs, prompts, texts.
 
+pub mod abort;
+pub mod begin;
 pub mod dialog;
 pub mod filter;
 pub mod help;
@@ -40,6 +42,10 @@ pub enum Overlay {
     Pager(pager::Pager),
     /// A recovered server about to be moved on.
     MoveOn(Box<move_on::MoveOn>),
+    /// An execution of a runbook being prepared.
+    Begin(Box<begin::Begin>),
+    /// An execution of a runbook about to be ended before its time.
+    Abort(Box<abort::Abort>),
     /// A restore being prepared.
     Restore(Box<screens::restore::Restore>),
 }
@@ -72,6 +78,8 @@ pub fn press(app: &mut App, event: &KeyEvent) -> Vec<Effect> {
         Overlay::Note(note) => note.press(app, event),
         Overlay::Pager(pager) => pager.press(app, event),
         Overlay::MoveOn(form) => form.press(app, event),
+        Overlay::Begin(form) => form.press(app, event),
+        Overlay::Abort(dialog) => dialog.press(app, event),
         Overlay::Restore(form) => restore::press(form, app, event),
     };
     let (stays, effects) = match next {
@@ -93,6 +101,8 @@ pub fn paste(app: &mut App, text: &str) -> Vec<Effect> {
         Some(Overlay::Palette(palette)) => palette.input.insert(text),
         Some(Overlay::Note(note)) => note.input.insert(text),
         Some(Overlay::MoveOn(form)) => form.goal.text.insert(text),
+        Some(Overlay::Abort(dialog)) => dialog.paste(text),
+        Some(Overlay::Begin(form)) => form.paste(text),
         Some(Overlay::Restore(form)) => {
             if let Some(input) = form.input() {
                 input.insert(text);
@@ -105,6 +115,7 @@ pub fn paste(app: &mut App, text: &str) -> Vec<Effect> {
             app.overlay = Some(Overlay::Filter(prompt));
         }
         Some(Overlay::Dialog(_)) => app.complain("the name has to be typed here, not pasted"),
+        None => super::wizard::paste(app, text),
         _ => {}
     }
     Vec::new()
@@ -123,6 +134,8 @@ pub fn draw(canvas: &mut Canvas<'_>, body: Rect, footer: Rect, app: &App) {
         Some(Overlay::Note(note)) => note.draw(canvas, body),
         Some(Overlay::Pager(pager)) => pager.draw(canvas, body),
         Some(Overlay::MoveOn(form)) => form.draw(canvas, body),
+        Some(Overlay::Begin(form)) => form.draw(canvas, body, app),
+        Some(Overlay::Abort(dialog)) => dialog.draw(canvas, body, app),
         Some(Overlay::Restore(form)) => screens::restore::draw(canvas, body, form, app.why_locked().as_deref()),
     }
 }

@@ -177,6 +177,7 @@ fn operation_entries(app: &App) -> Vec<Entry> {
     let mut subjects = app.subjects();
     subjects.extend(app.jobs.all().map(|job| Subject::Job(job.name.clone())));
     subjects.extend(overview::subjects(app));
+    subjects.extend(runbook_subjects(app));
     for subject in subjects {
         let about = subject.words();
         for choice in app.choices(std::slice::from_ref(&subject)) {
@@ -202,11 +203,17 @@ fn operation_entries(app: &App) -> Vec<Entry> {
     entries
 }
 
+fn runbook_subjects(app: &App) -> impl Iterator<Item = Subject> {
+    let lines = app.overview.iter().flat_map(|overview| &overview.runbooks);
+    lines.map(|line| Subject::Runbook(line.name.clone()))
+}
+
 /// Everything that has a name.
 fn subject_entries(app: &App) -> Vec<Entry> {
     let mut subjects = overview::subjects(app);
     subjects.extend(app.jobs.all().map(|job| Subject::Job(job.name.clone())));
     subjects.extend(app.recoveries.all().map(|row| Subject::Recovery(row.id().clone())));
+    subjects.extend(runbook_subjects(app));
     let mut entries: Vec<Entry> = Vec::new();
     let mut push = |words: String, target: Subject| {
         if !entries.iter().any(|entry| entry.words == words) {

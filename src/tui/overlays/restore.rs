@@ -93,7 +93,9 @@ fn start(form: &mut Restore, app: &mut App) -> Next {
             } else {
                 let dialog = operations::restore_dialog(app, plan);
                 app.confirmed = Some((**plan).clone());
-                app.overlay = Some(Overlay::Dialog(Box::new(dialog.over(form.clone()))));
+                app.overlay = Some(Overlay::Dialog(Box::new(
+                    dialog.over(Overlay::Restore(Box::new(form.clone()))),
+                )));
                 Next::Close
             }
         }

@@ -128,7 +128,7 @@ pub fn list(canvas: &mut Canvas<'_>, area: Rect, app: &App, focused: bool) {
 }
 
 /// Everything about an alert, what to do next first.
-pub fn detail(record: &AlertRecord, look: Look<'_>, width: usize) -> Vec<Line<'static>> {
+pub fn detail(app: &App, record: &AlertRecord, look: Look<'_>, width: usize) -> Vec<Line<'static>> {
     let alert = &record.alert;
     let mut detail = Detail::new(look, width);
     detail.head(&format!("Alert {}", alert.key));
@@ -136,6 +136,13 @@ pub fn detail(record: &AlertRecord, look: Look<'_>, width: usize) -> Vec<Line<'s
     if record.resolved_at.is_none() {
         detail.head("What to do next");
         detail.prose(&alert.next_step, Role::Accent);
+        if let Some(line) = app.fitting_runbook(alert) {
+            detail.pair_as(
+                "runbook",
+                format!("{}: {}; a begins it, screen 5 has it", line.name, line.title),
+                Role::Accent,
+            );
+        }
     }
     detail.head("Facts");
     detail.pair_as("severity", alert.severity.word(), parts::severity_role(alert.severity));

@@ -19,6 +19,7 @@ pub mod plan;
 pub mod recoveries;
 pub mod restore;
 pub mod retention;
+pub mod runbooks;
 pub mod runs;
 pub mod servers;
 pub mod snapshots;
@@ -43,6 +44,10 @@ const LEAST_DETAIL: u16 = 8;
 pub fn draw(canvas: &mut Canvas<'_>, area: Rect, app: &App) {
     if app.overview.is_none() {
         waiting(canvas, area, app);
+        return;
+    }
+    if let Place::Wizard(id) = &app.place {
+        runbooks::wizard::draw(canvas, area, app, id);
         return;
     }
     let Some(rows) = app.rows() else {
@@ -100,7 +105,9 @@ pub fn draw(canvas: &mut Canvas<'_>, area: Rect, app: &App) {
 
 fn list(canvas: &mut Canvas<'_>, area: Rect, app: &App, focused: bool) {
     match &app.place {
-        Place::Overview => {}
+        Place::Overview | Place::Wizard(_) => {}
+        Place::Runbooks => runbooks::list(canvas, area, app, focused),
+        Place::Executions => runbooks::history::list(canvas, area, app, focused),
         Place::Jobs => jobs::list(canvas, area, app, focused),
         Place::Job(_) => runs::list(canvas, area, app, focused),
         Place::Snapshots => snapshots::list(canvas, area, app, focused),
@@ -125,7 +132,8 @@ fn list(canvas: &mut Canvas<'_>, area: Rect, app: &App, focused: bool) {
 /// What an empty list says: whether there is nothing, or nothing yet.
 fn empty_words(app: &App) -> String {
     let loaded = match &app.place {
-        Place::Overview | Place::Jobs | Place::Drills => true,
+        Place::Overview | Place::Jobs | Place::Drills | Place::Runbooks | Place::Wizard(_) => true,
+        Place::Executions => app.executions.loaded,
         Place::Job(_) => app.runs.loaded,
         Place::Snapshots => app.snapshots.loaded,
         Place::Trash => app.trash.loaded,
@@ -145,6 +153,8 @@ fn empty_words(app: &App) -> String {
         Place::Tree(..) => "this directory is empty",
         Place::Recoveries => "nothing has been restored or verified yet; begin at a snapshot, screen 3",
         Place::Drills => "no drills are configured; config.example.toml shows how, under [drill.orders-monthly]",
+        Place::Runbooks | Place::Wizard(_) => "there are no runbooks",
+        Place::Executions => "no runbook has been run yet; a on screen 5 begins one",
         Place::Alerts => "no alerts, now or before",
         Place::Audit => "the journal is empty",
         Place::Topology => "no clusters are configured; config.example.toml shows how, under [cluster.orders]",
@@ -164,7 +174,15 @@ fn draw_detail(canvas: &mut Canvas<'_>, area: Rect, app: &App) {
 /// Everything about the selected row.
 pub fn detail_lines(app: &App, look: Look<'_>, width: usize) -> Vec<Line<'static>> {
     let lines = match &app.place {
-        Place::Overview => None,
+        Place::Overview | Place::Wizard(_) => None,
+        Place::Runbooks => app
+            .runbooks
+            .selected()
+            .map(|row| runbooks::detail(app, row, look, width)),
+        Place::Executions => app
+            .executions
+            .selected()
+            .map(|record| runbooks::history::detail(record, look, width)),
         Place::Jobs => app.jobs.selected().map(|job| jobs::detail(app, job, look, width)),
         Place::Job(_) => app.runs.selected().map(|run| runs::detail(run, look, width)),
         Place::Snapshots => app
@@ -185,7 +203,10 @@ pub fn detail_lines(app: &App, look: Look<'_>, width: usize) -> Vec<Line<'static
             .selected()
             .map(|row| recoveries::detail(app, row, look, width)),
         Place::Drills => app.drills.selected().map(|drill| drills::detail(drill, look, width)),
-        Place::Alerts => app.alerts.selected().map(|record| alerts::detail(record, look, width)),
+        Place::Alerts => app
+            .alerts
+            .selected()
+            .map(|record| alerts::detail(app, record, look, width)),
         Place::Audit => app.audit.selected().map(|record| audit::detail(record, look, width)),
         Place::Topology => app
             .topology
@@ -199,11 +220,12 @@ pub fn detail_lines(app: &App, look: Look<'_>, width: usize) -> Vec<Line<'static
 fn summary(canvas: &mut Canvas<'_>, area: Rect, app: &App, rows: &dyn Rows) {
     let noun = match app.place {
         Place::Overview | Place::Jobs => "job",
-        Place::Job(_) => "run",
+        Place::Job(_) | Place::Executions | Place::Wizard(_) => "run",
         Place::Snapshots | Place::Trash | Place::Retention(_) => "snapshot",
         Place::Tree(..) => "entry",
         Place::Recoveries => "recovery",
         Place::Drills => "drill",
+        Place::Runbooks => "runbook",
         Place::Alerts => "alert",
         Place::Audit => "event",
         Place::Topology => "member",

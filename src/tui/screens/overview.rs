@@ -20,7 +20,7 @@
 use ratatui::layout::Rect;
 use ratatui::text::{Line, Span};
 
-use super::{kept, servers};
+use super::{kept, runbooks, servers};
 use crate::domain::view::{Overview, ProgressView, RecoveryView, RunView, ServiceView};
 use crate::tui::app::App;
 use crate::tui::canvas::{Canvas, Look, split, wrap};
@@ -52,7 +52,9 @@ pub fn subjects(app: &App) -> Vec<Subject> {
         .map(|view| Subject::Recovery(view.recovery.id.clone()));
     let waiting = overview.waiting.iter();
     let waiting = waiting.map(|view| Subject::Recovery(view.waiting.recovery.clone()));
-    let recoveries = waiting.chain(recoveries);
+    let executions = overview.executions.iter();
+    let executions = executions.map(|view| Subject::Execution(view.run.id.clone()));
+    let recoveries = executions.chain(waiting).chain(recoveries);
     let maintenance = overview.maintenance.iter();
     let maintenance = maintenance.map(|view| Subject::Maintenance(view.maintenance.id.clone()));
     let recoveries = recoveries.chain(maintenance);
@@ -245,6 +247,12 @@ pub fn fit(text: &str, width: usize, mark: &str) -> String {
 
 fn running(overview: &Overview, look: Look<'_>, width: usize) -> Vec<Entry> {
     let mut entries: Vec<Entry> = overview.runs.iter().map(|view| run(view, look, width)).collect();
+    entries.extend(
+        overview
+            .executions
+            .iter()
+            .map(|view| runbooks::entry(view, look, width)),
+    );
     entries.extend(overview.waiting.iter().map(|view| servers::entry(view, look, width)));
     entries.extend(overview.recoveries.iter().map(|view| recovery_entry(view, look, width)));
     entries.extend(

@@ -44,7 +44,7 @@ pub fn small(canvas: &mut Canvas<'_>, area: Rect, app: &App) {
 }
 
 /// Where this is and how bad it is.
-fn place(canvas: &Canvas<'_>, app: &App, width: u16) -> Vec<Span<'static>> {
+pub(in crate::tui) fn place(canvas: &Canvas<'_>, app: &App, width: u16) -> Vec<Span<'static>> {
     let look = canvas.look;
     let Some(overview) = &app.overview else {
         return vec![
@@ -102,7 +102,7 @@ fn place(canvas: &Canvas<'_>, app: &App, width: u16) -> Vec<Span<'static>> {
 }
 
 /// How true it still is, and when now is.
-fn truth(canvas: &Canvas<'_>, app: &App) -> Vec<Span<'static>> {
+pub(in crate::tui) fn truth(canvas: &Canvas<'_>, app: &App) -> Vec<Span<'static>> {
     let look = canvas.look;
     let silence = app.silence();
     let seconds = silence.map_or(0, |silence| silence.0 / 1000);
@@ -125,8 +125,12 @@ pub fn tabs(canvas: &mut Canvas<'_>, area: Rect, app: &App) {
     let look = canvas.look;
     let here = app.place.screen();
     let all = area.width >= 72;
+    let roomy = area.width >= 92;
     let mut spans = Vec::new();
+    // Where it is tight, the short names, and one blank between them.
+    let gap = if roomy { " " } else { "" };
     for (number, screen) in (1..).zip(Screen::ALL) {
+        let name = if roomy { screen.name() } else { screen.short() };
         if screen == here {
             spans.push(look.span(format!(" {number} "), Role::Accent));
             spans.push(look.span(screen.name(), Role::Heading));
@@ -134,9 +138,9 @@ pub fn tabs(canvas: &mut Canvas<'_>, area: Rect, app: &App) {
                 spans.push(look.span(format!(" {} ", look.glyphs.then), Role::Dim));
                 spans.push(look.span(crumb, Role::Heading));
             }
-            spans.push(Span::raw(" "));
+            spans.push(Span::raw(gap));
         } else if all {
-            spans.push(look.span(format!(" {number} {} ", screen.name()), Role::Dim));
+            spans.push(look.span(format!(" {number} {name}{gap}"), Role::Dim));
         }
     }
     if !all {

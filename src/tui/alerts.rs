@@ -1,0 +1,67 @@
+//! Alerts: what can be done about one, and which runbook leads out of it.
+
+use super::app::App;
+use super::operation::{Choice, Operation};
+use crate::domain::alert::Alert;
+use crate::domain::id::AlertKey;
+use crate::domain::runbook::view::{Ready, RunbookLine};
+
+/// Which runbooks answer an alert, by the word of its kind; the first that this site has is the one.
+const ANSWERS: &[(&str, &[&str])] = &[
+    ("page-checksum", &["database-corruption"]),
+    ("primary-down", &["database-down", "manual-failover"]),
+    ("possible-mass-encryption", &["ransomware"]),
+    ("drill-overdue", &["restore-test", "monthly-restore-test"]),
+    ("drill-failed", &["restore-test", "monthly-restore-test"]),
+    ("rto-over-objective", &["restore-test", "monthly-restore-test"]),
+];
+
+impl App {
+    /// The runbook that leads out of what an alert is about; none when no runbook of this site fits.
+    pub fn fitting_runbook(&self, alert: &Alert) -> Option<&RunbookLine> {
+        let overview = self.overview.as_ref()?;
+        let (_, names) = ANSWERS.iter().find(|(word, _)| *word == alert.kind.word())?;
+        let here = |line: &&RunbookLine| {
+            !matches!(
+                line.readiness.as_ref().map(|seen| &seen.state),
+                Some(Ready::NotHere { .. })
+            )
+        };
+        let found = |name: &&str| {
+            let mut lines = overview.runbooks.iter().filter(here);
+            lines.find(|line| line.name.as_str() == *name)
+        };
+        names.iter().find_map(found)
+    }
+
+    /// What can be done about an alert.
+    pub(super) fn alert_choices(&self, key: &AlertKey) -> Vec<Choice> {
+        let record = self.alerts.get(key.as_str());
+        let open = self
+            .overview
+            .iter()
+            .flat_map(|overview| &overview.alerts)
+            .find(|alert| alert.key == *key);
+        let gone = open.is_none().then(|| "it is resolved".to_owned());
+        let taken = open
+            .and_then(|alert| alert.acknowledged.as_ref())
+            .map(|ack| format!("{} has it", ack.by));
+        let mut choices = vec![
+            Choice::new(
+                "Acknowledge: I am on it",
+                Operation::Acknowledge(vec![key.clone()]),
+                gone.clone().or(taken),
+            ),
+            Choice::new("Resolve by hand", Operation::Resolve(key.clone()), gone),
+        ];
+        let alert = open.or_else(|| record.map(|record| &record.alert));
+        if let Some(line) = alert.and_then(|alert| self.fitting_runbook(alert)) {
+            choices.extend(self.runbook_choices(&line.name));
+        }
+        let subject = alert.map(|alert| alert.subject.clone());
+        if let Some(job) = subject.and_then(|subject| subject.job) {
+            choices.extend(self.job_choices(&job).into_iter().take(1));
+        }
+        choices
+    }
+}

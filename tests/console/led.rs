@@ -1,0 +1,156 @@
+//! A runbook led by hands in a terminal, through a real agent that is killed on the way.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+
+use portable_pty::CommandBuilder;
+
+use crate::pty::Seat;
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_lifeboat");
+
+/// A site with one runbook of its own, and an agent.
+struct Site {
+    dir: tempfile::TempDir,
+    agent: Child,
+}
+
+impl Site {
+    fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().display();
+        let config = dir.path().join("lifeboat.toml");
+        let text = format!("site = \"test\"\nenvironment = \"TEST\"\n[agent]\nstate_dir = \"{path}/state\"\n");
+        fs::write(&config, text).unwrap();
+        fs::set_permissions(&config, PermissionsExt::from_mode(0o600)).unwrap();
+        fs::create_dir(dir.path().join("runbooks")).unwrap();
+        let wait = format!("echo two >> {path}/done; while [ ! -e {path}/free ]; do sleep 0.1; done");
+        let runbook = format!(
+            "title = \"Mend it\"\nwhy = \"It is broken.\"\nobjective = \"60m\"\n\
+             [[step]]\nid = \"one\"\ntitle = \"Write one\"\nkind = \"command\"\nclass = \"once\"\n\
+             command = [\"sh\", \"-c\", \"echo one >> {path}/done\"]\nundo = \"none needed\"\n\
+             [[step]]\nid = \"two\"\ntitle = \"Write two\"\nkind = \"command\"\nclass = \"once\"\n\
+             command = [\"sh\", \"-c\", \"{wait}\"]\nneeds = {{ typed = \"two\" }}\nundo = \"none needed\"\n\
+             [[step]]\nid = \"tell\"\ntitle = \"Tell everybody\"\nkind = \"manual\"\ninstruction = \"Tell everybody\"\n"
+        );
+        let file = dir.path().join("runbooks/mend-it.toml");
+        fs::write(&file, runbook).unwrap();
+        fs::set_permissions(&file, PermissionsExt::from_mode(0o600)).unwrap();
+        let agent = Self::start(dir.path().join("lifeboat.toml"));
+        Self { dir, agent }
+    }
+
+    fn start(config: PathBuf) -> Child {
+        let mut command = Command::new(PROGRAM);
+        command.arg("--config").arg(config).args(["agent", "run"]);
+        for name in ["LIFEBOAT_SOCKET", "LIFEBOAT_LOG"] {
+            command.env_remove(name);
+        }
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        command.spawn().unwrap()
+    }
+
+    fn seat(&self) -> Seat {
+        let mut command = CommandBuilder::new(PROGRAM);
+        command.arg("--config");
+        command.arg(self.dir.path().join("lifeboat.toml"));
+        for name in ["NO_COLOR", "COLORTERM", "SSH_TTY", "LIFEBOAT_SOCKET", "LIFEBOAT_LOG"] {
+            command.env_remove(name);
+        }
+        command.env("TERM", "xterm-256color");
+        command.env("LC_ALL", "C.UTF-8");
+        command.env("XDG_CONFIG_HOME", self.dir.path());
+        // What is saved is saved where the console was begun.
+        command.cwd(self.dir.path());
+        Seat::of(80, 24, command)
+    }
+
+    fn done(&self) -> String {
+        fs::read_to_string(self.dir.path().join("done")).unwrap_or_default()
+    }
+}
+
+impl Drop for Site {
+    fn drop(&mut self) {
+        // What the killed agent had begun goes on until it is let go.
+        let _ = fs::write(self.dir.path().join("free"), "");
+        let _ = self.agent.kill();
+        let _ = self.agent.wait();
+    }
+}
+
+#[test]
+fn a_runbook_is_led_by_hands_and_survives_the_agent() {
+    let mut site = Site::new();
+    let mut seat = site.seat();
+    seat.until_shows("TEST test");
+    seat.until_shows("live");
+    seat.press("5");
+    seat.until_shows("mend-it");
+    seat.press("/mend-it\r");
+    seat.until_shows("shows 1");
+    seat.press("a");
+    seat.until_shows("Run mend-it for real");
+    seat.press("1");
+    seat.until_shows("bound to");
+    seat.press("\r");
+    seat.until_shows("Type mend-it to go on");
+    seat.pause(700);
+    seat.press("mend-it\r");
+    // Nothing acts before somebody says so.
+    seat.until_shows("enter runs it");
+    assert_eq!(site.done(), "");
+    seat.pause(700);
+    seat.press("\r");
+    seat.until("step two is asked for", |seat| {
+        seat.text().contains("Step 2: Write two")
+    });
+    assert_eq!(site.done(), "one\n");
+    seat.until_shows("then type  two");
+    seat.pause(700);
+    seat.press("\r");
+    seat.until_shows("Enter stays off until it is typed");
+    seat.pause(700);
+    seat.press("tw\r");
+    seat.until_shows("type two first");
+    assert_eq!(site.done(), "one\n");
+    seat.press("o\r");
+    seat.until_shows("RUN ");
+    seat.until("it is at work", |_| site.done() == "one\ntwo\n");
+
+    site.agent.kill().unwrap();
+    site.agent.wait().unwrap();
+    seat.until_shows("STALE");
+    assert!(
+        seat.text().contains("Write two"),
+        "what was known stays: {}",
+        seat.text()
+    );
+    seat.pause(700);
+    seat.press("p");
+    seat.until_shows("there is no contact");
+    site.agent = Site::start(site.dir.path().join("lifeboat.toml"));
+    seat.until_shows("UNKNOWN");
+    assert_eq!(site.done(), "one\ntwo\n", "it is not repeated");
+    seat.pause(700);
+    seat.press("w");
+    seat.until_shows("How do you know");
+    seat.pause(700);
+    seat.press("it is in the file\r");
+    seat.until_shows("done");
+    seat.until_shows("Step 3: Tell everybody");
+    seat.until_shows("Do it, then");
+    seat.pause(700);
+    seat.press("\r");
+    seat.until_shows("REAL: Mend it completed");
+    assert_eq!(site.done(), "one\ntwo\n");
+    seat.press("S");
+    seat.until_shows("written to");
+    seat.press("\x1b");
+    seat.until_shows("RUNBOOK");
+    seat.press("H");
+    seat.until_shows("OUTCOME");
+    seat.until_shows("mend-it");
+}
