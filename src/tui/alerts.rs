@@ -2,25 +2,25 @@
 
 use super::app::App;
 use super::operation::{Choice, Operation};
-use crate::domain::alert::Alert;
+use crate::domain::alert::{Alert, AlertKind};
 use crate::domain::id::AlertKey;
-use crate::domain::runbook::view::{Ready, RunbookLine};
+use crate::domain::runbook::view::{ExecutionView, Ready, RunbookLine};
 
-/// Which runbooks answer an alert, by the word of its kind; the first that this site has is the one.
-const ANSWERS: &[(&str, &[&str])] = &[
-    ("page-checksum", &["database-corruption"]),
-    ("primary-down", &["database-down", "manual-failover"]),
-    ("possible-mass-encryption", &["ransomware"]),
-    ("drill-overdue", &["restore-test", "monthly-restore-test"]),
-    ("drill-failed", &["restore-test", "monthly-restore-test"]),
-    ("rto-over-objective", &["restore-test", "monthly-restore-test"]),
-];
+/// Which runbooks answer an alert; the first that this site has is the one.
+const fn answers(kind: AlertKind) -> &'static [&'static str] {
+    match kind {
+        AlertKind::PageChecksum => &["database-corruption"],
+        AlertKind::PrimaryDown => &["database-down", "manual-failover"],
+        AlertKind::MassEncryption => &["ransomware"],
+        AlertKind::DrillOverdue | AlertKind::DrillFailed | AlertKind::RtoOverObjective => &["monthly-restore-test"],
+        _ => &[],
+    }
+}
 
 impl App {
     /// The runbook that leads out of what an alert is about; none when no runbook of this site fits.
     pub fn fitting_runbook(&self, alert: &Alert) -> Option<&RunbookLine> {
         let overview = self.overview.as_ref()?;
-        let (_, names) = ANSWERS.iter().find(|(word, _)| *word == alert.kind.word())?;
         let here = |line: &&RunbookLine| {
             !matches!(
                 line.readiness.as_ref().map(|seen| &seen.state),
@@ -31,7 +31,15 @@ impl App {
             let mut lines = overview.runbooks.iter().filter(here);
             lines.find(|line| line.name.as_str() == *name)
         };
-        names.iter().find_map(found)
+        answers(alert.kind).iter().find_map(found)
+    }
+
+    /// The execution that an alert says is waiting.
+    pub fn waiting_execution(&self, alert: &Alert) -> Option<&ExecutionView> {
+        let overview = self.overview.as_ref()?;
+        let about = |view: &&ExecutionView| alert.key.as_str().ends_with(view.run.id.as_str());
+        let mut live = overview.executions.iter();
+        live.find(about).filter(|_| alert.kind == AlertKind::RunbookWaiting)
     }
 
     /// What can be done about an alert.
@@ -63,5 +71,24 @@ impl App {
             choices.extend(self.job_choices(&job).into_iter().take(1));
         }
         choices
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_named_comes_with_the_program() {
+        let kinds = [
+            AlertKind::PageChecksum,
+            AlertKind::PrimaryDown,
+            AlertKind::MassEncryption,
+            AlertKind::DrillFailed,
+        ];
+        for name in kinds.iter().flat_map(|kind| answers(*kind)) {
+            let file = format!("{}/assets/runbooks/{name}.toml", env!("CARGO_MANIFEST_DIR"));
+            assert!(std::path::Path::new(&file).exists(), "{name}");
+        }
     }
 }

@@ -22,6 +22,7 @@ fn console() {
         "broken" => Mood::Broken,
         "gone" => Mood::Gone,
         "waiting" => Mood::Waiting,
+        "led" => Mood::Led,
         _ => Mood::Quiet,
     };
     let snapshots = var("LIFEBOAT_SNAPSHOTS")

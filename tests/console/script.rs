@@ -24,6 +24,8 @@ pub enum Mood {
     Gone,
     /// One picture with a recovered server that waits.
     Waiting,
+    /// One picture with an execution of a runbook that waits for its third step.
+    Led,
 }
 
 /// The scripted agent.
@@ -90,6 +92,7 @@ impl Link for Script {
             async move {
                 let item = match (mood, step) {
                     (Mood::Waiting, 0) => picture(servers::waiting_night()),
+                    (Mood::Led, 0) => picture(runbooks::night(Some(runbooks::run()))),
                     (_, 0) => picture(fixture::overview()),
                     (Mood::Busy, step) => {
                         clock.sleep(Duration::from_secs(1)).await;

@@ -136,6 +136,10 @@ pub fn detail(app: &App, record: &AlertRecord, look: Look<'_>, width: usize) -> 
     if record.resolved_at.is_none() {
         detail.head("What to do next");
         detail.prose(&alert.next_step, Role::Accent);
+        if let Some(view) = app.waiting_execution(alert) {
+            let words = format!("{} waits on screen 5: Enter opens its wizard", view.run.runbook.name);
+            detail.pair_as("runbook", words, Role::Accent);
+        }
         if let Some(line) = app.fitting_runbook(alert) {
             detail.pair_as(
                 "runbook",

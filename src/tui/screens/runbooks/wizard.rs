@@ -178,11 +178,14 @@ fn step(canvas: &mut Canvas<'_>, area: Rect, app: &App, view: &ExecutionView, at
     }
     let below_rows = asked.len() + if prompting { 2 } else { 0 };
     let rows = u16::try_from(below_rows).unwrap_or(u16::MAX).min(inner.height);
+    let lines = panel::lines(run, at, canvas.look, width);
+    // On a tall screen what is asked stands right below what it is about, not at the end of an empty pane.
+    let count = u16::try_from(lines.len()).unwrap_or(u16::MAX).saturating_add(1);
+    let least = if inner.height > 24 { count.max(12) } else { u16::MAX };
     let text = Rect {
-        height: inner.height - rows,
+        height: (inner.height - rows).min(least),
         ..inner
     };
-    let lines = panel::lines(run, at, canvas.look, width);
     detail::draw(canvas, text, &lines, app.scroll);
     let mut y = text.height;
     for (line, role) in asked {
