@@ -129,14 +129,14 @@ fn signal(data: &Path, signal: Signal) {
 }
 
 async fn writable(pair: &Pair, member: &str) {
-    pair.until(&format!("{member} takes writes"), || {
-        pair.try_sql(
-            member,
-            "set synchronous_commit = local; insert into probe values ('is it?')",
-        )
-        .is_ok()
-    })
-    .await;
+    let write = "set synchronous_commit = local; insert into probe values ('is it?')";
+    for _ in 0..1200 {
+        if pair.try_sql(member, write).is_ok() {
+            return;
+        }
+        pair.clock.sleep(Duration::from_millis(50)).await;
+    }
+    panic!("{member} takes no writes\n{}", agent_log(pair));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
