@@ -37,19 +37,15 @@ pub(super) async fn look(worker: &Worker, cluster: Cluster, patience: Duration) 
         hint: error.hint(),
         retryable: error.retryable(),
     })?;
-    let now = primary(&handle.cluster, &seen, &record, None);
-    let known = tokio::task::spawn_blocking(move || {
-        let before = read(&path);
-        if let Primary::Answers(known) = now {
-            write(&path, &known);
+    let kept = tokio::task::spawn_blocking(move || {
+        let known = read(&path);
+        if let Primary::Answers(now) = primary(&handle.cluster, &seen, &record, known.as_ref()) {
+            write(&path, &now);
         }
-        before
+        ClusterLook { seen, record, known }
     });
-    Ok(ClusterLook {
-        seen,
-        record,
-        known: known.await.ok().flatten(),
-    })
+    kept.await
+        .map_err(|error| Failure::permanent(format!("it broke off: {error}"), "look into the agent's log"))
 }
 
 /// What cannot be read is not known, which only ever speaks against acting.

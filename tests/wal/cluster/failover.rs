@@ -62,11 +62,13 @@ impl Agent {
         panic!("waited 90 s in vain: {what}; {last}\n{}", agent_log(pair));
     }
 
-    async fn watches(&self, pair: &Pair) {
+    /// Waits until it knows who is the primary, and that the other streams from it: without that it would rightly do nothing.
+    async fn watches(&self, pair: &Pair, primary: &str, standby: &str) {
         let known = pair.at("own/state/clusters/orders.known.json");
-        let before = std::fs::metadata(&known).and_then(|meta| meta.modified()).ok();
         self.seen(pair, "the cluster is looked at", |_| {
-            std::fs::metadata(&known).and_then(|meta| meta.modified()).ok() > before
+            let text = std::fs::read(&known).unwrap_or_default();
+            let known: serde_json::Value = serde_json::from_slice(&text).unwrap_or_default();
+            known["primary"] == primary && known["followers"][0] == standby
         })
         .await;
     }
@@ -129,14 +131,14 @@ fn signal(data: &Path, signal: Signal) {
 }
 
 async fn writable(pair: &Pair, member: &str) {
-    pair.until(&format!("{member} takes writes"), || {
-        pair.try_sql(
-            member,
-            "set synchronous_commit = local; insert into probe values ('is it?')",
-        )
-        .is_ok()
-    })
-    .await;
+    let write = "set synchronous_commit = local; insert into probe values ('is it?')";
+    for _ in 0..1200 {
+        if pair.try_sql(member, write).is_ok() {
+            return;
+        }
+        pair.clock.sleep(Duration::from_millis(50)).await;
+    }
+    panic!("{member} takes no writes\n{}", agent_log(pair));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -146,7 +148,7 @@ async fn a_killed_primary_is_replaced_without_anybody() {
     pair.configure(&policy(""));
     synchronous(&pair, "db1", "db2");
     let agent = Agent::start(&pair);
-    agent.watches(&pair).await;
+    agent.watches(&pair, "db1", "db2").await;
     let ledger = Ledger::begin(&pair);
     pair.until("rows are written", || ledger.count() > 50).await;
     let killed = pair.clock.monotonic();
@@ -210,7 +212,7 @@ async fn a_primary_that_only_we_do_not_reach_is_left_alone() {
     pair.sql("db1", "create table probe (who text)");
     pair.configure(&policy(""));
     let agent = Agent::start(&pair);
-    agent.watches(&pair).await;
+    agent.watches(&pair, "db1", "db2").await;
     let prober = Prober::begin(&pair).await;
     let (socket, away) = (pair.host("db1").join(".s.PGSQL.5432"), pair.at("own/socket"));
     std::fs::rename(&socket, &away).unwrap();
@@ -307,7 +309,7 @@ async fn random_faults_never_make_two_primaries_nor_lose_what_was_replicated() {
     let mut times = Vec::new();
     for round in 0..rounds {
         synchronous(&pair, primary, standby);
-        agent.watches(&pair).await;
+        agent.watches(&pair, primary, standby).await;
         let (ledger, prober) = (Ledger::begin(&pair), Prober::begin(&pair).await);
         pair.until("rows are written", || ledger.count() > 20).await;
         let began = pair.clock.monotonic();

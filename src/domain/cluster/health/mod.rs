@@ -100,7 +100,7 @@ pub struct Known {
     pub at: Timestamp,
     /// Whether a server was at work in its data directory on this machine.
     pub here: bool,
-    /// The standbys that streamed then.
+    /// The standbys that streamed then, or when they last answered.
     pub followers: Vec<MemberName>,
 }
 

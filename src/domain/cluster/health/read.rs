@@ -78,7 +78,7 @@ pub fn primary(cluster: &Cluster, seen: &Seen, record: &Record, known: Option<&K
         .map(|(member, server)| (&member.name, server))
         .collect();
     match takes_writes.as_slice() {
-        [(name, server)] => return Primary::Answers(remember(seen, name, server)),
+        [(name, server)] => return Primary::Answers(remember(seen, name, server, known)),
         [] => {}
         [..] => {
             return Primary::Fenced {
@@ -126,7 +126,7 @@ pub fn primary(cluster: &Cluster, seen: &Seen, record: &Record, known: Option<&K
     }
 }
 
-fn remember(seen: &Seen, name: &MemberName, server: &ServerSeen) -> Known {
+fn remember(seen: &Seen, name: &MemberName, server: &ServerSeen, before: Option<&Known>) -> Known {
     let local = seen.member(name).and_then(|member| member.local.as_ref());
     let streams = |one: &ServerSeen| {
         one.receiver
@@ -136,6 +136,15 @@ fn remember(seen: &Seen, name: &MemberName, server: &ServerSeen) -> Known {
     let followers = seen
         .standbys()
         .filter(|(_, one)| one.system == server.system && streams(one));
+    // One that says nothing at this moment has not said that it stopped streaming.
+    let same = before.filter(|before| before.primary == *name && before.timeline == server.timeline);
+    let quiet = same
+        .into_iter()
+        .flat_map(|before| &before.followers)
+        .filter(|follower| {
+            seen.member(follower)
+                .is_some_and(|member| member.answer.server().is_none())
+        });
     Known {
         primary: name.clone(),
         system: server.system,
@@ -143,7 +152,7 @@ fn remember(seen: &Seen, name: &MemberName, server: &ServerSeen) -> Known {
         lsn: server.lsn,
         at: seen.at,
         here: local.is_some_and(|local| matches!(local.state, LocalState::Running { .. })),
-        followers: followers.map(|(name, _)| name.clone()).collect(),
+        followers: followers.map(|(name, _)| name).chain(quiet).cloned().collect(),
     }
 }
 

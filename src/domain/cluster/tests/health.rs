@@ -240,6 +240,20 @@ fn an_agent_that_begins_anew_finds_it_again() {
 }
 
 #[test]
+fn a_standby_that_was_quiet_for_a_moment_still_counts() {
+    let mut watched = Watched::new(2);
+    let primary = || Some(server(Role::Primary, 1000));
+    watched.sees(here(seen(vec![primary(), None]), RUNS));
+    let sight = watched.thrice(&dead(1000));
+    assert_eq!(watched.against(&sight), [""; 0], "{sight:?}");
+    // One that answered, and did not stream, does not.
+    let mut watched = Watched::new(2);
+    watched.sees(here(seen(vec![primary(), Some(standby(1000, false))]), RUNS));
+    let sight = watched.thrice(&dead(1000));
+    assert_eq!(watched.against(&sight), ["no-standby"], "{sight:?}");
+}
+
+#[test]
 fn others_are_watched_too() {
     let mut watched = Watched::new(2);
     let mut late = standby(900, true);
