@@ -65,10 +65,12 @@ impl Agent {
     /// Waits until it knows who is the primary, and that the other streams from it: without that it would rightly do nothing.
     async fn watches(&self, pair: &Pair, primary: &str, standby: &str) {
         let known = pair.at("own/state/clusters/orders.known.json");
+        let written = || std::fs::metadata(&known).and_then(|meta| meta.modified()).ok();
+        let before = written();
         self.seen(pair, "the cluster is looked at", |_| {
             let text = std::fs::read(&known).unwrap_or_default();
             let known: serde_json::Value = serde_json::from_slice(&text).unwrap_or_default();
-            known["primary"] == primary && known["followers"][0] == standby
+            written() > before && known["primary"] == primary && known["followers"][0] == standby
         })
         .await;
     }
@@ -124,6 +126,14 @@ fn processes(data: &Path) -> Vec<Pid> {
     pids.filter(there).map(Pid::from_raw).collect()
 }
 
+/// Waits until nothing is left of a killed server: to PostgreSQL a process whose parent has not noticed its end still runs.
+async fn reaped(pair: &Pair, member: &str) {
+    let lock = std::fs::read_to_string(pair.data(member).join("postmaster.pid")).unwrap_or_default();
+    let pid = lock.lines().next().unwrap_or("none").to_owned();
+    let gone = || !Path::new("/proc").join(&pid).exists();
+    pair.until("the killed server is gone", gone).await;
+}
+
 fn signal(data: &Path, signal: Signal) {
     for pid in processes(data) {
         let _ = kill(pid, signal);
@@ -138,7 +148,9 @@ async fn writable(pair: &Pair, member: &str) {
         }
         pair.clock.sleep(Duration::from_millis(50)).await;
     }
-    panic!("{member} takes no writes\n{}", agent_log(pair));
+    let known = std::fs::read_to_string(pair.at("own/state/clusters/orders.known.json"));
+    let (status, _) = pair.status();
+    panic!("{member} takes no writes: {known:?}\n{status:#}\n{}", agent_log(pair));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -335,6 +347,7 @@ async fn random_faults_never_make_two_primaries_nor_lose_what_was_replicated() {
                 .any(|(step, done)| step.id == "promote" && done.state == StepState::Done);
             assert!(promoted, "{}", report(&record));
             std::mem::swap(&mut primary, &mut standby);
+            reaped(&pair, standby).await;
             pair.done(&["cluster", "rewind", "orders", standby, "--yes", standby]);
         }
     }
