@@ -132,7 +132,7 @@ pub(super) async fn replay(site: &Site<'_>, of: &OfMember, timeout: Millis) -> R
 pub(super) async fn promote(site: &Site<'_>, promote: &Promote) -> Result<Values, Failure> {
     let member = MemberName::from(promote.member.text());
     let allowed = match promote.allow_loss.as_ref().map(Template::text).as_deref() {
-        None | Some("") => None,
+        None | Some("" | "configured") => None,
         Some("any") => Some(Allowance::Any),
         Some(bytes) => {
             Some(Allowance::AtMost(parse_bytes(bytes).map_err(|error| {
