@@ -41,8 +41,8 @@ pub struct Settings {
     pub read_only: bool,
     /// Whether the agent is this same process, so that leaving ends its work.
     pub embedded: bool,
-    /// What the sandbox can break for practice.
-    pub incidents: Vec<String>,
+    /// What the sandbox can break for practice, and what cures it.
+    pub incidents: Vec<(String, String)>,
     /// How roles look.
     pub theme: Theme,
     /// The glyphs the terminal is trusted with.
