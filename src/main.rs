@@ -5,7 +5,7 @@ use std::io::{IsTerminal, Write};
 use lifeboat::api::Client;
 use lifeboat::cli::{self, CliError, ColorWhen, DemoArgs, Exit, Global, Wiring};
 use lifeboat::clock::Clock;
-use lifeboat::sandbox::{self, DemoOptions, SandboxError, World};
+use lifeboat::sandbox::{self, DemoOptions, SandboxError, Scenario, World};
 use lifeboat::tui::theme::Depth;
 use lifeboat::tui::{self, TuiOptions};
 
@@ -22,7 +22,12 @@ fn main() -> std::process::ExitCode {
 }
 
 /// Opens the console on an agent, and says on leaving what goes on.
-async fn open(client: Client, global: &Global, embedded: bool, practice: Vec<String>) -> Result<Exit, CliError> {
+async fn open(
+    client: Client,
+    global: &Global,
+    embedded: bool,
+    practice: Vec<(String, String)>,
+) -> Result<Exit, CliError> {
     let options = TuiOptions {
         read_only: global.read_only,
         embedded,
@@ -44,10 +49,12 @@ async fn demo(args: DemoArgs, global: Global) -> Result<Exit, CliError> {
     let options = DemoOptions {
         dir: args.dir,
         keep: args.keep,
+        scenario: args.scenario.as_deref().map(scenario).transpose()?,
+        report: args.report,
     };
     let clock = Clock::system();
     let terminal = std::io::stdin().is_terminal() && std::io::stdout().is_terminal();
-    if args.headless || global.plain || !terminal {
+    if args.headless || options.scenario.is_some() || global.plain || !terminal {
         return match sandbox::drill(&options, &clock, &say).await {
             Ok(verdict) if verdict.identical => Ok(Exit::Done),
             Ok(_) => Err(CliError::failed("what came back is not what was there")),
@@ -60,9 +67,20 @@ async fn demo(args: DemoArgs, global: Global) -> Result<Exit, CliError> {
         () = interrupted => return Err(ended(&SandboxError::Interrupted)),
     };
     world.first_backups().await;
-    let exit = open(world.client(), &global, true, world.incidents()).await;
+    let practice = world.incidents().into_iter().map(|offer| (offer.name, offer.cure));
+    let exit = open(world.client(), &global, true, practice.collect()).await;
     world.close().await;
     exit
+}
+
+fn scenario(word: &str) -> Result<Scenario, CliError> {
+    Scenario::from_word(word).ok_or_else(|| {
+        let lines: Vec<String> = Scenario::ALL
+            .iter()
+            .map(|known| format!("{} ({})", known.word(), known.title()))
+            .collect();
+        CliError::usage(format!("there is no scenario {word}")).hint(format!("choose one of: {}", lines.join(", ")))
+    })
 }
 
 fn ended(error: &SandboxError) -> CliError {

@@ -177,6 +177,7 @@ mod tests {
         DemoOptions {
             dir: Some(dir.to_owned()),
             keep: false,
+            ..DemoOptions::default()
         }
     }
 

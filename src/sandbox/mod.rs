@@ -14,6 +14,7 @@
 //! | `orders` | the service that takes the shop's orders, and the customers |
 //! | `incidents/` | what can be broken for practice, and how it would be noticed |
 //! | `drill` | the whole story as a log: back up, verify, break, recover, prove |
+//! | `drill/scenario/` | one incident, its runbook gone through by two engineers, the proof, the score |
 //! | `proof` | before and after, table by table and file by file |
 //!
 //! What this room never does: touch a directory that lacks its mark, listen on a network, or run a server as root.
@@ -35,7 +36,7 @@ mod world;
 use std::future::Future;
 use std::path::PathBuf;
 
-pub use drill::{Verdict, drill};
+pub use drill::{Scenario, Verdict, drill};
 pub use world::World;
 
 /// What somebody asked of the demo.
@@ -45,6 +46,10 @@ pub struct DemoOptions {
     pub dir: Option<PathBuf>,
     /// Whether to leave the files in place afterwards. The server is stopped in any case.
     pub keep: bool,
+    /// Which incident is played with its runbook; the whole drill when absent.
+    pub scenario: Option<Scenario>,
+    /// Where the report of a scenario goes; a file in the temporary directory when absent.
+    pub report: Option<PathBuf>,
 }
 
 /// Ends when somebody presses Ctrl-C, the system asks us to end, or the terminal is gone.

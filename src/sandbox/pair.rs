@@ -12,6 +12,7 @@
 //! long as nobody has, its number is in use and PostgreSQL refuses to start another on the data.
 
 use std::fs;
+use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -58,6 +59,14 @@ impl Pair {
         }
         let server = PostgresServer::start(&first.home, options(), clock).await?;
         give_log(&first)?;
+        // pg_rewind has a server that was killed recover by itself first, which knows the settings in files only; without this
+        // one it then refuses.
+        let file = first.data().join("postgresql.conf");
+        fs::OpenOptions::new()
+            .append(true)
+            .open(&file)
+            .and_then(|mut settings| settings.write_all(b"\nwal_log_hints = on\n"))
+            .map_err(|error| SandboxError::local("write", &file, error))?;
         first.answer_to_name(sandbox)?;
         let socket = |member: &Member| member.sockets().join(format!(".s.PGSQL.{PORT}"));
         let relays = [

@@ -11,13 +11,13 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::dir::{SandboxDir, reap_killed};
-use super::incidents::Incidents;
+use super::incidents::{Incidents, Offer};
 use super::orders::{Customers, Service};
 use super::pair::Pair;
 use super::server::ServerError;
 use super::settings::FAR;
 use super::{DemoOptions, SandboxError, documents, member, settings, shop};
-use crate::api::{Client, Server, pipe};
+use crate::api::{Client, Pipe, Server, Socket, pipe};
 use crate::clock::Clock;
 use crate::config;
 use crate::domain::command::{Actor, Command};
@@ -29,6 +29,7 @@ use crate::store;
 /// A running sandbox: server, data, engine, a way to talk to it. Dropped means gone.
 pub struct World {
     client: Client,
+    pipe: Pipe,
     engine: Engine,
     answering: CancellationToken,
     customers: Option<Customers>,
@@ -82,14 +83,15 @@ impl World {
             ways: pair.as_ref().map(Pair::switches),
             clock: clock.clone(),
         };
-        let engine = start_engine(&config_path, &incidents, clock).await?;
-        let (client, answering) = serve(&engine, clock);
+        let (engine, socket) = start_engine(&config_path, &incidents, clock).await?;
+        let (client, pipe, answering) = serve(&engine, &socket, clock).await?;
         let service = login.map(|login| Service::new(login, clock.clone()));
         let socket = dir.path().join("orders.sock");
         let listening = service.as_ref().map(|service| service.listen(&socket)).transpose()?;
         let customers = service.clone().map(Customers::start);
         Ok(Self {
             client,
+            pipe,
             engine,
             answering,
             customers,
@@ -125,8 +127,17 @@ impl World {
     }
 
     /// What can be broken here, for the palette.
-    pub fn incidents(&self) -> Vec<String> {
-        self.incidents.names()
+    pub fn incidents(&self) -> Vec<Offer> {
+        self.incidents.offers()
+    }
+
+    /// A client of its engine for somebody: some steps take two people.
+    pub(super) fn client_of(&self, name: &str) -> Client {
+        let actor = Actor {
+            name: name.to_owned(),
+            ..self.client.actor().clone()
+        };
+        Client::in_memory(self.pipe.clone(), actor)
     }
 
     /// Its directory; `lifeboat.toml` is in it.
@@ -234,7 +245,12 @@ async fn make_repositories(dir: &Path, clock: &Clock) -> Result<(), SandboxError
     Ok(())
 }
 
-async fn start_engine(config_path: &Path, incidents: &Incidents, clock: &Clock) -> Result<Engine, SandboxError> {
+/// Starts the engine; also says where its agent would listen.
+async fn start_engine(
+    config_path: &Path,
+    incidents: &Incidents,
+    clock: &Clock,
+) -> Result<(Engine, PathBuf), SandboxError> {
     let config = config::load(Some(config_path)).map_err(|error| SandboxError::Engine {
         message: format!("the sandbox's configuration is wrong: {error}"),
         hint: error.hint(),
@@ -251,14 +267,25 @@ async fn start_engine(config_path: &Path, incidents: &Incidents, clock: &Clock) 
         hands: None,
         practice: Some(Arc::new(incidents.clone())),
     };
-    Ok(Engine::start(options).await?)
+    Ok((Engine::start(options).await?, config.agent.socket))
 }
 
-/// The console and the drill talk to the engine as they would to an agent, through an in-memory pipe.
-fn serve(engine: &Engine, clock: &Clock) -> (Client, CancellationToken) {
+/// The console and the drill talk to the engine as they would to an agent, through an in-memory pipe; the commands that are
+/// steps of a runbook, and whoever points the command line at the sandbox, through a socket in its directory.
+async fn serve(
+    engine: &Engine,
+    socket: &Path,
+    clock: &Clock,
+) -> Result<(Client, Pipe, CancellationToken), SandboxError> {
     let (pipe, listener) = pipe();
-    let server = Server::new(engine.clone(), clock.clone(), false);
+    let server = Arc::new(Server::new(engine.clone(), clock.clone(), false));
     let answering = server.stopped();
+    let socket = Socket::bind(socket).await.map_err(|error| SandboxError::Engine {
+        hint: Some(error.hint().to_owned()),
+        message: error.to_string(),
+    })?;
+    let listening = server.clone();
+    tokio::spawn(async move { listening.serve_socket(socket).await });
     tokio::spawn(async move { server.serve_pipe(listener).await });
     let user = nix::unistd::User::from_uid(nix::unistd::geteuid()).ok().flatten();
     let actor = Actor {
@@ -266,7 +293,7 @@ fn serve(engine: &Engine, clock: &Clock) -> (Client, CancellationToken) {
         host: host_name(),
         via: "demo".to_owned(),
     };
-    (Client::in_memory(pipe, actor), answering)
+    Ok((Client::in_memory(pipe.clone(), actor), pipe, answering))
 }
 
 fn host_name() -> String {

@@ -47,8 +47,8 @@ pub struct Settings {
     pub embedded: bool,
     /// Who sits here, as the journal has it.
     pub me: String,
-    /// What the sandbox can break for practice.
-    pub incidents: Vec<String>,
+    /// What the sandbox can break for practice, and what cures it.
+    pub incidents: Vec<(String, String)>,
     /// How roles look.
     pub theme: Theme,
     /// The glyphs the terminal is trusted with.

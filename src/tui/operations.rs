@@ -266,6 +266,8 @@ fn stop_recovery(app: &App, id: &RecoveryId) -> Warning {
 }
 
 fn practice(app: &App, incident: &str) -> Warning {
+    let known = app.settings.incidents.iter().find(|(name, _)| name == incident);
+    let cure = known.map_or("restore the newest snapshot", |(_, cure)| cure.as_str());
     let loss = match incident {
         "drop-table" => "a table of the sandbox's shop database",
         "delete-files" => "documents of the sandbox",
@@ -280,7 +282,7 @@ fn practice(app: &App, incident: &str) -> Warning {
         ],
         losses: vec![loss.to_owned()],
         command: "none; this exists in the sandbox only".to_owned(),
-        undo: "restore the newest snapshot: that is the exercise".to_owned(),
+        undo: format!("{cure}: that is the exercise"),
         name: incident.to_owned(),
     }
 }

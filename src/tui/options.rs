@@ -28,8 +28,8 @@ pub struct TuiOptions {
     pub keymap: Option<String>,
     /// Lines instead of screens.
     pub plain: bool,
-    /// What the sandbox can break for practice: the words of `POST /v1/practice`.
-    pub practice: Vec<String>,
+    /// What the sandbox can break for practice: the words of `POST /v1/practice`, and what cures it.
+    pub practice: Vec<(String, String)>,
     /// Whether frames are bracketed with synchronized output.
     pub synchronized: bool,
 }

@@ -52,9 +52,9 @@ fn console() {
     options.read_only = var("LIFEBOAT_READ_ONLY").is_some();
     options.theme = var("LIFEBOAT_THEME");
     options.practice = vec![
-        "drop-table".to_owned(),
-        "delete-files".to_owned(),
-        "overwrite-files".to_owned(),
+        ("drop-table".to_owned(), "runbook single-table-recovery".to_owned()),
+        ("delete-files".to_owned(), "restore the newest snapshot".to_owned()),
+        ("overwrite-files".to_owned(), "runbook ransomware".to_owned()),
     ];
     if let Some(seconds) = var("LIFEBOAT_PANIC").and_then(|text| text.parse().ok()) {
         runtime.spawn(async move {

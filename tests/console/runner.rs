@@ -60,7 +60,12 @@ impl Runner {
             read_only,
             embedded: false,
             me: "ana".to_owned(),
-            incidents: vec!["drop-table".to_owned(), "delete-files".to_owned()],
+            incidents: [
+                ("drop-table", "runbook single-table-recovery"),
+                ("delete-files", "restore the newest snapshot"),
+            ]
+            .map(|(name, cure)| (name.to_owned(), cure.to_owned()))
+            .to_vec(),
             theme: Theme::named("default", depth).unwrap(),
             glyphs: if eye == Eye::Sixteen {
                 glyphs::UNICODE

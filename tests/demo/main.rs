@@ -154,3 +154,70 @@ fn somebody_else_s_directory_is_refused() {
         "ten years"
     );
 }
+
+/// Plays a scenario; what it said, and the report it wrote.
+fn scenario(name: &str) -> (Output, String, String) {
+    let parent = tempfile::tempdir().unwrap();
+    let (dir, report) = (parent.path().join("world"), parent.path().join("report.md"));
+    let output = demo(&dir)
+        .args(["--scenario", name, "--report"])
+        .arg(&report)
+        .output()
+        .unwrap();
+    assert!(!dir.exists());
+    assert_eq!(processes_in(&dir), Vec::<String>::new());
+    let said = text(&output);
+    (output, said, std::fs::read_to_string(&report).unwrap_or_default())
+}
+
+#[test]
+fn a_killed_primary_is_cured_by_its_runbook_and_proved_by_the_ledger() {
+    let (output, said, report) = scenario("failover");
+    assert!(output.status.success(), "{said}");
+    for words in [
+        "Cure: runbook manual-failover",
+        "bruno agrees to agreed",
+        "same  db2: ",
+        "same  db1: ",
+        "score       detect ",
+        "PROVED      failover",
+    ] {
+        assert!(said.contains(words), "{words:?} is not in:\n{said}");
+    }
+    for words in [
+        "# REAL: Fail over to a standby completed",
+        "led by alma",
+        "bruno",
+        "## Score",
+        "| data lost |",
+    ] {
+        assert!(report.contains(words), "{words:?} is not in:\n{report}");
+    }
+}
+
+#[test]
+fn overwritten_rows_are_cured_by_their_runbook_and_proved_table_by_table() {
+    let (output, said, report) = scenario("corruption");
+    assert!(output.status.success(), "{said}");
+    for words in [
+        "same  public.customers: ",
+        "orders, all that were taken since the dump",
+        "PROVED      corruption",
+    ] {
+        assert!(said.contains(words), "{words:?} is not in:\n{said}");
+    }
+    assert!(report.contains("## Proof from outside"), "{report}");
+}
+
+#[test]
+fn an_unknown_scenario_is_refused_with_the_list_of_those_there_are() {
+    let parent = tempfile::tempdir().unwrap();
+    let dir = parent.path().join("world");
+    let output = demo(&dir).args(["--scenario", "flood"]).output().unwrap();
+    let said = text(&output);
+    assert_eq!(output.status.code(), Some(2), "{said}");
+    for name in ["failover", "pitr", "corruption", "ransomware", "region-loss"] {
+        assert!(said.contains(name), "{said}");
+    }
+    assert!(!dir.exists());
+}

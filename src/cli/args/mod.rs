@@ -225,6 +225,12 @@ pub struct DemoArgs {
     /// Leave it in place afterwards
     #[arg(long)]
     pub keep: bool,
+    /// Play one incident and the runbook that cures it, as a log: failover, pitr, corruption, ransomware, region-loss
+    #[arg(long, value_name = "NAME")]
+    pub scenario: Option<String>,
+    /// Where the scenario's report goes [default: a file in the temporary directory]
+    #[arg(long, value_name = "FILE", requires = "scenario", value_hint = ValueHint::FilePath)]
+    pub report: Option<PathBuf>,
 }
 
 fn level(word: &str) -> Result<EvidenceLevel, String> {

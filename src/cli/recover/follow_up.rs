@@ -116,7 +116,13 @@ pub(super) async fn discard(dir: &Path, args: &RecoverArgs, ctx: &Ctx) -> Result
     begun.may_be_removed().map_err(refused)?;
     let name = directory_name(&begun.data);
     let question = format!("{} and everything in it is removed", begun.data.display());
-    confirm_as(ctx, "the removal", &question, &name, args.yes.as_deref())?;
+    // Its whole path names it as well as the end of it: that is what a runbook knows.
+    let whole = |yes: &str| Path::new(yes) == dir || Path::new(yes) == begun.data;
+    let yes = args
+        .yes
+        .as_deref()
+        .map(|yes| if whole(yes) { name.as_str() } else { yes });
+    confirm_as(ctx, "the removal", &question, &name, yes)?;
     let removed = follow_up::discard(&begun, &ctx.clock).await.map_err(refused)?;
     ctx.print(&Discarded { removed })?;
     Ok(Exit::Done)

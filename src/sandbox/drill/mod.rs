@@ -7,6 +7,7 @@
 mod command;
 mod pitr;
 mod say;
+mod scenario;
 mod switch;
 mod wait;
 
@@ -24,6 +25,7 @@ use crate::domain::units::{Bytes, Millis, Timestamp};
 use crate::source::postgres::ask;
 use crate::source::{MANIFEST_NAME, Manifest};
 use say::Log;
+pub use scenario::Scenario;
 
 /// What the drill came to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -59,7 +61,12 @@ pub async fn drill(options: &DemoOptions, clock: &Clock, out: &(dyn Fn(&str) + S
         world: &mut world,
     };
     let result = tokio::select! {
-        result = drill.play() => result,
+        result = async {
+            match options.scenario {
+                None => drill.play().await,
+                Some(which) => drill.scenario(which, options.report.as_deref()).await,
+            }
+        } => result,
         () = &mut stop => Err(SandboxError::Interrupted),
     };
     let place = world.path().display().to_string();
@@ -146,11 +153,7 @@ impl Drill<'_> {
         } else {
             &["documents"]
         };
-        for view in self.client.overview().await?.jobs {
-            // The drill runs them itself, so that what is restored is what the figures are about.
-            let (job, reason) = (view.name, Some("the drill runs it".to_owned()));
-            self.client.command(Command::DisableJob { job, reason }).await?;
-        }
+        self.hold_jobs().await?;
         self.log.line(&format!("back up     {}", jobs.join(", ")));
         let mut runs = Vec::new();
         for job in jobs {
@@ -167,12 +170,7 @@ impl Drill<'_> {
         let documents = snapshots.pop().ok_or_else(|| unexpected("no snapshot was made"))?;
         let shop = match snapshots.pop() {
             Some(snapshot) => {
-                let path = format!("/{MANIFEST_NAME}");
-                let bytes = self
-                    .client
-                    .snapshot_content(snapshot.id.as_str(), &path, 1 << 20)
-                    .await?;
-                let manifest = serde_json::from_slice(&bytes).map_err(|error| unexpected(&error.to_string()))?;
+                let manifest = self.manifest(&snapshot).await?;
                 Some((snapshot, manifest))
             }
             None => None,
@@ -184,6 +182,25 @@ impl Drill<'_> {
         })
     }
 
+    /// Has no job run by its schedule: the drill runs them itself, so that what is restored is what the figures are about.
+    async fn hold_jobs(&self) -> Result<(), SandboxError> {
+        for view in self.client.overview().await?.jobs {
+            let (job, reason) = (view.name, Some("the drill runs it".to_owned()));
+            self.client.command(Command::DisableJob { job, reason }).await?;
+        }
+        Ok(())
+    }
+
+    /// What was recorded in the transaction of a dump.
+    async fn manifest(&self, snapshot: &SnapshotRecord) -> Result<Manifest, SandboxError> {
+        let path = format!("/{MANIFEST_NAME}");
+        let bytes = self
+            .client
+            .snapshot_content(snapshot.id.as_str(), &path, 1 << 20)
+            .await?;
+        serde_json::from_slice(&bytes).map_err(|error| unexpected(&error.to_string()))
+    }
+
     async fn break_things(&mut self) -> Result<(Timestamp, Instant), SandboxError> {
         // A little of the day goes by between the backup and the incident, or there would be nothing to lose.
         self.world.clock().sleep(Duration::from_secs(3)).await;
@@ -191,7 +208,7 @@ impl Drill<'_> {
         self.log.line("INCIDENT    somebody runs the wrong script");
         let incidents = self.world.incidents();
         for incident in [DROP_TABLE, OVERWRITE_FILES, DELETE_FILES] {
-            if incidents.iter().any(|name| name == incident) {
+            if incidents.iter().any(|offer| offer.name == incident) {
                 let message = self.client.practice(incident).await?;
                 self.log.more(&message);
             }

@@ -98,7 +98,7 @@ impl Drill<'_> {
     }
 
     /// Waits until the gauge says that everything up to a moment can be had back.
-    async fn recoverable_to(&self, moment: Timestamp) -> Result<(), SandboxError> {
+    pub(super) async fn recoverable_to(&self, moment: Timestamp) -> Result<(), SandboxError> {
         let clock = self.world.clock();
         let since = clock.monotonic();
         loop {

@@ -66,7 +66,7 @@ impl Drill<'_> {
     }
 
     /// Waits until the shop has taken some more orders.
-    async fn orders_come_in(&self, service: &Service) -> Result<(), SandboxError> {
+    pub(super) async fn orders_come_in(&self, service: &Service) -> Result<(), SandboxError> {
         let clock = self.world.clock();
         let (before, since) = (service.taken().count, clock.monotonic());
         while service.taken().count < before + SOME {
@@ -80,7 +80,7 @@ impl Drill<'_> {
     }
 
     /// How many of some orders a server has; a standby is given the time to get there.
-    async fn there(&self, login: &Login, taken: &Taken) -> Result<u64, SandboxError> {
+    pub(super) async fn there(&self, login: &Login, taken: &Taken) -> Result<u64, SandboxError> {
         let clock = self.world.clock();
         let runs: Vec<String> = taken.runs.iter().map(|(from, to)| format!("({from}, {to})")).collect();
         let sql = format!(

@@ -22,6 +22,11 @@ impl Incidents {
         Ok("the names and addresses of all customers, and what they wrote, are noise now".to_owned())
     }
 
+    pub(super) async fn delete_rows(&self, login: &Login) -> Result<String, Failure> {
+        self.sql(login, DATABASE, "delete from payments").await?;
+        Ok("DELETE FROM payments, without WHERE: every payment there was is gone".to_owned())
+    }
+
     async fn sql(&self, login: &Login, database: &str, sql: &str) -> Result<(), Failure> {
         execute(login, database, sql, &self.clock)
             .await

@@ -43,6 +43,29 @@ pub(super) fn overwrite(root: &Path) -> io::Result<String> {
     Ok(format!("{count} files hold noise now, as after an encryption"))
 }
 
+/// What the intruder wants.
+const NOTE: &str = "All your files are encrypted. This is a sandbox, so restore them.\n";
+
+pub(super) fn encrypt(root: &Path) -> io::Result<String> {
+    let mut dice = Dice(13);
+    let mut count = 0;
+    for path in all_files(root)? {
+        let length = usize::try_from(fs::metadata(&path)?.len()).unwrap_or(0);
+        let noise: Vec<u8> = (0..=length / 8).flat_map(|_| dice.roll().to_le_bytes()).collect();
+        let mut locked = path.clone().into_os_string();
+        locked.push(".locked");
+        // A name can be too long for an ending.
+        if fs::write(&locked, &noise).is_err() {
+            fs::write(&path, &noise)?;
+        } else {
+            fs::remove_file(&path)?;
+        }
+        count += 1;
+    }
+    fs::write(root.join("READ ME.txt"), NOTE)?;
+    Ok(format!("{count} files are encrypted and renamed, and there is a note"))
+}
+
 pub(super) fn delete(root: &Path) -> io::Result<String> {
     let mut count = 0;
     for path in all_files(root)?.into_iter().skip(3).step_by(5) {

@@ -6,8 +6,10 @@
 //! | incident | what happens |
 //! | --- | --- |
 //! | `drop-table` | a table of the shop is gone, the shop takes no more orders |
+//! | `delete-rows` | all payments are deleted, by a DELETE without WHERE |
 //! | `encrypt-rows` | what customers are called and wrote is noise |
 //! | `overwrite-files`, `delete-files` | documents hold noise; documents are gone |
+//! | `encrypt-files` | every document holds noise under another name, and there is a note |
 //! | `kill-primary` | the server that the shop writes to is killed |
 //! | `split-network` | nobody but the shop reaches its primary: not the standby, not those who look |
 //! | `lose-region` | `db1` with its data, the documents and the near repository are gone |
@@ -31,7 +33,17 @@ use crate::source::postgres::Login;
 
 /// Breaks a table.
 pub(super) const DROP_TABLE: &str = "drop-table";
-/// Makes files unreadable, as ransomware would.
+/// Deletes rows, without saying which.
+pub(super) const DELETE_ROWS: &str = "delete-rows";
+/// Makes rows noise.
+pub(super) const ENCRYPT_ROWS: &str = "encrypt-rows";
+/// Kills the server the shop writes to.
+pub(super) const KILL_PRIMARY: &str = "kill-primary";
+/// Loses everything near.
+pub(super) const LOSE_REGION: &str = "lose-region";
+/// Makes every file unreadable and renames it, as ransomware does.
+pub(super) const ENCRYPT_FILES: &str = "encrypt-files";
+/// Makes some files unreadable.
 pub(super) const OVERWRITE_FILES: &str = "overwrite-files";
 /// Loses files and a directory.
 pub(super) const DELETE_FILES: &str = "delete-files";
@@ -47,54 +59,96 @@ struct Incident {
     needs_server: bool,
     /// How it would be noticed; empty for a repair.
     noticed: &'static str,
+    /// The runbook that cures it; empty where there is none.
+    cure: &'static str,
 }
 
-const ALL: [Incident; 10] = [
-    of_server(DROP_TABLE, "the shop takes no orders, and its error names the table"),
+/// What can be done here, as it is offered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Offer {
+    /// Its name.
+    pub name: String,
+    /// What brings it back: the words for it.
+    pub cure: String,
+}
+
+const ALL: [Incident; 12] = [
     of_server(
-        "encrypt-rows",
+        DROP_TABLE,
+        "the shop takes no orders, and its error names the table",
+        "single-table-recovery",
+    ),
+    of_server(
+        DELETE_ROWS,
+        "orders without a payment; the shop itself goes on",
+        "partial-data-loss",
+    ),
+    of_server(
+        ENCRYPT_ROWS,
         "customers read noise; the next dump stores as much as the first, because nothing is known",
+        "database-corruption",
     ),
     of_files(
         OVERWRITE_FILES,
         "people cannot open documents; the next snapshot stores far more than usual",
+        "ransomware",
     ),
-    of_files(DELETE_FILES, "people miss documents; the next snapshot is smaller"),
+    of_files(
+        ENCRYPT_FILES,
+        "nobody can open anything; the agent says so after the next snapshot, by its figures",
+        "ransomware",
+    ),
+    of_files(DELETE_FILES, "people miss documents; the next snapshot is smaller", ""),
     of_server(
-        "kill-primary",
+        KILL_PRIMARY,
         "the shop takes no orders, and Topology has a primary that does not answer",
+        "manual-failover",
     ),
     of_server(
         "split-network",
         "Topology says the primary does not answer and the standby does not stream, and yet orders are taken",
+        "regional-failure",
     ),
     of_server(
-        "lose-region",
+        LOSE_REGION,
         "the primary does not answer, the near repository cannot be read, every job fails",
+        "regional-failure",
     ),
     of_files(
         "damage-repository",
         "by nobody until data is read: the next verification, restore or check --read-data",
+        "monthly-restore-test",
     ),
-    of_server(SWAP_DATABASE, ""),
-    of_server("mend-network", ""),
+    of_server(SWAP_DATABASE, "", ""),
+    of_server("mend-network", "", ""),
 ];
 
-const fn of_server(name: &'static str, noticed: &'static str) -> Incident {
-    let needs_server = true;
+const fn of_server(name: &'static str, noticed: &'static str, cure: &'static str) -> Incident {
     Incident {
         name,
-        needs_server,
+        needs_server: true,
         noticed,
+        cure,
     }
 }
 
-const fn of_files(name: &'static str, noticed: &'static str) -> Incident {
-    let needs_server = false;
+const fn of_files(name: &'static str, noticed: &'static str, cure: &'static str) -> Incident {
     Incident {
         name,
-        needs_server,
+        needs_server: false,
         noticed,
+        cure,
+    }
+}
+
+impl Incident {
+    /// What brings it back, in a few words.
+    fn cured_by(&self) -> String {
+        match (self.noticed, self.cure) {
+            ("", _) => "a repair".to_owned(),
+            (_, "") => "restore the newest snapshot".to_owned(),
+            (_, runbook) => format!("runbook {runbook}"),
+        }
     }
 }
 
@@ -112,11 +166,14 @@ pub(super) struct Incidents {
 }
 
 impl Incidents {
-    /// The names of what can be done here.
-    pub(super) fn names(&self) -> Vec<String> {
+    /// What can be done here, and what cures it.
+    pub(super) fn offers(&self) -> Vec<Offer> {
         let possible = |incident: &&Incident| !incident.needs_server || self.login.is_some();
-        let names = ALL.iter().filter(possible).map(|incident| incident.name.to_owned());
-        names.collect()
+        let offer = |incident: &Incident| Offer {
+            name: incident.name.to_owned(),
+            cure: incident.cured_by(),
+        };
+        ALL.iter().filter(possible).map(offer).collect()
     }
 
     /// Where the documents are.
@@ -127,15 +184,17 @@ impl Incidents {
     async fn happen(&self, incident: &Incident) -> Result<String, Failure> {
         match (incident.name, &self.login) {
             (DROP_TABLE, Some(login)) => self.drop_table(login).await,
-            ("encrypt-rows", Some(login)) => self.encrypt_rows(login).await,
+            (DELETE_ROWS, Some(login)) => self.delete_rows(login).await,
+            (ENCRYPT_ROWS, Some(login)) => self.encrypt_rows(login).await,
             (SWAP_DATABASE, Some(login)) => self.swap(login).await,
             (OVERWRITE_FILES, _) => self.on_disk(self.documents(), files::overwrite).await,
+            (ENCRYPT_FILES, _) => self.on_disk(self.documents(), files::encrypt).await,
             (DELETE_FILES, _) => self.on_disk(self.documents(), files::delete).await,
             ("damage-repository", _) => self.on_disk(near_repository(&self.sandbox), region::damage).await,
-            ("kill-primary", Some(_)) => self.on_disk(self.sandbox.clone(), region::kill_primary).await,
+            (KILL_PRIMARY, Some(_)) => self.on_disk(self.sandbox.clone(), region::kill_primary).await,
             ("split-network", Some(_)) => self.cut(true),
             ("mend-network", Some(_)) => self.cut(false),
-            ("lose-region", Some(_)) => {
+            (LOSE_REGION, Some(_)) => {
                 if let Some([way, _]) = &self.ways {
                     way.send_replace(true);
                 }
@@ -169,16 +228,20 @@ impl Practice for Incidents {
             let Some(known) = ALL.iter().find(|known| known.name == incident) else {
                 return Err(Failure::permanent(
                     format!("there is no incident {incident:?} here"),
-                    format!("choose one of: {}", self.names().join(", ")),
+                    format!("choose one of: {}", names(&self.offers()).join(", ")),
                 ));
             };
             let what = self.happen(known).await?;
             Ok(match known.noticed {
                 "" => what,
-                noticed => format!("{what}. Noticed: {noticed}"),
+                noticed => format!("{what}. Noticed: {noticed}. Cure: {}", known.cured_by()),
             })
         })
     }
+}
+
+fn names(offers: &[Offer]) -> Vec<&str> {
+    offers.iter().map(|offer| offer.name.as_str()).collect()
 }
 
 #[cfg(test)]
@@ -199,6 +262,14 @@ mod tests {
         }
     }
 
+    #[test]
+    fn every_cure_is_a_runbook_that_comes_with_the_program() {
+        for incident in ALL.iter().filter(|incident| !incident.cure.is_empty()) {
+            let path = format!("{}/assets/runbooks/{}.toml", env!("CARGO_MANIFEST_DIR"), incident.cure);
+            assert!(Path::new(&path).exists(), "{}: {path}", incident.name);
+        }
+    }
+
     #[tokio::test]
     async fn incidents_hurt_and_unknown_ones_do_not() {
         let dir = tempfile::tempdir().unwrap();
@@ -213,7 +284,10 @@ mod tests {
         }
         assert_eq!(inventory(&root).unwrap(), before);
         let said = incidents.act(OVERWRITE_FILES.to_owned()).await.unwrap();
-        assert!(said.contains("Noticed: "), "{said}");
+        assert!(
+            said.contains("Noticed: ") && said.contains("Cure: runbook ransomware"),
+            "{said}"
+        );
         let overwritten = inventory(&root).unwrap();
         let changed = before
             .iter()

@@ -164,11 +164,11 @@ fn operation_entries(app: &App) -> Vec<Entry> {
         .as_ref()
         .is_some_and(|overview| overview.practice.is_some())
     {
-        for incident in &app.settings.incidents {
+        for (incident, cure) in &app.settings.incidents {
             let target = Target::Operation(Operation::Practice(incident.clone()), app.why_locked());
             entries.push(Entry {
                 words: format!("Practice: {incident}"),
-                note: "sandbox".to_owned(),
+                note: format!("sandbox; cure: {cure}"),
                 target,
             });
         }

@@ -146,7 +146,7 @@ pub(super) async fn replay(site: &Site<'_>, of: &OfMember, timeout: Millis) -> R
 pub(super) async fn promote(site: &Site<'_>, promote: &Promote) -> Result<Values, Failure> {
     let member = MemberName::from(promote.member.text());
     let allowed = match promote.allow_loss.as_ref().map(Template::text).as_deref() {
-        None | Some("") => None,
+        None | Some("" | "configured") => None,
         Some(text) => {
             let read = Allowance::parse(text);
             Some(read.map_err(|error| Failure::permanent(error, "write for example 16MiB, or any"))?)

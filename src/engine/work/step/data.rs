@@ -9,6 +9,7 @@ use std::time::Duration;
 use super::{Site, cancelled};
 use crate::domain::anomaly::{self, Sample};
 use crate::domain::command::{Actor, Command};
+use crate::domain::decide::verification_of;
 use crate::domain::id::{JobName, RecoveryId, RunId, SnapshotId};
 use crate::domain::pitr::{Target, TimelineChoice};
 use crate::domain::recovery::{
@@ -345,6 +346,12 @@ pub(super) async fn verify(site: &Site<'_>, verify: &Verify) -> Result<Values, F
             snapshot.id.short(),
             snapshot.evidence.level
         ));
+    }
+    // One that is under way may go less far than this step asks; but only one runs at a time.
+    let live = || verification_of(&site.order.engine.state(), &snapshot).map(|live| live.id.clone());
+    if let Some(id) = live() {
+        site.tell(format!("{id} is verifying it already; waiting for it"));
+        ended_recovery(site, &id).await?;
     }
     let receipt = submit(
         site,
