@@ -100,8 +100,9 @@ pub struct Known {
     pub at: Timestamp,
     /// Whether a server was at work in its data directory on this machine.
     pub here: bool,
-    /// The standbys that streamed then, or when they last answered.
-    pub followers: Vec<MemberName>,
+    /// The standbys that streamed not long before, and when each was last seen to. The members of one look do not answer at one
+    /// instant: a standby may already have lost a primary that answered a second earlier in the same look.
+    pub followers: BTreeMap<MemberName, Timestamp>,
 }
 
 /// How a cluster does.
@@ -332,7 +333,7 @@ fn successor(
     refusals.extend(at_work(record, &known.primary));
     let fit = |name: &MemberName| {
         observed(seen, known, name)
-            .filter(|server| server.superuser && !server.replay_paused && known.followers.contains(name))
+            .filter(|server| server.superuser && !server.replay_paused && known.followers.contains_key(name))
     };
     let candidates = seen.standbys().map(|(name, _)| name);
     let wanted = candidates.filter(|name| policy.standby.as_ref().is_none_or(|only| only == *name));
