@@ -70,7 +70,7 @@ impl Agent {
         self.seen(pair, "the cluster is looked at", |_| {
             let text = std::fs::read(&known).unwrap_or_default();
             let known: serde_json::Value = serde_json::from_slice(&text).unwrap_or_default();
-            written() > before && known["primary"] == primary && known["followers"][0] == standby
+            written() > before && known["primary"] == primary && !known["followers"][standby].is_null()
         })
         .await;
     }

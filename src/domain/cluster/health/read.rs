@@ -1,9 +1,12 @@
 //! What one look says of the primary, and whether anybody else agrees.
 
-use super::{Known, follows};
+use std::collections::BTreeMap;
+
+use super::{KNOWN_FOR, Known, follows};
 use crate::domain::cluster::picture::{draw, fenced};
 use crate::domain::cluster::{Answer, Cluster, LocalState, MemberSeen, Record, Role, Seen, ServerSeen};
 use crate::domain::id::MemberName;
+use crate::domain::units::{Millis, Timestamp};
 
 /// The primary, in one look.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -136,15 +139,11 @@ fn remember(seen: &Seen, name: &MemberName, server: &ServerSeen, before: Option<
     let followers = seen
         .standbys()
         .filter(|(_, one)| one.system == server.system && streams(one));
-    // One that says nothing at this moment has not said that it stopped streaming.
     let same = before.filter(|before| before.primary == *name && before.timeline == server.timeline);
-    let quiet = same
-        .into_iter()
-        .flat_map(|before| &before.followers)
-        .filter(|follower| {
-            seen.member(follower)
-                .is_some_and(|member| member.answer.server().is_none())
-        });
+    let recent = same.into_iter().flat_map(|before| &before.followers);
+    let recent = recent.filter(|(_, at)| Millis::between(**at, seen.at) <= KNOWN_FOR);
+    let mut all: BTreeMap<MemberName, Timestamp> = recent.map(|(name, at)| (name.clone(), *at)).collect();
+    all.extend(followers.map(|(name, _)| (name.clone(), seen.at)));
     Known {
         primary: name.clone(),
         system: server.system,
@@ -152,7 +151,7 @@ fn remember(seen: &Seen, name: &MemberName, server: &ServerSeen, before: Option<
         lsn: server.lsn,
         at: seen.at,
         here: local.is_some_and(|local| matches!(local.state, LocalState::Running { .. })),
-        followers: followers.map(|(name, _)| name).chain(quiet).cloned().collect(),
+        followers: all,
     }
 }
 
@@ -212,7 +211,7 @@ pub(super) fn agreed(cluster: &Cluster, seen: &Seen, known: &Known, process: Pro
     }
     let lost: Vec<&str> = all
         .iter()
-        .filter(|(name, server)| tells(server) && known.followers.contains(*name))
+        .filter(|(name, server)| tells(server) && known.followers.contains_key(*name))
         .map(|(name, _)| name.as_str())
         .collect();
     match (lost.as_slice(), process) {
