@@ -27,6 +27,7 @@
 //! | [`values`] | which values a variable takes; what is known without being said |
 //! | [`run`] | an execution: every step with what became of it |
 //! | [`next`] | what happens next, as a function of the execution |
+//! | [`saying`] | what people say |
 //! | [`decide`], [`observe`], [`apply`] | from a person's word, or what was seen, to events; what they do to the execution |
 //! | [`view`] | what is shown of them |
 //! | [`report`], [`show`] | the report of an execution, the document for people |
@@ -41,6 +42,7 @@ pub mod next;
 pub mod observe;
 pub mod report;
 pub mod run;
+pub mod saying;
 pub mod show;
 pub mod template;
 pub mod values;
@@ -56,9 +58,9 @@ use super::units::Millis;
 use action::Action;
 pub use apply::{LastRun, RunbookFacts};
 use check::{Check, CheckOutcome};
-pub use decide::{Saying, StartRunbook};
 pub use observe::{RunbookFact, StepEnd, StepSeen};
 pub use run::{Cause, RunbookOutcome, RunbookRecord, RunbookRun, StepRun, StepState};
+pub use saying::{Saying, StartRunbook};
 use template::{Template, Values};
 
 /// A document: what is done, in which order, by whom, and how one knows that it is done.
