@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use serde_json::Value;
 
@@ -93,6 +94,24 @@ async fn killed_while_it_copies_it_leaves_nothing_and_the_next_run_is_whole() {
     heavy.drop_it();
     let (listed, code) = program.json(&["snapshot", "list"]);
     assert_eq!((listed.as_array().map(Vec::len), code), (Some(0), 0), "{listed}");
+
+    // At any moment: what is listed then is whole, and nothing is left open on the server.
+    for _ in 0..8 {
+        let mut running = program.command(&["job", "run", "orders", "--wait"]).spawn().unwrap();
+        let moment = u64::from(getrandom::u32().unwrap() % 1500);
+        world.clock.sleep(Duration::from_millis(moment)).await;
+        // It may have ended by itself.
+        let _ = running.kill();
+        running.wait().unwrap();
+        world.until("the backup is closed", open, "0").await;
+        world.until("the log is let go", slots, "0").await;
+    }
+    let (listed, _) = program.json(&["snapshot", "list"]);
+    for snapshot in listed.as_array().unwrap() {
+        let id = snapshot["id"].as_str().unwrap();
+        let (proved, code) = program.json(&["snapshot", "verify", id, "--level", "checksummed"]);
+        assert_eq!(code, 0, "{proved}");
+    }
 
     let (done, code) = program.json(&["job", "run", "orders", "--wait"]);
     assert_eq!(code, 0, "{done}");
