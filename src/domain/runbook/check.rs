@@ -214,13 +214,16 @@ pub struct Recoverable {
     pub max_loss: Template,
 }
 
-/// A repository answers.
+/// A repository answers, and has room left when that is asked.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Repository {
     /// The repository.
     #[serde(rename = "name")]
     pub repository: Template,
+    /// How much of its disk and of its `max_size` may be used at most, in percent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_used: Option<u8>,
 }
 
 /// A path is there, or not.
@@ -354,7 +357,13 @@ impl Check {
             Question::Recoverable(ask) => {
                 format!("{} loses at most {}", ask.source.text(), ask.max_loss.text())
             }
-            Question::Repository(ask) => format!("repository {} answers", ask.repository.text()),
+            Question::Repository(ask) => {
+                let name = ask.repository.text();
+                ask.max_used.map_or_else(
+                    || format!("repository {name} answers"),
+                    |most| format!("at most {most}% of what repository {name} may take is used"),
+                )
+            }
             Question::Path(ask) if ask.exists => format!("{} is there", ask.path.text()),
             Question::Path(ask) => format!("{} is not there", ask.path.text()),
             Question::Value(ask) => format!("{} {}", ask.value.text(), ask.expect),
