@@ -11,8 +11,9 @@ use super::args::FindCleanArgs;
 use super::context::Ctx;
 use super::error::{CliError, Exit};
 use super::output::{Column, Paint, Render, Text, moment};
+use super::stats::all_snapshots;
 use crate::api::types::Query;
-use crate::domain::anomaly::{Found, Sample, Search, Signs, judge, search};
+use crate::domain::anomaly::{Found, Sample, Search, Signs, judge, line, search};
 use crate::domain::id::SnapshotId;
 use crate::domain::snapshot::SnapshotRecord;
 
@@ -67,23 +68,12 @@ pub(super) async fn run(args: FindCleanArgs, ctx: &Ctx) -> Result<Exit, CliError
 /// Every snapshot the journal knows of a job, those that are gone included.
 async fn all(job: &str, ctx: &Ctx) -> Result<Vec<SnapshotRecord>, CliError> {
     let client = ctx.client().await?;
-    let what = format!("the snapshots of {job} cannot be listed");
-    let mut query = Query {
+    let query = Query {
         job: Some(job.to_owned()),
         gone: Some(true),
-        limit: Some(1000),
         ..Query::default()
     };
-    let mut records = Vec::new();
-    loop {
-        let page = client.snapshots(&query).await;
-        let page = page.map_err(|error| CliError::from_client(&what, error))?;
-        records.extend(page.items);
-        match page.next {
-            Some(next) => query.cursor = Some(next),
-            None => break,
-        }
-    }
+    let records = all_snapshots(&client, query).await?;
     if records.is_empty() {
         return Err(CliError::usage(format!("job {job} has no snapshot")).hint("see the jobs with: lifeboat job list"));
     }
@@ -103,10 +93,7 @@ fn named(records: &[SnapshotRecord], prefix: &str) -> Result<SnapshotId, CliErro
 }
 
 fn finding(job: String, records: &[SnapshotRecord], found: &BTreeMap<SnapshotId, Found>) -> Finding {
-    let mut samples: Vec<Sample> = records.iter().filter_map(Sample::of).collect();
-    samples.sort_by_key(|sample| sample.at);
-    let restorable = records.iter().filter(|record| record.is_restorable());
-    let restorable: BTreeSet<&SnapshotId> = restorable.map(|record| &record.id).collect();
+    let (samples, restorable) = line(records);
     let search = search(&samples, |id| restorable.contains(id), found);
     let signs = judge(&samples);
     let snapshots = samples.into_iter().zip(signs).map(|(sample, signs)| Line {
