@@ -125,6 +125,7 @@ impl Engine {
             started_at: clock.now(),
             config_path: options.config_path.as_ref().map(|path| path.display().to_string()),
             clients: 0,
+            guards: Vec::new(),
         };
         let own_clock = options.clock.clone();
         let looks = clusters::Clusters::new(options.state_dir.clone(), clock.clone());
