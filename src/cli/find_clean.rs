@@ -9,6 +9,7 @@ use super::args::FindCleanArgs;
 use super::context::Ctx;
 use super::error::{CliError, Exit};
 use super::output::{Column, Paint, Render, Text, moment};
+use super::stats::all_snapshots;
 use crate::api::types::Query;
 use crate::domain::anomaly::Found;
 use crate::domain::finder::{Finding, Gone, Line, find};
@@ -37,23 +38,12 @@ pub(super) async fn run(args: FindCleanArgs, ctx: &Ctx) -> Result<Exit, CliError
 /// Every snapshot the journal knows of a job, those that are gone included.
 async fn all(job: &str, ctx: &Ctx) -> Result<Vec<SnapshotRecord>, CliError> {
     let client = ctx.client().await?;
-    let what = format!("the snapshots of {job} cannot be listed");
-    let mut query = Query {
+    let query = Query {
         job: Some(job.to_owned()),
         gone: Some(true),
-        limit: Some(1000),
         ..Query::default()
     };
-    let mut records = Vec::new();
-    loop {
-        let page = client.snapshots(&query).await;
-        let page = page.map_err(|error| CliError::from_client(&what, error))?;
-        records.extend(page.items);
-        match page.next {
-            Some(next) => query.cursor = Some(next),
-            None => break,
-        }
-    }
+    let records = all_snapshots(&client, query).await?;
     if records.is_empty() {
         return Err(CliError::usage(format!("job {job} has no snapshot")).hint("see the jobs with: lifeboat job list"));
     }
