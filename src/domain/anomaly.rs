@@ -14,7 +14,7 @@
 //! It is a suspicion and called one: a migration that rewrites everything into a compressed format looks the same. What it
 //! never does: call a snapshot clean. That is for whoever restored it and looked ([`search`]).
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 
 use serde::{Deserialize, Serialize};
 
@@ -110,14 +110,6 @@ impl Sample {
         let before = (self.files + changes.files_removed).saturating_sub(changes.files_new);
         permille(changes.files_changed + changes.files_removed, before).min(1000)
     }
-}
-
-/// The figures of the snapshots of a job, oldest first, and which of them can be restored: what [`search`] goes by.
-pub fn line(records: &[SnapshotRecord]) -> (Vec<Sample>, BTreeSet<SnapshotId>) {
-    let mut samples: Vec<Sample> = records.iter().filter_map(Sample::of).collect();
-    samples.sort_by_key(|sample| sample.at);
-    let restorable = records.iter().filter(|record| record.is_restorable());
-    (samples, restorable.map(|record| record.id.clone()).collect())
 }
 
 fn permille(part: u64, whole: u64) -> u64 {

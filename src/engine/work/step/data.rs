@@ -7,9 +7,9 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::{Site, cancelled};
-use crate::domain::anomaly;
 use crate::domain::command::{Actor, Command};
 use crate::domain::decide::verification_of;
+use crate::domain::finder;
 use crate::domain::id::{JobName, RecoveryId, RunId};
 use crate::domain::pitr::{Target, TimelineChoice};
 use crate::domain::recovery::{
@@ -381,8 +381,7 @@ pub(super) async fn find_clean(site: &Site<'_>, find: &FindClean) -> Result<Valu
         ..Query::default()
     };
     let records = site.order.engine.history(query, usize::MAX).await.map_err(of_engine)?;
-    let (samples, restorable) = anomaly::line(&records);
-    let found = anomaly::search(&samples, |id| restorable.contains(id), &BTreeMap::new());
+    let found = finder::find(&job, &records, &BTreeMap::new()).search;
     match &found.bad {
         Some(bad) => site.tell(format!("snapshot {} is the first that looks encrypted", bad.short())),
         None => site.tell(format!(
