@@ -31,7 +31,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
 use self::core::{Core, Input, Parts};
-pub use clusters::logins;
 pub use error::EngineError;
 use hands::{Hands, Practice};
 

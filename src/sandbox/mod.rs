@@ -8,6 +8,7 @@
 //! | --- | --- |
 //! | `world`, `settings` | builds everything with an ordinary configuration, and takes it down |
 //! | `dir` | the directory and its mark; the reaper of those left behind |
+//! | `bucket` | the S3 server of the far region, shared with the tests |
 //! | `server` | a private PostgreSQL server, shared with the tests |
 //! | `pair`, `member`, `relay` | the shop's primary and standby, its name, and the ways to them, which can be cut |
 //! | `shop`, `documents` | the data: a shop, a tree of files with odd names |
@@ -17,8 +18,12 @@
 //! | `drill/scenario/` | one incident, its runbook gone through by two engineers, the proof, the score |
 //! | `proof` | before and after, table by table and file by file |
 //!
-//! What this room never does: touch a directory that lacks its mark, listen on a network, or run a server as root.
+//! What this room never does: touch a directory that lacks its mark, run a server as root, or listen on anything that another
+//! machine could reach. All of it talks over Unix sockets but for the bucket, which nobody could use as a program does who
+//! has to: it is on the loopback address, on a port of the system's choice, and answers only who signs with a key that was
+//! made up for this one sandbox.
 
+pub mod bucket;
 mod dir;
 mod documents;
 mod drill;
@@ -104,6 +109,12 @@ pub enum SandboxError {
     /// The repository could not be made.
     #[error(transparent)]
     Repo(#[from] crate::repo::RepoError),
+    /// The far region's bucket has nowhere to listen.
+    #[error("no port of 127.0.0.1 can be listened on, which the bucket of the far region needs: {error}")]
+    NoPort {
+        /// The reason.
+        error: std::io::Error,
+    },
     /// The engine refused or failed.
     #[error("{message}")]
     Engine {
@@ -134,6 +145,7 @@ impl SandboxError {
             Self::Server(error) => Some(error.hint()),
             Self::Source(error) => error.hint(),
             Self::Repo(error) => error.hint().map(str::to_owned),
+            Self::NoPort { .. } => Some("bring the loopback interface up: ip link set lo up".to_owned()),
             Self::Engine { hint, .. } => hint.clone(),
             Self::Interrupted => None,
             Self::Local { .. } => Some("check the permissions of that place and what is free there".to_owned()),

@@ -1,13 +1,12 @@
 //! The sandbox's configuration: an ordinary one, which the command line can be pointed at too.
 //!
-//! It has two regions. *Near* are `db1`, the documents and the repository `sandbox`; *far* are `db2` and the repository `far`,
-//! which is what is left when the near one is lost. The far repository is a directory as the near one is. A bucket on an S3
-//! server of the sandbox's own would be closer to life, but that server would have to be part of every program that is
-//! shipped, some forty libraries of it, and would have to listen on a network, which nothing in a sandbox does; how the
-//! program gets on with buckets is shown by the tests.
+//! It has two regions. *Near* are `db1`, the documents and the repository `sandbox`, a directory; *far* are `db2` and the
+//! repository `far`, in a bucket on an S3 server of the sandbox's own, which is what is left when the near one is lost. The key
+//! to the bucket is in files of the sandbox's owner; the configuration only says where.
 
 use std::path::{Path, PathBuf};
 
+use super::bucket::{BUCKET, Bucket};
 use super::member::{members, shop_name};
 use super::shop;
 use crate::source::postgres::server::PORT;
@@ -20,9 +19,17 @@ pub(super) fn near_repository(dir: &Path) -> PathBuf {
     dir.join("repository")
 }
 
-/// Where the repository of the far region is.
-pub(super) fn far_repository(dir: &Path) -> PathBuf {
-    dir.join("far").join("repository")
+/// What the bucket of the far region is kept in.
+pub(super) fn far_objects(dir: &Path) -> PathBuf {
+    dir.join("far")
+}
+
+/// What the repository's place in that bucket is called.
+pub(super) const FAR_PREFIX: &str = "repository";
+
+/// The file with the secret half of the key to that bucket.
+pub(super) fn far_secret(dir: &Path) -> PathBuf {
+    dir.join("far.key")
 }
 
 /// What the sandbox keeps: little enough that one sees snapshots go within minutes, enough for every exercise.
@@ -35,7 +42,7 @@ const UPKEEP: &str =
 const FAR_JOBS: [(&str, &str); 2] = [("shop", "30 */2 * * * *"), ("documents", "45 */5 * * * *")];
 
 /// The text of `lifeboat.toml` of a sandbox in `dir`; `bin_dir` has the programs of its servers, when there are any.
-pub(super) fn configuration(dir: &Path, bin_dir: Option<&Path>) -> String {
+pub(super) fn configuration(dir: &Path, bucket: &Bucket, bin_dir: Option<&Path>) -> String {
     let near = dir.join("state/agent.sock");
     // A socket's path has a hundred bytes and a few.
     let socket = if near.as_os_str().len() < 100 {
@@ -49,13 +56,18 @@ pub(super) fn configuration(dir: &Path, bin_dir: Option<&Path>) -> String {
          site = \"sandbox\"\nenvironment = \"DEMO\"\n\n\
          [agent]\nstate_dir = {}\nsocket = {}\n\n\
          [repository.sandbox]\nurl = {}\npassword = {{ file = {password} }}\n{UPKEEP}\n\
-         # In the other region: what is left when this one is lost.\n\
-         [repository.far]\nurl = {}\npassword = {{ file = {password} }}\n{UPKEEP}",
+         # In the other region: what is left when this one is lost. The server of this bucket ends with the demo; what is kept\n\
+         # of it can be read as a directory: lifeboat --repository {} --password-file {password} snapshot list\n\
+         [repository.far]\nurl = {}\naccess_key_id = {}\nsecret_access_key = {{ file = {} }}\n\
+         password = {{ file = {password} }}\n{UPKEEP}",
         dir.join("lifeboat.toml").display(),
         quoted(dir.join("state")),
         quoted(socket),
         quoted(near_repository(dir)),
-        quoted(far_repository(dir)),
+        quoted(far_objects(dir).join(BUCKET).join(FAR_PREFIX)),
+        text(&bucket.url(FAR_PREFIX)),
+        text(&bucket.key().id),
+        quoted(far_secret(dir)),
         password = quoted(dir.join("password")),
     );
     let documents = format!(

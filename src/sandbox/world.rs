@@ -10,6 +10,7 @@ use secrecy::{ExposeSecret, SecretString};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
+use super::bucket::Bucket;
 use super::dir::{SandboxDir, reap_killed};
 use super::incidents::{Incidents, Offer};
 use super::orders::{Customers, Service};
@@ -24,7 +25,7 @@ use crate::domain::command::{Actor, Command};
 use crate::engine::{Engine, EngineOptions};
 use crate::repo::Repository;
 use crate::source::postgres::Login;
-use crate::store;
+use crate::store::{self, Access};
 
 /// A running sandbox: server, data, engine, a way to talk to it. Dropped means gone.
 pub struct World {
@@ -36,6 +37,7 @@ pub struct World {
     service: Option<Service>,
     _listening: Option<AbortOnDropHandle<()>>,
     pair: Option<Arc<Pair>>,
+    _bucket: Bucket,
     no_server: Option<String>,
     incidents: Incidents,
     clock: Clock,
@@ -69,13 +71,18 @@ impl World {
             )),
             (None, why) => tell(&format!("server      none: {}", why.as_deref().unwrap_or(""))),
         }
+        let bucket = Bucket::start(&settings::far_objects(dir.path()), clock).await?;
+        tell(&format!(
+            "bucket      S3 on {}, the loopback address: the far region's",
+            bucket.address()
+        ));
         tokio::try_join!(
             fill(dir.path(), pair.as_ref(), clock),
-            make_repositories(dir.path(), clock)
+            make_repositories(dir.path(), &bucket, clock)
         )?;
         let config_path = dir.path().join("lifeboat.toml");
         let bin_dir = pair.as_ref().map(|pair| pair.bin_dir.as_path());
-        write_private(&config_path, &settings::configuration(dir.path(), bin_dir))?;
+        write_private(&config_path, &settings::configuration(dir.path(), &bucket, bin_dir))?;
         let login = pair.as_ref().map(Pair::shop_login);
         let incidents = Incidents {
             login: login.clone(),
@@ -98,6 +105,7 @@ impl World {
             service,
             _listening: listening,
             pair: pair.map(Arc::new),
+            _bucket: bucket,
             no_server,
             incidents,
             clock: clock.clone(),
@@ -233,13 +241,18 @@ async fn fill(dir: &Path, pair: Option<&Pair>, clock: &Clock) -> Result<(), Sand
 }
 
 /// Makes the repositories of both regions; one password opens both.
-async fn make_repositories(dir: &Path, clock: &Clock) -> Result<(), SandboxError> {
+async fn make_repositories(dir: &Path, bucket: &Bucket, clock: &Clock) -> Result<(), SandboxError> {
     let password = new_password();
     write_private(&dir.join("password"), password.expose_secret())?;
-    let far = dir.join("far");
-    fs::create_dir_all(&far).map_err(|error| SandboxError::local("create", &far, error))?;
-    for place in [settings::near_repository(dir), settings::far_repository(dir)] {
-        let store = store::open(&place.display().to_string()).map_err(crate::repo::RepoError::from)?;
+    write_private(&settings::far_secret(dir), bucket.key().secret.expose_secret())?;
+    let near = settings::near_repository(dir).display().to_string();
+    let far = Access {
+        key: Some(bucket.key().clone()),
+        clock: clock.clone(),
+        ..Access::default()
+    };
+    for (url, access) in [(near, Access::default()), (bucket.url(settings::FAR_PREFIX), far)] {
+        let store = store::open_with(&url, access).map_err(crate::repo::RepoError::from)?;
         drop(Repository::init(store, &password, clock.clone()).await?);
     }
     Ok(())

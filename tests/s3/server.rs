@@ -1,12 +1,8 @@
-//! An S3 server in this process, on a directory: s3s-fs behind a gate that can be slow, refuse, cut and answer nonsense.
-//!
-//! s3s-fs looks whether an object exists and then writes it, so two writers of one key could both win. A real server
-//! decides at one place; the gate restores that by letting one write of a key through at a time.
+//! An S3 server in this process, on a directory: the one of the sandbox, behind a gate that can be slow, refuse, cut and
+//! answer nonsense.
 
-use std::collections::HashMap;
 use std::net::SocketAddr;
-use std::os::unix::fs::FileExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -20,12 +16,11 @@ use hyper::service::service_fn;
 use hyper::{Method, Request, Response};
 use hyper_util::rt::TokioIo;
 use lifeboat::clock::Clock;
+pub use lifeboat::sandbox::bucket::Conditions;
+use lifeboat::sandbox::bucket::Objects;
+use s3s::StdError;
 use s3s::auth::SimpleAuth;
-#[allow(clippy::wildcard_imports, reason = "the inputs and outputs of every operation")]
-use s3s::dto::*;
 use s3s::service::{S3Service, S3ServiceBuilder};
-use s3s::{S3, S3Request, S3Response, S3Result, StdError};
-use s3s_fs::FileSystem;
 
 /// The access key of every server here.
 pub const KEY: &str = "lifeboat";
@@ -65,21 +60,12 @@ pub enum Action {
 
 type Rule = Box<dyn Fn(&Seen) -> Option<Action> + Send + Sync>;
 
-/// How a server treats the condition of a write.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Conditions {
-    Honoured,
-    Ignored,
-    Refused,
-}
-
 /// What all connections of a server share.
 struct Gate {
     latency: Duration,
     rule: Mutex<Option<Rule>>,
     requests: AtomicUsize,
     seen: Mutex<Vec<Seen>>,
-    writes: Mutex<HashMap<String, Arc<tokio::sync::Mutex<()>>>>,
     service: S3Service,
 }
 
@@ -94,20 +80,14 @@ impl Server {
     /// Serves a directory on a free port, or on the given one.
     pub async fn start(root: &Path, port: u16, latency: Duration, conditions: Conditions) -> Self {
         std::fs::create_dir_all(root.join(BUCKET)).expect("the bucket");
-        let inner = FileSystem::new(root).expect("a directory to serve");
-        let root = root.to_owned();
-        let mut builder = S3ServiceBuilder::new(Files {
-            inner,
-            root,
-            conditions,
-        });
+        let objects = Objects::new(root, conditions).expect("a directory to serve");
+        let mut builder = S3ServiceBuilder::new(objects);
         builder.set_auth(SimpleAuth::from_single(KEY, SECRET));
         let gate = Arc::new(Gate {
             latency,
             rule: Mutex::default(),
             requests: AtomicUsize::new(0),
             seen: Mutex::default(),
-            writes: Mutex::default(),
             service: builder.build(),
         });
         let listener = tokio::net::TcpListener::bind(("127.0.0.1", port))
@@ -215,14 +195,14 @@ async fn pass(gate: Arc<Gate>, request: Request<Incoming>) -> Result<Answer, Std
         }
         Some(Action::Silence) => std::future::pending().await,
         Some(Action::DoAndHang) => {
-            do_it(&gate, &seen, request).await?;
+            do_it(&gate, request).await?;
             Err("hung up".into())
         }
         Some(Action::Cut(left)) => {
-            let answer = do_it(&gate, &seen, request).await?;
+            let answer = do_it(&gate, request).await?;
             Ok(answer.map(|inner| BoxBody::new(CutBody { inner, left })))
         }
-        None => do_it(&gate, &seen, request).await,
+        None => do_it(&gate, request).await,
     }
 }
 
@@ -231,13 +211,7 @@ async fn drain(request: Request<Incoming>) {
     let _ = request.into_body().collect().await;
 }
 
-async fn do_it(gate: &Gate, seen: &Seen, request: Request<Incoming>) -> Result<Answer, StdError> {
-    let key = {
-        let mut writes = gate.writes.lock().unwrap();
-        Arc::clone(writes.entry(seen.path.clone()).or_default())
-    };
-    let decides = seen.method == Method::PUT && !seen.query.contains("partNumber") || seen.method == Method::POST;
-    let _one_at_a_time = if decides { Some(key.lock().await) } else { None };
+async fn do_it(gate: &Gate, request: Request<Incoming>) -> Result<Answer, StdError> {
     let answer = gate
         .service
         .call(request.map(s3s::Body::from))
@@ -274,112 +248,4 @@ impl Body for CutBody {
     fn size_hint(&self) -> hyper::body::SizeHint {
         self.inner.size_hint()
     }
-}
-
-/// s3s-fs, and how conditions are treated.
-struct Files {
-    inner: FileSystem,
-    root: PathBuf,
-    conditions: Conditions,
-}
-
-impl Files {
-    fn condition<T>(&self, condition: &mut Option<T>) -> S3Result<()> {
-        match self.conditions {
-            Conditions::Ignored => *condition = None,
-            Conditions::Refused if condition.is_some() => return Err(s3s::s3_error!(NotImplemented)),
-            Conditions::Honoured | Conditions::Refused => {}
-        }
-        Ok(())
-    }
-}
-
-/// A part of a file, a quarter of a mebibyte at a time.
-fn in_large_frames(path: PathBuf, start: u64, length: u64) -> StreamingBlob {
-    let frames = futures_util::stream::try_unfold((start, start + length), move |(at, end)| {
-        let path = path.clone();
-        async move {
-            if at >= end {
-                return Ok(None);
-            }
-            let read = move || {
-                let mut frame = vec![0; usize::try_from((end - at).min(256 << 10)).unwrap_or_default()];
-                let read = std::fs::File::open(path).and_then(|file| file.read_exact_at(&mut frame, at));
-                read.map(|()| Bytes::from(frame))
-            };
-            let frame = tokio::task::spawn_blocking(read)
-                .await
-                .map_err(std::io::Error::other)??;
-            let next = at + frame.len() as u64;
-            Ok::<_, std::io::Error>(Some((frame, (next, end))))
-        }
-    });
-    StreamingBlob::wrap(frames)
-}
-
-/// Passes operations on as they are.
-macro_rules! pass_on {
-    ($($name:ident $input:ident $output:ident),* $(,)?) => {
-        #[async_trait::async_trait]
-        impl S3 for Files {
-            $(async fn $name(&self, request: S3Request<$input>) -> S3Result<S3Response<$output>> {
-                self.inner.$name(request).await
-            })*
-
-            async fn put_object(&self, mut request: S3Request<PutObjectInput>) -> S3Result<S3Response<PutObjectOutput>> {
-                self.condition(&mut request.input.if_none_match)?;
-                // It stores one class only, and refuses the others.
-                request.input.storage_class = None;
-                self.inner.put_object(request).await
-            }
-
-            // It sends four kilobytes at a time, which no real server does, and which costs everybody more than the reading.
-            async fn get_object(&self, request: S3Request<GetObjectInput>) -> S3Result<S3Response<GetObjectOutput>> {
-                let path = self.root.join(&request.input.bucket).join(&request.input.key);
-                let range = request.input.range;
-                let mut response = self.inner.get_object(request).await?;
-                let length = response.output.content_length.unwrap_or_default().unsigned_abs();
-                let start = match range {
-                    Some(Range::Int { first, .. }) => first,
-                    Some(Range::Suffix { .. }) => std::fs::metadata(&path).map_or(0, |file| file.len() - length),
-                    None => 0,
-                };
-                response.output.body = Some(in_large_frames(path, start, length));
-                Ok(response)
-            }
-
-            // An empty delimiter is none, for every real server and for restic.
-            async fn list_objects(&self, mut request: S3Request<ListObjectsInput>) -> S3Result<S3Response<ListObjectsOutput>> {
-                request.input.delimiter = request.input.delimiter.filter(|delimiter| !delimiter.is_empty());
-                self.inner.list_objects(request).await
-            }
-
-            async fn list_objects_v2(
-                &self,
-                mut request: S3Request<ListObjectsV2Input>,
-            ) -> S3Result<S3Response<ListObjectsV2Output>> {
-                request.input.delimiter = request.input.delimiter.filter(|delimiter| !delimiter.is_empty());
-                self.inner.list_objects_v2(request).await
-            }
-
-            async fn complete_multipart_upload(
-                &self,
-                mut request: S3Request<CompleteMultipartUploadInput>,
-            ) -> S3Result<S3Response<CompleteMultipartUploadOutput>> {
-                self.condition(&mut request.input.if_none_match)?;
-                self.inner.complete_multipart_upload(request).await
-            }
-        }
-    };
-}
-
-pass_on! {
-    abort_multipart_upload AbortMultipartUploadInput AbortMultipartUploadOutput,
-    create_multipart_upload CreateMultipartUploadInput CreateMultipartUploadOutput,
-    delete_object DeleteObjectInput DeleteObjectOutput,
-    get_bucket_location GetBucketLocationInput GetBucketLocationOutput,
-    head_bucket HeadBucketInput HeadBucketOutput,
-    head_object HeadObjectInput HeadObjectOutput,
-    list_buckets ListBucketsInput ListBucketsOutput,
-    upload_part UploadPartInput UploadPartOutput,
 }

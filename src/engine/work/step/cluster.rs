@@ -10,8 +10,8 @@ use crate::domain::runbook::action::{Action, OfMember, Promote, Rewind, Service,
 use crate::domain::runbook::check::{CheckOutcome, CheckResult};
 use crate::domain::runbook::template::{Template, Values};
 use crate::domain::units::Millis;
-use crate::engine::clusters::logins;
-use crate::source::postgres::cluster::{ClusterError, ClusterHandle, Ledger};
+use crate::engine::work::failure::of_cluster;
+use crate::source::postgres::cluster::{ClusterError, ClusterHandle};
 
 /// How long a standby may take to catch up before a promotion is refused.
 const PATIENCE: std::time::Duration = std::time::Duration::from_secs(30);
@@ -24,22 +24,9 @@ pub(super) async fn handle(site: &Site<'_>, name: &str) -> Result<ClusterHandle,
             "check the configuration",
         ));
     };
-    Ok(ClusterHandle {
-        logins: logins(cluster).await,
-        cluster: cluster.clone(),
-        ledger: Ledger::new(&site.worker.state_dir, &cluster.name),
-        by: format!("{}@{}", site.order.run.held_by, site.worker.host),
-        clock: site.worker.clock.clone(),
-        cancel: site.work.cancel.clone(),
-    })
-}
-
-fn of_cluster(error: &ClusterError) -> Failure {
-    Failure {
-        message: error.to_string(),
-        hint: error.hint(),
-        retryable: error.retryable(),
-    }
+    let by = format!("{}@{}", site.order.run.held_by, site.worker.host);
+    let (clock, cancel) = (site.worker.clock.clone(), site.work.cancel.clone());
+    Ok(ClusterHandle::reach(cluster.clone(), &site.worker.state_dir, by, clock, cancel).await)
 }
 
 /// Acts on a cluster on a thread of its own, which also keeps a server that is slow from holding up others.
