@@ -129,7 +129,6 @@ impl Line {
             Verdict::After => "after a bad one".to_owned(),
             Verdict::OddSize => "odd size".to_owned(),
             Verdict::Unsuspicious => "clean by figures".to_owned(),
-            Verdict::Between if self.there => "unknown: look at it".to_owned(),
             Verdict::Between => "unknown".to_owned(),
             Verdict::Incomplete => "unknown: incomplete".to_owned(),
             Verdict::Uncounted => "unknown: no figures".to_owned(),

@@ -27,7 +27,7 @@
 //! | [`values`] | which values a variable takes; what is known without being said |
 //! | [`run`] | an execution: every step with what became of it |
 //! | [`next`] | what happens next, as a function of the execution |
-//! | [`saying`] | what people say |
+//! | [`saying`], [`instead`] | what people say; another snapshot than a step found |
 //! | [`decide`], [`observe`], [`apply`] | from a person's word, or what was seen, to events; what they do to the execution |
 //! | [`view`] | what is shown of them |
 //! | [`report`], [`show`] | the report of an execution, the document for people |
@@ -38,6 +38,7 @@ pub mod action;
 pub mod apply;
 pub mod check;
 pub mod decide;
+pub mod instead;
 pub mod next;
 pub mod observe;
 pub mod report;

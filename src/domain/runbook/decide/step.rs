@@ -24,6 +24,9 @@ pub(super) fn of_step(
     let pending = its_turn && done.state == StepState::Pending;
     Ok(Some(match saying {
         Saying::Go { attempt, typed, .. } => return go(context, actor, run, at, *attempt, typed.as_deref()),
+        Saying::Instead {
+            snapshot, time, reason, ..
+        } => crate::domain::runbook::instead::decide(run, at, snapshot, *time, word(reason))?,
         Saying::Recheck { .. } if pending => RunbookFact::Recheck { step, by },
         Saying::Approve { .. } if pending => {
             let two_person = run.runbook.steps[at].needs.two_person;
