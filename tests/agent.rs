@@ -15,6 +15,8 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
 
+#[path = "agent/kinds.rs"]
+mod kinds;
 #[path = "agent/runbook.rs"]
 mod runbook;
 
@@ -378,4 +380,24 @@ fn an_agent_killed_at_any_moment_of_a_backup_harms_nothing() {
         );
     }
     assert_eq!(world.json(&["journal", "verify"])["broken"], Value::Null);
+}
+
+#[test]
+fn an_agent_that_nobody_needs_ends_unless_a_cluster_counts_on_it() {
+    let cluster = "[cluster.shop]\nfailover = { automatic = true }\nfence = { command = [\"false\"] }\n\
+                   [[cluster.shop.members]]\nname = \"db1\"\nhost = \"/nowhere\"\nuser = \"x\"\n\
+                   [[cluster.shop.members]]\nname = \"db2\"\nhost = \"/elsewhere\"\nuser = \"x\"\n";
+    let worlds = ["", cluster].map(|more| {
+        let world = World::new(&[]);
+        let path = world.path("lifeboat.toml");
+        let text = fs::read_to_string(&path).unwrap() + more;
+        fs::write(path, text.replace("[agent]\n", "[agent]\nidle_exit = \"1s\"\n")).unwrap();
+        world.json(&["job", "list"]);
+        world
+    });
+    let stays = worlds[1].agent_pid().expect("its agent");
+    worlds[0].wait_until("its end", |world| world.agent_pid().is_none());
+    // As long again: it began at the same time, and would have ended by now.
+    pause(1500);
+    assert_eq!(worlds[1].agent_pid(), Some(stays));
 }

@@ -1,5 +1,7 @@
 //! The console: its rules without a terminal, every screen as it looks, and its manners in a real terminal.
 
+#[path = "console/finder.rs"]
+mod finder;
 #[path = "console/fixture.rs"]
 mod fixture;
 #[path = "console/history.rs"]

@@ -14,7 +14,7 @@ use crate::domain::cluster::{Allowance, Severity};
 use crate::domain::id::{ClusterName, MemberName};
 use crate::domain::restore_point;
 use crate::source::SourceError;
-use crate::source::postgres::cluster::{ClusterError, ClusterHandle, Ledger};
+use crate::source::postgres::cluster::{ClusterError, ClusterHandle};
 use report::{Fence, Fenced, Let, Looked, Planned, Point, Statuses};
 
 mod report;
@@ -59,14 +59,9 @@ async fn handle(config: &Config, name: &str, ctx: &Ctx) -> Result<ClusterHandle,
         };
         return Err(CliError::usage(format!("the configuration has no cluster {name}")).hint(hint));
     };
-    Ok(ClusterHandle {
-        logins: crate::engine::logins(cluster).await,
-        cluster: cluster.clone(),
-        ledger: Ledger::new(&config.agent.state_dir, &cluster.name),
-        by: format!("{}@{}", ctx.actor.name, ctx.actor.host),
-        clock: ctx.clock.clone(),
-        cancel: ctx.interrupts().stop,
-    })
+    let by = format!("{}@{}", ctx.actor.name, ctx.actor.host);
+    let (clock, cancel) = (ctx.clock.clone(), ctx.interrupts().stop);
+    Ok(ClusterHandle::reach(cluster.clone(), &config.agent.state_dir, by, clock, cancel).await)
 }
 
 async fn status(config: &Config, name: Option<&str>, ctx: &Ctx) -> Result<Exit, CliError> {

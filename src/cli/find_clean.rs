@@ -5,45 +5,16 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use serde::Serialize;
-
 use super::args::FindCleanArgs;
 use super::context::Ctx;
 use super::error::{CliError, Exit};
 use super::output::{Column, Paint, Render, Text, moment};
+use super::stats::all_snapshots;
 use crate::api::types::Query;
-use crate::domain::anomaly::{Found, Sample, Search, Signs, judge, search};
+use crate::domain::anomaly::Found;
+use crate::domain::finder::{Finding, Gone, Line, find};
 use crate::domain::id::SnapshotId;
 use crate::domain::snapshot::SnapshotRecord;
-
-/// What was found out about the snapshots of a job.
-#[derive(Debug, Serialize)]
-struct Finding {
-    job: String,
-    #[serde(flatten)]
-    search: Search,
-    /// Oldest first.
-    snapshots: Vec<Line>,
-}
-
-/// One snapshot, with the figures that speak for or against it.
-#[derive(Debug, Serialize)]
-struct Line {
-    #[serde(flatten)]
-    sample: Sample,
-    /// How much of it was new, in thousandth parts.
-    change_rate: u64,
-    /// What is left of what was new after compression, in thousandth parts.
-    entropy: Option<u64>,
-    /// How many files changed, went or got another name, in thousandth parts.
-    churn: u64,
-    #[serde(flatten)]
-    signs: Signs,
-    /// Whether it can be restored.
-    there: bool,
-    /// What a person found who looked into it.
-    found: Option<Found>,
-}
 
 /// Runs the verb.
 pub(super) async fn run(args: FindCleanArgs, ctx: &Ctx) -> Result<Exit, CliError> {
@@ -60,30 +31,19 @@ pub(super) async fn run(args: FindCleanArgs, ctx: &Ctx) -> Result<Exit, CliError
             }
         }
     }
-    ctx.print(&finding(args.job, &records, &found))?;
+    ctx.print(&find(&args.job, &records, &found))?;
     Ok(Exit::Done)
 }
 
 /// Every snapshot the journal knows of a job, those that are gone included.
 async fn all(job: &str, ctx: &Ctx) -> Result<Vec<SnapshotRecord>, CliError> {
     let client = ctx.client().await?;
-    let what = format!("the snapshots of {job} cannot be listed");
-    let mut query = Query {
+    let query = Query {
         job: Some(job.to_owned()),
         gone: Some(true),
-        limit: Some(1000),
         ..Query::default()
     };
-    let mut records = Vec::new();
-    loop {
-        let page = client.snapshots(&query).await;
-        let page = page.map_err(|error| CliError::from_client(&what, error))?;
-        records.extend(page.items);
-        match page.next {
-            Some(next) => query.cursor = Some(next),
-            None => break,
-        }
-    }
+    let records = all_snapshots(&client, query).await?;
     if records.is_empty() {
         return Err(CliError::usage(format!("job {job} has no snapshot")).hint("see the jobs with: lifeboat job list"));
     }
@@ -102,50 +62,24 @@ fn named(records: &[SnapshotRecord], prefix: &str) -> Result<SnapshotId, CliErro
     }
 }
 
-fn finding(job: String, records: &[SnapshotRecord], found: &BTreeMap<SnapshotId, Found>) -> Finding {
-    let mut samples: Vec<Sample> = records.iter().filter_map(Sample::of).collect();
-    samples.sort_by_key(|sample| sample.at);
-    let restorable = records.iter().filter(|record| record.is_restorable());
-    let restorable: BTreeSet<&SnapshotId> = restorable.map(|record| &record.id).collect();
-    let search = search(&samples, |id| restorable.contains(id), found);
-    let signs = judge(&samples);
-    let snapshots = samples.into_iter().zip(signs).map(|(sample, signs)| Line {
-        change_rate: sample.change_rate(),
-        entropy: sample.entropy(),
-        churn: sample.churn(),
-        there: restorable.contains(&sample.id),
-        found: found.get(&sample.id).copied(),
-        signs,
-        sample,
-    });
-    Finding {
-        job,
-        search,
-        snapshots: snapshots.collect(),
-    }
-}
-
-impl Line {
-    fn cells(&self) -> Vec<String> {
-        let percent = |parts: u64| format!("{}%", parts / 10);
-        let words = [
-            (self.found == Some(Found::Clean), "CLEAN, looked at"),
-            (self.found == Some(Found::Bad), "BAD, looked at"),
-            (self.signs.encryption, "ENCRYPTED?"),
-            (self.signs.usual_size.is_some(), "odd size"),
-            (!self.there, "not there"),
-        ];
-        let words = words.iter().filter(|(holds, _)| *holds).map(|(_, word)| *word);
-        vec![
-            self.sample.id.short().to_owned(),
-            self.sample.at.format("%Y-%m-%d %H:%M").to_string(),
-            self.sample.size.to_string(),
-            percent(self.change_rate),
-            self.entropy.map_or_else(|| "-".to_owned(), percent),
-            percent(self.churn),
-            words.collect::<Vec<_>>().join(", "),
-        ]
-    }
+fn cells(line: &Line) -> Vec<String> {
+    let percent = |parts: u64| format!("{}%", parts / 10);
+    let of = |figure: Option<u64>| figure.map_or_else(|| "-".to_owned(), percent);
+    let figures = line.figures;
+    let gone = match line.gone {
+        Some(Gone::Trash) => ", in the trash",
+        Some(Gone::Expired) => ", gone",
+        None => "",
+    };
+    vec![
+        line.id.short().to_owned(),
+        line.at.format("%Y-%m-%d %H:%M").to_string(),
+        line.size.to_string(),
+        of(figures.map(|figures| figures.change_rate)),
+        line.bits().unwrap_or_else(|| "-".to_owned()),
+        of(figures.map(|figures| figures.churn)),
+        format!("{}{gone}", line.words()),
+    ]
 }
 
 impl Render for Finding {
@@ -155,11 +89,11 @@ impl Render for Finding {
             Column::left("TAKEN (UTC)"),
             Column::right("SIZE"),
             Column::right("NEW"),
-            Column::right("PACKED TO"),
+            Column::right("ENTROPY"),
             Column::right("FILES"),
-            Column::cut("REMARK"),
+            Column::cut("VERDICT"),
         ];
-        let rows: Vec<Vec<String>> = self.snapshots.iter().map(Line::cells).collect();
+        let rows: Vec<Vec<String>> = self.snapshots.iter().map(cells).collect();
         out.table(&columns, &rows);
         out.heading("where it stands");
         if self.snapshots.is_empty() {
@@ -167,8 +101,8 @@ impl Render for Finding {
             return;
         }
         let when = |id: &SnapshotId| {
-            let line = self.snapshots.iter().find(|line| line.sample.id == *id);
-            let at = line.map_or_else(String::new, |line| format!(", taken {} UTC", moment(line.sample.at)));
+            let line = self.snapshots.iter().find(|line| line.id == *id);
+            let at = line.map_or_else(String::new, |line| format!(", taken {} UTC", moment(line.at)));
             format!("{}{at}", id.short())
         };
         match &self.search.clean {

@@ -213,7 +213,7 @@ pub async fn follow<W: Work>(
     let interrupts = ctx.interrupts();
     let mut asked_to_stop = false;
     loop {
-        let mut stream = connect(ctx, client, work, &interrupts).await?;
+        let mut stream = attach(ctx, client, work, &interrupts).await?;
         loop {
             let item = tokio::select! {
                 biased;
@@ -258,20 +258,34 @@ pub async fn follow<W: Work>(
     }
 }
 
-async fn connect<W: Work>(ctx: &Ctx, client: &Client, work: &W, interrupts: &Interrupts) -> Result<Stream, CliError> {
+async fn attach<W: Work>(ctx: &Ctx, client: &Client, work: &W, interrupts: &Interrupts) -> Result<Stream, CliError> {
+    match connect(ctx, client, interrupts, AWAY).await {
+        Ok(Some(stream)) => Ok(stream),
+        Ok(None) => Err(left_running(work)),
+        Err(error) => {
+            let what = format!("{} was begun, but the agent has gone", work.name());
+            Err(CliError::from_client(what, error))
+        }
+    }
+}
+
+/// Opens the agent's stream, waiting up to `away` for an agent that has gone; none when somebody pressed Ctrl-C meanwhile.
+pub(super) async fn connect(
+    ctx: &Ctx,
+    client: &Client,
+    interrupts: &Interrupts,
+    away: Duration,
+) -> Result<Option<Stream>, ClientError> {
     let begun = ctx.clock.monotonic();
     loop {
         match client.stream().await {
-            Ok(stream) => return Ok(stream),
-            Err(error) if !error.is_unreachable() || ctx.clock.elapsed(begun) > AWAY => {
-                let what = format!("{} was begun, but the agent has gone", work.name());
-                return Err(CliError::from_client(what, error));
-            }
+            Ok(stream) => return Ok(Some(stream)),
+            Err(error) if !error.is_unreachable() || ctx.clock.elapsed(begun) > away => return Err(error),
             Err(_) => {}
         }
+        // The second Ctrl-C comes after the first.
         tokio::select! {
-            () = interrupts.detach.cancelled() => return Err(left_running(work)),
-            () = interrupts.stop.cancelled() => return Err(left_running(work)),
+            () = interrupts.stop.cancelled() => return Ok(None),
             () = ctx.clock.sleep(Duration::from_millis(500)) => {}
         }
     }

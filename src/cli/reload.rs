@@ -65,13 +65,8 @@ impl ConfigWatch {
 /// Tells whether files have changed without reading them: by names, sizes, times and rights.
 fn fingerprint(path: &Path) -> u64 {
     let mut hasher = DefaultHasher::new();
-    let within = |directory: &str| {
-        std::fs::read_dir(path.with_file_name(directory))
-            .into_iter()
-            .flatten()
-            .flatten()
-    };
-    let entries = within("conf.d").chain(within("runbooks"));
+    let directories = config::directories(path);
+    let entries = directories.iter().flat_map(std::fs::read_dir).flatten().flatten();
     let mut files: Vec<PathBuf> = entries.map(|entry| entry.path()).collect();
     files.sort();
     files.push(path.to_owned());
@@ -127,8 +122,10 @@ fn is_needed(overview: &Overview) -> bool {
     let scheduled = scheduled || overview.drills.iter().any(|drill| drill.next_due.is_some());
     let receives = overview.logs.iter().any(|log| log.receiver.is_some());
     let busy = !(overview.runs.is_empty() && overview.recoveries.is_empty() && overview.maintenance.is_empty());
-    // A run that waits for a person is not over: nobody else would ask its questions.
-    overview.agent.clients > 0 || scheduled || receives || busy || !overview.executions.is_empty()
+    let agent = &overview.agent;
+    // A run that waits for a person is not over: nobody else would ask its questions. A cluster it fails over by itself
+    // counts on it at any time.
+    agent.clients > 0 || !agent.guards.is_empty() || scheduled || receives || busy || !overview.executions.is_empty()
 }
 
 #[cfg(test)]
@@ -154,7 +151,10 @@ mod tests {
         seen.push(fingerprint(&path));
         std::fs::remove_file(dir.path().join("conf.d/x.toml")).unwrap();
         seen.push(fingerprint(&path));
+        std::fs::create_dir(dir.path().join("runbooks")).unwrap();
+        std::fs::write(dir.path().join("runbooks/x.toml"), "a").unwrap();
+        seen.push(fingerprint(&path));
         seen.dedup();
-        assert_eq!(seen.len(), 5);
+        assert_eq!(seen.len(), 6);
     }
 }

@@ -220,8 +220,13 @@ async fn all_runs(client: &Client, mut query: Query) -> Result<Vec<RunRecord>, C
     }
 }
 
-async fn all_snapshots(client: &Client, mut query: Query) -> Result<Vec<SnapshotRecord>, CliError> {
+/// Every snapshot a query means, page by page.
+pub(super) async fn all_snapshots(client: &Client, query: Query) -> Result<Vec<SnapshotRecord>, CliError> {
     let mut all = Vec::new();
+    let mut query = Query {
+        limit: Some(1000),
+        ..query
+    };
     loop {
         let page = client.snapshots(&query).await;
         let page = page.map_err(|error| CliError::from_client("the snapshots cannot be listed", error))?;

@@ -12,7 +12,7 @@ use super::job;
 use super::postgres;
 use super::raw::{RawAgent, RawDrill, RawFiles, RawJob, RawPostgresDump, RawPostgresPhysical, RawService, TOP};
 use super::repository::repository;
-use super::section::{Place, Problems, SourceFile, read, suggestion};
+use super::section::{self, Place, Problems, SourceFile, read, suggestion};
 use crate::domain::cluster::Cluster;
 use crate::domain::drill::Drill;
 use crate::domain::id::{ClusterName, DrillName, RepositoryName, RunbookName, ServiceName, SourceName, is_valid_name};
@@ -89,7 +89,8 @@ impl Sections<'_> {
 pub(super) fn build(files: &[SourceFile], problems: &mut Problems) -> Built {
     let mut built = Built::default();
     let mut collected: BTreeMap<&str, Sections<'_>> = BTreeMap::new();
-    let tables = parse(files, problems);
+    let parsed = files.iter().filter_map(|file| section::parse(file, "", problems));
+    let tables: Vec<DeTable<'_>> = parsed.map(Spanned::into_inner).collect();
     // What a garbled file defines is not known, so nothing can be said yet about who refers to it.
     if !problems.0.is_empty() {
         return built;
@@ -155,19 +156,6 @@ pub(super) fn build(files: &[SourceFile], problems: &mut Problems) -> Built {
             .insert(name.into(), drill::build(place, raw, name, kind, problems));
     });
     built
-}
-
-fn parse<'t>(files: &'t [SourceFile], problems: &mut Problems) -> Vec<DeTable<'t>> {
-    let mut tables = Vec::new();
-    for file in files {
-        let (table, errors) = DeTable::parse_recoverable(&file.text);
-        for error in &errors {
-            let offset = error.span().map_or(0, |span| span.start);
-            problems.add(file, offset, "", format!("this is not TOML: {}", error.message()), None);
-        }
-        tables.push(table.into_inner());
-    }
-    tables
 }
 
 fn collect<'t>(

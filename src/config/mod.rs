@@ -92,3 +92,8 @@ pub fn load(path: Option<&Path>) -> Result<Config, ConfigError> {
     let world = load::Surroundings::real();
     load::load(&load::find(path, &world)?, None, &world)
 }
+
+/// The directories beside a main file whose files belong to the configuration too: drop-ins and runbooks.
+pub fn directories(main: &Path) -> [PathBuf; 2] {
+    [load::dropin_directory(main), load::runbook_directory(main)]
+}

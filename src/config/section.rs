@@ -24,6 +24,17 @@ impl SourceFile {
     }
 }
 
+/// Reads a file; everything that is not TOML is noted under the key that is given.
+pub(super) fn parse<'f>(file: &'f SourceFile, key: &str, problems: &mut Problems) -> Option<Spanned<DeTable<'f>>> {
+    let (table, errors) = DeTable::parse_recoverable(&file.text);
+    for error in &errors {
+        let offset = error.span().map_or(0, |span| span.start);
+        let message = format!("this is not TOML: {}", error.message());
+        problems.add(file, offset, key, message, None);
+    }
+    errors.is_empty().then_some(table)
+}
+
 /// Collects what is wrong.
 #[derive(Debug, Default)]
 pub(super) struct Problems(pub(super) Vec<Problem>);

@@ -17,6 +17,7 @@ pub mod decide;
 pub mod drill;
 pub mod event;
 pub mod failover;
+pub mod finder;
 pub mod follow_up;
 pub mod gauge;
 pub mod id;

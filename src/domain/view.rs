@@ -95,6 +95,9 @@ pub struct AgentView {
     pub config_path: Option<String>,
     /// Consoles and commands attached now.
     pub clients: u64,
+    /// The clusters it fails over by itself.
+    #[serde(default)]
+    pub guards: Vec<ClusterName>,
 }
 
 /// A service and its gauges.

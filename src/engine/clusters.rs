@@ -4,7 +4,6 @@
 //! consoles cost the servers no more than one. Whoever asks meanwhile gets the same answer. One cluster that cannot be looked
 //! at is said to be so and hides no other.
 
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -13,12 +12,9 @@ use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::Clock;
-use crate::config::secret;
 use crate::domain::cluster::{Cluster, ClusterView};
-use crate::domain::id::MemberName;
 use crate::domain::job::Definitions;
-use crate::source::postgres::Login;
-use crate::source::postgres::cluster::{ClusterHandle, Ledger};
+use crate::source::postgres::cluster::ClusterHandle;
 
 /// How long a look is good for.
 const FRESH: Duration = Duration::from_secs(2);
@@ -55,32 +51,12 @@ impl Clusters {
     }
 
     async fn one(&self, cluster: &Cluster) -> ClusterView {
-        let handle = ClusterHandle {
-            cluster: cluster.clone(),
-            logins: logins(cluster).await,
-            ledger: Ledger::new(&self.state_dir, &cluster.name),
-            by: String::new(),
-            clock: self.clock.clone(),
-            cancel: CancellationToken::new(),
-        };
+        let (clock, cancel) = (self.clock.clone(), CancellationToken::new());
+        let handle = ClusterHandle::reach(cluster.clone(), &self.state_dir, String::new(), clock, cancel).await;
         let (seen, notes) = (handle.look().await, handle.record());
         let trouble = notes.as_ref().err().map(ToString::to_string);
         ClusterView::new(cluster, seen, &notes.unwrap_or_default(), trouble)
     }
-}
-
-/// Who we are on each member of a cluster. A member whose password cannot be read does not answer and says why; the others do.
-pub async fn logins(cluster: &Cluster) -> BTreeMap<MemberName, Result<Login, String>> {
-    let mut logins = BTreeMap::new();
-    for member in &cluster.members {
-        let password = match &member.connection.password {
-            Some(reference) => secret::resolve(reference).await.map(Some),
-            None => Ok(None),
-        };
-        let login = password.map(|password| Login::new(member.connection.clone(), password));
-        logins.insert(member.name.clone(), login.map_err(|error| error.to_string()));
-    }
-    logins
 }
 
 #[cfg(test)]

@@ -8,47 +8,41 @@ mod begin;
 mod drills;
 mod ends;
 mod follow_ups;
+mod given;
 mod health;
 mod keep;
 mod readiness;
 mod receivers;
+mod shown;
 mod sight;
 mod steps;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use tokio::sync::{broadcast, mpsc, oneshot, watch};
-use tokio_util::sync::CancellationToken;
+use tokio::sync::oneshot;
 use tokio_util::task::TaskTracker;
 
 use self::ends::{is_cut_off, receipt};
-use super::hands::{ClusterLook, Hands, Listing, Practice};
-use super::overview::{Beside, draw};
-use super::{Engine, EngineError};
-use crate::clock::Clock;
+use self::given::Live;
+pub(super) use self::given::{Input, Parts};
+use super::EngineError;
+use super::overview::Beside;
 use crate::domain::apply::apply;
 use crate::domain::command::{Actor, Command, Observation};
 use crate::domain::decide::{self, Context, LookedUp};
-use crate::domain::event::{Event, EventRecord};
-use crate::domain::follow_up::ServerSeen;
-use crate::domain::id::{
-    ClusterName, MaintenanceId, RecoveryId, RepositoryName, RunId, RunbookName, RunbookRunId, SourceName,
-};
+use crate::domain::event::Event;
+use crate::domain::id::{MaintenanceId, RecoveryId, RepositoryName, RunId};
 use crate::domain::job::Definitions;
 use crate::domain::observe;
-use crate::domain::pitr::Looked;
 use crate::domain::react;
 use crate::domain::run::Failure;
 use crate::domain::runbook::RunbookFact;
-use crate::domain::runbook::view::Readiness;
 use crate::domain::state::State;
 use crate::domain::units::Timestamp;
-use crate::domain::view::{Overview, Receipt};
-use crate::journal::Journal;
-use crate::repo::rate::Sampler;
+use crate::domain::view::Receipt;
 
 /// How often progress is drawn while somebody watches.
 const PROGRESS_EVERY: Duration = Duration::from_millis(250);
@@ -62,86 +56,6 @@ const LIST_EVERY: chrono::Duration = chrono::Duration::seconds(300);
 const LIST_AGAIN: chrono::Duration = chrono::Duration::seconds(60);
 /// How often the state may call for more at one moment; more is a rule that never settles.
 const SETTLE_ROUNDS: usize = 32;
-
-/// What the core is told.
-pub(super) enum Input {
-    Command {
-        actor: Actor,
-        command: Box<Command>,
-        looked_up: Box<LookedUp>,
-        reply: oneshot::Sender<Result<Receipt, EngineError>>,
-    },
-    Observed(Observation),
-    Listed {
-        repository: RepositoryName,
-        /// How often the repository had been touched when the listing began.
-        touched: u64,
-        result: Result<(Listing, Observation), Failure>,
-    },
-    LookedAtServer {
-        recovery: RecoveryId,
-        result: Result<Option<ServerSeen>, Failure>,
-    },
-    LookedAtLog {
-        which: sight::Which,
-        began: std::time::Instant,
-        result: Result<Looked, Failure>,
-    },
-    LookedAtCluster {
-        cluster: ClusterName,
-        began: Timestamp,
-        result: Result<Box<ClusterLook>, Failure>,
-    },
-    Receiver {
-        source: SourceName,
-        number: u64,
-        trouble: Option<String>,
-    },
-    ReceiverEnded {
-        source: SourceName,
-        number: u64,
-        result: Result<(), Failure>,
-    },
-    Ready {
-        name: RunbookName,
-        found: Option<Readiness>,
-    },
-    StepTold {
-        run: RunbookRunId,
-        line: String,
-    },
-    Definitions(Result<Box<Definitions>, String>),
-    ClientsChanged,
-    Stop {
-        reason: String,
-        reply: oneshot::Sender<()>,
-    },
-}
-
-/// A piece of work that is going on.
-struct Live {
-    cancel: CancellationToken,
-    progress: Arc<std::sync::OnceLock<Sampler>>,
-}
-
-/// What the core is given.
-pub(super) struct Parts {
-    pub journal: Journal,
-    pub hands: Arc<dyn Hands>,
-    pub practice: Option<Arc<dyn Practice>>,
-    pub clock: Clock,
-    pub agent: Actor,
-    pub clients: Arc<AtomicU64>,
-    pub definitions: watch::Sender<Arc<Definitions>>,
-    pub state: watch::Sender<Arc<State>>,
-    pub overview: watch::Sender<Arc<Overview>>,
-    pub events: broadcast::Sender<Arc<EventRecord>>,
-    pub inbox: mpsc::UnboundedReceiver<Input>,
-    pub outbox: mpsc::UnboundedSender<Input>,
-    pub engine: Engine,
-    /// Where reports of runbooks go.
-    pub reports: std::path::PathBuf,
-}
 
 /// The owner of the state.
 pub(super) struct Core {
@@ -448,34 +362,6 @@ impl Core {
             }
         }
         tracing::error!("the rules do not settle; looking again at the next change");
-    }
-
-    fn publish(&mut self) {
-        self.runs.retain(|run, _| self.state.runs.contains_key(run));
-        self.recoveries
-            .retain(|recovery, _| self.state.recoveries.contains_key(recovery));
-        self.maintenance.retain(|id, _| self.state.maintenance.contains_key(id));
-        let sample = |live: &Live| live.progress.get().map(|sampler| sampler());
-        self.beside.runs = self
-            .runs
-            .iter()
-            .filter_map(|(id, live)| Some((id.clone(), sample(live)?)))
-            .collect();
-        self.beside.recoveries = self
-            .recoveries
-            .iter()
-            .filter_map(|(id, live)| Some((id.clone(), sample(live)?)))
-            .collect();
-        self.beside.maintenance = self
-            .maintenance
-            .iter()
-            .filter_map(|(id, live)| Some((id.clone(), sample(live)?)))
-            .collect();
-        self.beside.said = self.steps.said();
-        self.show_follow_ups();
-        self.beside.practice = self.parts.practice.as_ref().map(|practice| practice.words());
-        let picture = draw(&self.state, &self.definitions(), &self.beside, self.parts.clock.now());
-        self.parts.overview.send_replace(picture);
     }
 
     /// Ends in good order: work is stopped, what it was is recorded as interrupted, the journal is closed.

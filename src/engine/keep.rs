@@ -15,7 +15,32 @@ use crate::domain::view::{Page, Query, RetentionPlan};
 /// Of a job with more snapshots than this a page does not say what retention makes of each; its plan does.
 const EXPIRY_AT_MOST: usize = 5000;
 
+/// Rows of history read at a time.
+const PAGE: u32 = 1000;
+
 impl Engine {
+    /// The snapshots a query means, newest first: all of them, or the newest `most`; without what retention says of each.
+    ///
+    /// # Errors
+    /// When history cannot be read: never a part of what there is.
+    pub(super) async fn history(&self, query: Query, most: usize) -> Answer<Vec<SnapshotRecord>> {
+        let mut all = Vec::new();
+        let limit = u32::try_from(most).map_or(PAGE, |most| most.min(PAGE));
+        let mut query = Query {
+            limit: Some(limit),
+            ..query
+        };
+        loop {
+            let page = self.journal.snapshots(&query).await.map_err(|error| failed(&error))?;
+            all.extend(page.items);
+            query.cursor = page.next;
+            if query.cursor.is_none() || all.len() >= most {
+                all.truncate(most);
+                return Ok(all);
+            }
+        }
+    }
+
     /// A page of maintenance that has ended.
     pub async fn maintenance(&self, query: Query) -> Answer<Page<MaintenanceRecord>> {
         self.journal.maintenance(&query).await.map_err(|error| failed(&error))

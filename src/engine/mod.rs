@@ -31,7 +31,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
 use self::core::{Core, Input, Parts};
-pub use clusters::logins;
 pub use error::EngineError;
 use hands::{Hands, Practice};
 
@@ -125,6 +124,7 @@ impl Engine {
             started_at: clock.now(),
             config_path: options.config_path.as_ref().map(|path| path.display().to_string()),
             clients: 0,
+            guards: Vec::new(),
         };
         let own_clock = options.clock.clone();
         let looks = clusters::Clusters::new(options.state_dir.clone(), clock.clone());

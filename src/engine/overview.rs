@@ -103,7 +103,9 @@ pub fn draw(state: &State, definitions: &Definitions, beside: &Beside, now: Time
         maintenance: maintenance.clone(),
         progress: beside.maintenance.get(&maintenance.id).cloned(),
     });
+    let guarded = definitions.clusters.values().filter(|one| one.failover.automatic);
     let agent = AgentView {
+        guards: guarded.map(|cluster| cluster.name.clone()).collect(),
         started_at: state
             .agent
             .as_ref()

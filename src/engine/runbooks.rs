@@ -11,12 +11,14 @@ use super::{Answer, Engine, EngineError};
 use crate::domain::command::Actor;
 use crate::domain::decide::Context;
 use crate::domain::id::RunbookName;
-use crate::domain::runbook::check::CheckOutcome;
-use crate::domain::runbook::decide;
-use crate::domain::runbook::next::Doing;
+use crate::domain::runbook::action::Action;
+use crate::domain::runbook::check::{Check, CheckOutcome, CheckResult};
+use crate::domain::runbook::next::{self, Doing};
 use crate::domain::runbook::show::planned;
 use crate::domain::runbook::view::{Readiness, Ready, RunbookPlan};
-use crate::domain::runbook::{Cause, InDrill, Runbook, RunbookRecord, RunbookRun, StartRunbook, StepSeen, values};
+use crate::domain::runbook::{
+    Cause, InDrill, Phase, Runbook, RunbookRecord, RunbookRun, StartRunbook, StepSeen, decide, values,
+};
 use crate::domain::seen::Seen;
 use crate::domain::view::{Page, Query};
 
@@ -35,7 +37,7 @@ impl Engine {
                 let mut line = planned(step, &run.values, run.drill);
                 let passed = line.passed.is_some() && !(run.drill && step.drill == InDrill::Simulate);
                 if !passed && step.action.resolved(&run.values).is_ok() {
-                    line.checks = self.looked(&run, at).await;
+                    line.checks = self.looked(&run, at, Doing::Look).await;
                     // What only a step before it can bring about does not speak against beginning.
                     line.checks
                         .retain(|check| at == 0 || check.outcome != CheckOutcome::Unknown);
@@ -81,7 +83,7 @@ impl Engine {
         decide::prepare(&context, by, Cause::Person, wish)
     }
 
-    async fn looked(&self, run: &Arc<RunbookRun>, at: usize) -> Vec<crate::domain::runbook::check::CheckResult> {
+    async fn looked(&self, run: &Arc<RunbookRun>, at: usize, doing: Doing) -> Vec<CheckResult> {
         let work = Work {
             definitions: self.definitions.borrow().clone(),
             cancel: CancellationToken::new(),
@@ -91,17 +93,18 @@ impl Engine {
         let order = StepOrder {
             run: run.clone(),
             at,
-            doing: Doing::Look,
+            doing,
             engine: self.clone(),
             tell: Arc::new(|_| {}),
         };
         match self.hands.step(work, order).await {
             StepSeen::Checked(checked) => checked.results,
+            StepSeen::Verified(results) => results,
             _ => Vec::new(),
         }
     }
 
-    /// Whether a runbook could be begun now: its first checks hold, and everything it is about is here.
+    /// Whether a runbook could be begun now: what it asks first holds, and everything it is about is here.
     pub(super) async fn readiness(&self, name: &RunbookName) -> Option<Readiness> {
         let runbook = self.definitions.borrow().runbooks.get(name)?.clone();
         let at = self.clock.now();
@@ -139,27 +142,37 @@ impl Engine {
                 };
             }
         };
-        let run = Arc::new(run);
+        // Later steps stand on what earlier ones bring about: only what it would begin with can be asked now.
         let mut because = Vec::new();
-        for (at, step) in run.runbook.steps.iter().enumerate() {
-            // Later steps stand on what earlier ones bring about; only that their questions can be asked counts.
-            let results = match step.action.resolved(&run.values) {
-                Ok(_) => self.looked(&run, at).await,
-                Err(_) => continue,
-            };
-            let counts = |outcome| at == 0 && outcome != CheckOutcome::Holds;
-            because.extend(
-                results
-                    .into_iter()
-                    .filter(|result| counts(result.outcome))
-                    .map(|result| format!("{}: {}: {}", step.id, result.title, result.detail)),
-            );
+        for at in next::opening(&run.runbook, &run.values) {
+            let step = &run.runbook.steps[at];
+            let asked = self.asked_before(&run, at).await;
+            let against = asked.into_iter().filter(|result| !result.holds());
+            because.extend(against.map(|result| format!("{}: {}: {}", step.id, result.title, result.detail)));
         }
         if because.is_empty() {
             Ready::Yes { asks: missing }
         } else {
             Ready::No { because }
         }
+    }
+
+    /// What must hold before a step, and of a step that only asks also what it asks: as far as the values it needs are known.
+    /// One that asks whether the disaster is there says nothing about whether one is prepared for it.
+    async fn asked_before(&self, run: &RunbookRun, at: usize) -> Vec<CheckResult> {
+        let mut run = run.clone();
+        let known = run.values.clone();
+        let step = &mut run.runbook.steps[at];
+        let answerable = |check: &Check| check.resolved(&known).is_ok();
+        step.precheck.retain(answerable);
+        step.verify.retain(answerable);
+        let asks = matches!(step.action, Action::Check(_)) && step.phase != Phase::Detect && !step.verify.is_empty();
+        let run = Arc::new(run);
+        let mut results = self.looked(&run, at, Doing::Look).await;
+        if asks {
+            results.extend(self.looked(&run, at, Doing::Verify).await);
+        }
+        results
     }
 
     /// The document of a runbook.

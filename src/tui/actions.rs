@@ -16,7 +16,7 @@ use super::place::{Pane, Place, Screen};
 use super::screens::recoveries::RecoveryRow;
 use super::stream;
 use super::subject::Subject;
-use super::{runbooks, wizard};
+use super::{finder, runbooks, wizard};
 
 /// Does what an action says.
 pub fn perform(app: &mut App, action: Action) -> Vec<Effect> {
@@ -57,6 +57,7 @@ pub fn perform(app: &mut App, action: Action) -> Vec<Effect> {
         Action::Executions => navigation::go(app, Place::Executions),
         Action::Retention => retention(app),
         other if other.group() == Group::Lead => wizard::perform(app, other),
+        other if other.group() == Group::Find => finder::perform(app, other),
         other => {
             opens(app, other);
             Vec::new()
@@ -237,6 +238,7 @@ fn json(app: &App) -> Option<(String, String)> {
         Place::Job(_) => pretty(app.runs.selected()?),
         Place::Snapshots => pretty(app.snapshots.selected()?),
         Place::Trash => pretty(app.trash.selected()?),
+        Place::Finder(_) => pretty(&app.finder.rows.selected()?.line),
         Place::Retention(_) => pretty(app.retention.selected()?),
         Place::Tree(..) => pretty(&app.tree.selected()?.entry),
         Place::Recoveries => match app.recoveries.selected()? {

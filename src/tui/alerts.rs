@@ -2,6 +2,7 @@
 
 use super::app::App;
 use super::operation::{Choice, Operation};
+use super::subject::find_clean;
 use crate::domain::alert::{Alert, AlertKind};
 use crate::domain::id::AlertKey;
 use crate::domain::runbook::view::{ExecutionView, Ready, RunbookLine};
@@ -68,7 +69,9 @@ impl App {
         }
         let subject = alert.map(|alert| alert.subject.clone());
         if let Some(job) = subject.and_then(|subject| subject.job) {
+            let encrypted = alert.is_some_and(|alert| alert.kind == AlertKind::MassEncryption);
             choices.extend(self.job_choices(&job).into_iter().take(1));
+            choices.extend(encrypted.then(|| find_clean(&job)));
         }
         choices
     }

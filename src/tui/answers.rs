@@ -6,6 +6,7 @@ use crate::domain::snapshot::SnapshotRecord;
 use crate::domain::view::{Page, Query, Receipt};
 
 use super::app::App;
+use super::finder;
 use super::link::{Answer, Question, Trouble};
 use super::message::Effect;
 use super::navigation;
@@ -43,6 +44,9 @@ fn good(app: &mut App, question: Question, answer: Answer) -> Vec<Effect> {
             if app.runs_of.as_ref().map(super::super::domain::id::JobName::as_str) == query.job.as_deref() {
                 place(&mut app.runs, &query, page, now);
             }
+        }
+        (Question::Snapshots(query), Answer::Snapshots(page)) if query.gone == Some(true) => {
+            return finder::came(app, &query, page);
         }
         (Question::Snapshots(query), Answer::Snapshots(page)) => snapshots(app, &query, page),
         (Question::Recoveries(query), Answer::Recoveries(page)) => {
@@ -208,6 +212,7 @@ fn bad(app: &mut App, question: &Question, trouble: Trouble) {
         Question::Executions(_) => app.executions.loading = false,
         Question::Runs(_) => app.runs.loading = false,
         Question::Snapshots(query) if query.trash == Some(true) => app.trash.loading = false,
+        Question::Snapshots(query) if query.gone == Some(true) => app.finder.rows.loading = false,
         Question::Snapshots(_) => app.snapshots.loading = false,
         Question::Retention(_) => app.retention.loading = false,
         Question::Recoveries(_) => app.recoveries.loading = false,

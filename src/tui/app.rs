@@ -15,6 +15,7 @@ use crate::domain::snapshot::SnapshotRecord;
 use crate::domain::view::{JobView, Overview, RetentionPlan, StreamItem};
 use crate::domain::{Millis, Timestamp};
 
+use super::finder::Finder;
 use super::glyphs::Glyphs;
 use super::keymap::{Key, Keymap};
 use super::overlays::Overlay;
@@ -153,6 +154,8 @@ pub struct App {
     pub(super) tree_child: Option<String>,
     /// The file that was last looked into.
     pub preview: Option<Preview>,
+    /// The search for a clean snapshot that was opened last.
+    pub finder: Finder,
     /// The recoveries, live ones included.
     pub recoveries: Table<RecoveryRow>,
     /// The plan that was confirmed last: the recovery it begins is shown with it.
@@ -223,6 +226,7 @@ impl App {
             tree_of: None,
             tree_child: None,
             preview: None,
+            finder: Finder::default(),
             recoveries: Table::default(),
             confirmed: None,
             servers_asked: BTreeSet::new(),
@@ -310,6 +314,7 @@ impl App {
             Place::Trash => &self.trash,
             Place::Retention(_) => &self.retention,
             Place::Tree(..) => &self.tree,
+            Place::Finder(_) => &self.finder.rows,
             Place::Recoveries => &self.recoveries,
             Place::Drills => &self.drills,
             Place::Alerts => &self.alerts,
@@ -330,6 +335,7 @@ impl App {
             Place::Trash => &mut self.trash,
             Place::Retention(_) => &mut self.retention,
             Place::Tree(..) => &mut self.tree,
+            Place::Finder(_) => &mut self.finder.rows,
             Place::Recoveries => &mut self.recoveries,
             Place::Drills => &mut self.drills,
             Place::Alerts => &mut self.alerts,

@@ -65,6 +65,7 @@ pub fn ask_place(app: &mut App) -> Vec<Effect> {
             app.tree_of = Some((snapshot.clone(), path.clone()));
             ask(Question::Tree(snapshot.0, path))
         }
+        Place::Finder(search) => super::finder::ask(app, &search.job),
         Place::Topology => ask_topology(app),
         place => {
             let (loaded, loading) = flags(app, &place);
@@ -158,6 +159,9 @@ pub fn refresh(app: &mut App) -> Vec<Effect> {
     effects.extend(super::runbooks::ask(app));
     if let Place::Retention(job) = &app.place {
         effects.push(Effect::Ask(Question::Retention(job.0.clone())));
+    }
+    if let Place::Finder(search) = app.place.clone() {
+        effects.extend(super::finder::again(app, &search.job));
     }
     if let Place::Tree(snapshot, path) = &app.place {
         effects.push(Effect::Ask(Question::Tree(snapshot.0.clone(), path.clone())));
@@ -274,6 +278,7 @@ impl App {
             | Place::Wizard(_)
             | Place::Retention(_)
             | Place::Tree(..)
+            | Place::Finder(_)
             | Place::Topology => false,
         }
     }

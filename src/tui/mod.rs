@@ -15,7 +15,7 @@
 //! it ends, by key, signal or panic, the terminal is given back as it was.
 //!
 //! What it must never do: change anything but through a command somebody chose in the action menu (`a`) or the palette,
-//! or said in the wizard of a runbook;
+//! or said in the wizard of a runbook or in the search for a clean snapshot;
 //! say by colour alone what matters; block on the terminal; show what it does not know as if it did.
 //!
 //! | file | what it holds |
@@ -23,6 +23,7 @@
 //! | `app` `place` `subject` `table` | the memory: places, things, rows with a cursor |
 //! | `message` `update` `actions` `stream` `answers` `navigation` `loading` `operations` `servers` | how it changes |
 //! | `runbooks` `wizard/*` | runbooks begun, and led |
+//! | `finder` | the search for the last clean snapshot |
 //! | `view` `screens/*` `widgets/*` `overlays/*` `canvas` `theme` `glyphs` `words` | how it looks |
 //! | `keymap` `filter` | what hands type |
 //! | `link` `client` | the way to the agent |
@@ -36,6 +37,7 @@ pub mod canvas;
 pub mod client;
 mod drills;
 pub mod filter;
+pub mod finder;
 pub mod frame;
 pub mod glyphs;
 pub mod keeping;

@@ -87,7 +87,14 @@ pub fn out(app: &mut App) -> Vec<Effect> {
         Place::Wizard(id) => Some(id.0.clone()),
         _ => None,
     };
-    match app.place.parent() {
+    let parent = app.place.parent();
+    // Files that were opened from a search lead back to it.
+    let from = app.back.iter().rev().find(|place| !matches!(place, Place::Tree(..)));
+    let parent = match (&app.place, from) {
+        (Place::Tree(_, path), Some(search @ Place::Finder(_))) if path == "/" => Some(search.clone()),
+        _ => parent,
+    };
+    match parent {
         Some(parent) => {
             let effects = go(app, parent);
             // The cursor lands on what was left, so that the next one is a key away.
@@ -147,6 +154,7 @@ pub fn open(app: &mut App) -> Vec<Effect> {
             }
         }
         Place::Runbooks | Place::Executions | Place::Wizard(_) => super::runbooks::open(app),
+        Place::Finder(_) => super::finder::open(app),
         Place::Job(_)
         | Place::Trash
         | Place::Recoveries

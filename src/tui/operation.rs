@@ -1,5 +1,6 @@
 //! Operations: what changes something, or leads to it, and how each is offered.
 
+use crate::domain::anomaly::Found;
 use crate::domain::command::Command;
 use crate::domain::id::{
     AlertKey, ClusterName, JobName, RecoveryId, RepositoryName, RunId, RunbookName, RunbookRunId, SnapshotId,
@@ -46,6 +47,19 @@ pub enum Operation {
     BeginRunbook(RunbookName, bool),
     /// Say something in an execution of a runbook.
     Lead(RunbookRunId, Lead),
+    /// Search for the last clean snapshot of a job.
+    FindClean(JobName),
+    /// Say what a snapshot was found to be, or take that back; kept in this console.
+    Look(SnapshotId, Option<Found>),
+    /// Tell a step of an execution that it should have found another snapshot, with a reason.
+    UseInstead {
+        /// The execution.
+        run: RunbookRunId,
+        /// The step.
+        step: String,
+        /// The snapshot.
+        snapshot: SnapshotId,
+    },
     /// Break something in the sandbox.
     Practice(String),
 }
@@ -68,12 +82,15 @@ impl Operation {
 
     /// Whether it reads and shows, and only its last step, guarded by itself, changes something.
     pub const fn only_plans(&self) -> bool {
-        matches!(self, Self::Restore(..) | Self::BeginRunbook(..))
+        matches!(
+            self,
+            Self::Restore(..) | Self::BeginRunbook(..) | Self::FindClean(_) | Self::Look(..)
+        )
     }
 
     /// Whether it asks for more before anything happens.
     pub const fn asks_first(&self) -> bool {
-        !matches!(self, Self::Give(_))
+        !matches!(self, Self::Give(_) | Self::FindClean(_) | Self::Look(_, None))
     }
 }
 

@@ -43,6 +43,15 @@ pub fn begin(app: &mut App, operation: Operation) -> Vec<Effect> {
         }
         Operation::Restore(snapshot, paths) => return open_restore(app, &snapshot, paths),
         Operation::BeginRunbook(name, drill) => return super::runbooks::begin(app, name, drill),
+        Operation::FindClean(job) => return super::finder::go(app, job, None),
+        Operation::Look(id, found) => {
+            super::finder::look(app, id, found);
+            return Vec::new();
+        }
+        Operation::UseInstead { run, step, snapshot } => {
+            super::finder::use_instead(app, run, step, snapshot);
+            return Vec::new();
+        }
         Operation::Lead(id, lead) => return super::wizard::lead(app, &id, lead),
         Operation::StopRun(run, job) => dialog(app, stop_run(app, &run, &job), Command::CancelRun { run }),
         Operation::DisableJob(job) => {

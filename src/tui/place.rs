@@ -90,6 +90,15 @@ impl Screen {
     }
 }
 
+/// A search for the last clean snapshot.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Search {
+    /// The job whose snapshots are looked through.
+    pub job: JobName,
+    /// The execution and the step it is for, when it is for one.
+    pub of: Option<(RunbookRunId, String)>,
+}
+
 /// What the body shows.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Place {
@@ -107,6 +116,8 @@ pub enum Place {
     Trash,
     /// One directory of a snapshot, by a path that begins with `/`.
     Tree(SnapshotId, String),
+    /// The search for the last clean snapshot of a job.
+    Finder(Search),
     /// All recoveries.
     Recoveries,
     /// The drills.
@@ -131,7 +142,7 @@ impl Place {
         match self {
             Self::Overview => Screen::Overview,
             Self::Jobs | Self::Job(_) | Self::Retention(_) => Screen::Jobs,
-            Self::Snapshots | Self::Trash | Self::Tree(..) => Screen::Snapshots,
+            Self::Snapshots | Self::Trash | Self::Tree(..) | Self::Finder(_) => Screen::Snapshots,
             Self::Recoveries | Self::Drills => Screen::Recoveries,
             Self::Runbooks | Self::Executions | Self::Wizard(_) => Screen::Runbooks,
             Self::Alerts => Screen::Alerts,
@@ -144,7 +155,8 @@ impl Place {
     pub fn parent(&self) -> Option<Self> {
         match self {
             Self::Job(_) | Self::Retention(_) => Some(Self::Jobs),
-            Self::Trash => Some(Self::Snapshots),
+            Self::Finder(Search { of: Some((run, _)), .. }) => Some(Self::Wizard(run.clone())),
+            Self::Trash | Self::Finder(_) => Some(Self::Snapshots),
             Self::Drills => Some(Self::Recoveries),
             Self::Executions | Self::Wizard(_) => Some(Self::Runbooks),
             Self::Tree(_, path) if path == "/" => Some(Self::Snapshots),
@@ -159,6 +171,7 @@ impl Place {
             Self::Job(job) => vec![job.0.clone()],
             Self::Retention(job) => vec![job.0.clone(), "retention".to_owned()],
             Self::Trash => vec!["trash".to_owned()],
+            Self::Finder(search) => vec![search.job.0.clone(), "last clean".to_owned()],
             Self::Drills => vec!["drills".to_owned()],
             Self::Executions => vec!["history".to_owned()],
             Self::Wizard(id) => vec![id.0.clone()],

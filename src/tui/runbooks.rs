@@ -18,7 +18,7 @@ use crate::domain::command::Command;
 use crate::domain::id::{RunbookName, RunbookRunId};
 use crate::domain::runbook::report;
 use crate::domain::runbook::view::{ExecutionView, Ready, RunbookLine, RunbookPlan};
-use crate::domain::runbook::{RunbookFact, RunbookRecord, StartRunbook};
+use crate::domain::runbook::{RunbookFact, RunbookRecord, Saying, StartRunbook};
 use crate::domain::view::{Query, Receipt};
 
 impl App {
@@ -161,9 +161,13 @@ pub(super) fn done(app: &mut App, command: &Command, receipt: Receipt) -> Vec<Ef
             ));
             navigation::go(app, Place::Wizard(id))
         }
-        (Command::SayInRunbook { saying, .. }, _) => {
+        (Command::SayInRunbook { run, saying }, _) => {
             app.say(format!("said: {}", saying.words()));
-            Vec::new()
+            match saying {
+                // What was chosen in the search is seen where it counts.
+                Saying::Instead { .. } => navigation::go(app, Place::Wizard(run.clone())),
+                _ => Vec::new(),
+            }
         }
         _ => Vec::new(),
     }

@@ -48,6 +48,7 @@ pub fn detached(app: &mut App, trouble: Trouble, retry_in: Millis) {
     app.topology.loading = false;
     app.audit.loading = false;
     app.runs.loading = false;
+    app.finder.rows.loading = false;
     app.tree.loading = false;
 }
 
@@ -88,6 +89,7 @@ fn take_in(app: &mut App, item: &StreamItem) -> Vec<Effect> {
         StreamItem::Overview { overview } => picture(app, overview),
         StreamItem::Event { record } => {
             event(app, record);
+            super::finder::event(app, record);
             kept::again(app, record)
         }
         StreamItem::Alive { .. } => Vec::new(),

@@ -126,6 +126,7 @@ impl App {
                 let entry = |name: &str| Subject::Entry(id.clone(), super::place::join_path(path, name));
                 self.tree.chosen().iter().map(|row| entry(&row.entry.name)).collect()
             }
+            Place::Finder(_) => super::finder::subjects(self),
             Place::Recoveries => self
                 .recoveries
                 .chosen()
@@ -159,6 +160,7 @@ impl App {
     pub fn choices(&self, subjects: &[Subject]) -> Vec<Choice> {
         let mut choices = match subjects {
             [] => Vec::new(),
+            [Subject::Snapshot(_)] if matches!(self.place, Place::Finder(_)) => super::finder::choices(self),
             [Subject::Job(job)] => self.job_choices(job),
             [Subject::Run(run, job)] => self.run_choices(run, job),
             [Subject::Recovery(id)] => self.recovery_choices(id),
@@ -206,6 +208,7 @@ impl App {
             disabled.then(|| "it is disabled".to_owned()),
         ));
         choices.push(self.retention_choice(name));
+        choices.push(find_clean(name));
         choices
     }
 
@@ -277,6 +280,8 @@ impl App {
             .iter()
             .filter(|drill| service.sources.contains(&drill.source));
         choices.extend(drills.map(|drill| super::drills::choice(drill, None)));
+        let jobs = overview.jobs.iter().filter(|job| service.sources.contains(&job.source));
+        choices.extend(jobs.map(|job| find_clean(&job.name)));
         choices
     }
 
@@ -301,6 +306,8 @@ impl App {
                 gone.clone(),
             ));
         }
+        let job = self.known_snapshot(id).and_then(|snapshot| snapshot.job.clone());
+        choices.extend(job.map(|job| find_clean(&job)));
         choices.extend(self.keeping_choices(id));
         if let Place::Retention(job) = &self.place {
             choices.insert(0, self.retention_choice(job));
@@ -364,6 +371,15 @@ fn entry_choices(id: &SnapshotId, subjects: &[Subject]) -> Vec<Choice> {
             None,
         ),
     ]
+}
+
+/// The search for the last clean snapshot of a job.
+pub(super) fn find_clean(job: &JobName) -> Choice {
+    Choice::new(
+        format!("Find the last clean snapshot of {job}"),
+        Operation::FindClean(job.clone()),
+        None,
+    )
 }
 
 const fn verify_words(level: EvidenceLevel) -> &'static str {

@@ -79,6 +79,9 @@ fn press(app: &mut App, event: &KeyEvent) -> Vec<Effect> {
     if let Some(effects) = wizard::press(app, event, key) {
         return effects;
     }
+    if let Some(effects) = super::finder::press(app, key) {
+        return effects;
+    }
     match app.settings.keymap.press(app.pending.take(), key) {
         Pressed::Action(action) => actions::perform(app, action),
         Pressed::Pending => {

@@ -146,6 +146,7 @@ fn hints(app: &App) -> Vec<(Action, Option<&'static str>)> {
             ];
         }
         None if matches!(app.place, Place::Wizard(_)) => return super::wizard::hints(app),
+        None if matches!(app.place, Place::Finder(_)) && app.pane == Pane::List => return super::finder::hints(app),
         Some(Overlay::Help(_)) => {
             return vec![
                 (Action::Down, None),

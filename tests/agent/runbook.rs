@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::{World, said};
 
 impl World {
-    fn runbook(&self, name: &str, text: &str) {
+    pub(super) fn runbook(&self, name: &str, text: &str) {
         fs::create_dir_all(self.path("runbooks")).unwrap();
         let path = self.path(&format!("runbooks/{name}.toml"));
         let text = text.replace("DIR", &self.dir.path().display().to_string());
@@ -17,24 +17,24 @@ impl World {
         fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
     }
 
-    fn begin_runbook(&self, name: &str, args: &[&str]) -> String {
+    pub(super) fn begin_runbook(&self, name: &str, args: &[&str]) -> String {
         let begun = self.json(&[&["runbook", "run", name, "--no-wait"], args].concat());
         begun["run"].as_str().unwrap().to_owned()
     }
 
-    fn live(&self) -> Value {
+    pub(super) fn live(&self) -> Value {
         self.json(&["runbook", "status"])[0].clone()
     }
 
-    fn step(&self, at: usize) -> String {
+    pub(super) fn step(&self, at: usize) -> String {
         self.live()["steps"][at]["state"].as_str().unwrap_or("over").to_owned()
     }
 
-    fn report(&self, run: &str) -> Value {
+    pub(super) fn report(&self, run: &str) -> Value {
         self.json(&["runbook", "report", run])["record"].clone()
     }
 
-    fn words(&self, name: &str) -> String {
+    pub(super) fn words(&self, name: &str) -> String {
         fs::read_to_string(self.path(name)).unwrap_or_default()
     }
 }

@@ -58,6 +58,7 @@ pub fn overview() -> Overview {
             started_at: ago(60 * 24 * 12),
             config_path: Some("/etc/lifeboat/lifeboat.toml".to_owned()),
             clients: 2,
+            guards: Vec::new(),
         },
         read_only: false,
         services: services(),

@@ -9,7 +9,7 @@ use lifeboat::domain::command::Command;
 use lifeboat::domain::view::{Overview, Page, Receipt, StreamItem};
 use lifeboat::tui::link::{Answer, Link, Live, Question, Trouble};
 
-use crate::{fixture, runbooks, servers};
+use crate::{finder, fixture, runbooks, servers};
 
 /// How the scripted agent behaves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -120,6 +120,9 @@ impl Link for Script {
         Ok(match question {
             Question::Runs(query) => Answer::Runs(all(fixture::runs(&query.job.unwrap_or_default().into()))),
             Question::Snapshots(query) if query.trash == Some(true) => Answer::Snapshots(all(fixture::trashed())),
+            Question::Snapshots(query) if query.gone == Some(true) => {
+                Answer::Snapshots(all(finder::line(&query.job.unwrap_or_default())))
+            }
             Question::Retention(job) => Answer::Retention(Box::new(fixture::retention(&job))),
             Question::Snapshots(query) => {
                 let from: u64 = query.cursor.and_then(|cursor| cursor.parse().ok()).unwrap_or(0);

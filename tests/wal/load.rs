@@ -274,24 +274,7 @@ async fn a_minute_of_pgbench_comes_back_at_three_random_instants_after_kill_9() 
     let made = made.unwrap();
     assert!(made.status.success(), "apt-get install postgresql: {}", said(&made));
     world.sql("create table spent (client int, n bigint, amount bigint not null, primary key (client, n))");
-    let host = world.server.connection().host.replace('/', "%2F");
-    let (server, dir) = (
-        format!("postgres://lifeboat@{host}/postgres"),
-        target(&world, "receiver"),
-    );
-    let args = [
-        "wal",
-        "receive",
-        "--server",
-        &server,
-        "--dir",
-        &dir,
-        "--partial-every",
-        "1s",
-        "-v",
-    ];
-    let receiver = world.command(&world.own(), &args).stderr(world.words()).spawn();
-    let mut receiver = Killed(receiver.unwrap());
+    let mut receiver = world.receiver("1s", &[]);
     world
         .until("the slot is there", || {
             world.sql("select count(*) from pg_replication_slots where active") == "1"

@@ -12,33 +12,7 @@ use nix::unistd::Pid;
 use crate::world::{Killed, World};
 
 fn receiver(world: &World) -> Killed {
-    receiver_with(world, &[])
-}
-
-fn receiver_with(world: &World, more: &[&str]) -> Killed {
-    let host = world.server.connection().host.replace('/', "%2F");
-    let server = format!("postgres://lifeboat@{host}/postgres");
-    let dir = world.own().join("receiver").display().to_string();
-    let child = world
-        .command(
-            &world.own(),
-            &[
-                "wal",
-                "receive",
-                "--server",
-                &server,
-                "--dir",
-                &dir,
-                "--partial-every",
-                "1s",
-                "-v",
-            ],
-        )
-        .args(more)
-        .stderr(world.words())
-        .spawn()
-        .unwrap();
-    Killed(child)
+    world.receiver("1s", &[])
 }
 
 fn signal(child: &Child, signal: Signal) {
@@ -176,7 +150,7 @@ async fn a_new_directory_continues_where_the_archive_ends_and_another_cluster_is
 #[tokio::test]
 async fn a_server_waits_when_the_store_does_and_a_gap_that_cannot_be_helped_is_told() {
     let world = World::new(false).await;
-    let mut running = receiver_with(&world, &["--limit", "16MiB"]);
+    let mut running = world.receiver("1s", &["--limit", "16MiB"]);
     world.fill(0, 2000);
     let first = world.switch();
     let has = |name: &str| world.folder().join(name).exists();

@@ -86,27 +86,7 @@ pub fn servers_on(directory: &str) -> Vec<i32> {
 async fn a_killed_server_comes_back_as_it_was_at_any_instant() {
     let world = World::new(false).await;
     world.sql("create table account (id bigint generated always as identity, amount bigint not null)");
-    let host = world.server.connection().host.replace('/', "%2F");
-    let server = format!("postgres://lifeboat@{host}/postgres");
-    let dir = target(&world, "receiver");
-    let args = [
-        "wal",
-        "receive",
-        "--server",
-        &server,
-        "--dir",
-        &dir,
-        "--partial-every",
-        "200ms",
-        "-v",
-    ];
-    let _receiver = Killed(
-        world
-            .command(&world.own(), &args)
-            .stderr(world.words())
-            .spawn()
-            .unwrap(),
-    );
+    let _receiver = world.receiver("200ms", &[]);
     let mut entries = Vec::new();
     world
         .until("the slot is there", || {

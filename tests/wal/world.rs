@@ -162,6 +162,19 @@ impl World {
         std::fs::File::create(self.own().join("receiver.log")).unwrap()
     }
 
+    /// Receives the log of the server, closing what is written at least as often as that.
+    pub fn receiver(&self, partial_every: &str, more: &[&str]) -> Killed {
+        let host = self.server.connection().host.replace('/', "%2F");
+        let server = format!("postgres://lifeboat@{host}/postgres");
+        let dir = self.own().join("receiver").display().to_string();
+        let mut command = self.command(
+            &self.own(),
+            &["wal", "receive", "-v", "--server", &server, "--dir", &dir],
+        );
+        command.args(["--partial-every", partial_every]).args(more);
+        Killed(command.stderr(self.words()).spawn().unwrap())
+    }
+
     /// What the last receiver has said.
     pub fn said(&self) -> String {
         std::fs::read_to_string(self.own().join("receiver.log")).unwrap_or_default()

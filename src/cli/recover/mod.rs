@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 pub(in crate::cli) use self::report::write_intervals;
 use self::report::{Intervals, Outcome};
 use self::subject::Subject;
-pub(in crate::cli) use self::subject::instant;
+pub(in crate::cli) use self::subject::{instant, point};
 use super::args::RecoverArgs;
 use super::confirm::confirm_as;
 use super::context::Ctx;

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use chrono::{NaiveDateTime, TimeZone};
+use chrono::LocalResult;
 
 use super::of_recovery;
 use crate::cli::args::{RecoverArgs, RepositoryArgs};
@@ -12,9 +12,9 @@ use crate::cli::error::CliError;
 use crate::cli::moment::moment;
 use crate::domain::Timestamp;
 use crate::domain::id::SourceName;
-use crate::domain::pitr::{Plan, Target, Wish};
+use crate::domain::pitr::{self, Plan, Target, Wish};
 use crate::domain::source::SourceKind;
-use crate::domain::wal::SystemId;
+use crate::domain::wal::{Lsn, SystemId};
 use crate::source::postgres::recovery::{self, Known, bases};
 use crate::source::postgres::wal::WalArchive;
 
@@ -148,14 +148,14 @@ pub(super) fn wish(args: &RecoverArgs, now: Timestamp) -> Result<Option<Wish>, C
         Target::Latest
     } else if args.immediate {
         Target::Immediate
-    } else if let Some(text) = &args.to {
-        Target::Time(instant(text, now)?)
-    } else if let Some(lsn) = args.to_lsn {
-        Target::Lsn(lsn)
-    } else if let Some(xid) = args.to_xid {
-        Target::Xid(xid)
-    } else if let Some(name) = &args.to_name {
-        Target::Name(name.clone())
+    } else if let Some(target) = point(
+        args.to.as_deref(),
+        args.to_lsn,
+        args.to_xid,
+        args.to_name.as_deref(),
+        now,
+    )? {
+        target
     } else {
         return Ok(None);
     };
@@ -167,28 +167,34 @@ pub(super) fn wish(args: &RecoverArgs, now: Timestamp) -> Result<Option<Wish>, C
     }))
 }
 
+/// Where recovery ends, by whichever of the options was given.
+pub(in crate::cli) fn point(
+    to: Option<&str>,
+    lsn: Option<Lsn>,
+    xid: Option<u64>,
+    name: Option<&str>,
+    now: Timestamp,
+) -> Result<Option<Target>, CliError> {
+    let time = to.map(|text| instant(text, now)).transpose()?.map(Target::Time);
+    let other = || lsn.map(Target::Lsn).or(xid.map(Target::Xid));
+    Ok(time
+        .or_else(other)
+        .or_else(|| name.map(|name| Target::Name(name.to_owned()))))
+}
+
 /// Reads a time as people and PostgreSQL write it: with an offset, a time zone by name, or in UTC.
 pub(in crate::cli) fn instant(text: &str, now: Timestamp) -> Result<Timestamp, CliError> {
     let text = text.trim();
-    if let Some((time, zone)) = text.rsplit_once(' ')
-        && let Ok(zone) = zone.parse::<chrono_tz::Tz>()
-    {
-        let local = ["%Y-%m-%d %H:%M:%S%.f", "%Y-%m-%dT%H:%M:%S%.f", "%Y-%m-%d %H:%M"]
-            .iter()
-            .find_map(|format| NaiveDateTime::parse_from_str(time, format).ok());
-        if let Some(local) = local {
-            let wrong = |why: &str| CliError::usage(format!("\"{text}\" is not a time")).why(why);
-            let hint = "write it in UTC";
-            return match zone.from_local_datetime(&local) {
-                chrono::LocalResult::Single(at) => Ok(at.to_utc()),
-                chrono::LocalResult::Ambiguous(..) => {
-                    Err(wrong("the clock was put back, so it was that time twice").hint(hint))
-                }
-                chrono::LocalResult::None => {
-                    Err(wrong("the clock was put forward, so it was never that time").hint(hint))
-                }
-            };
-        }
+    if let Some(read) = pitr::in_zone(text) {
+        let wrong = |why: &str| {
+            let error = CliError::usage(format!("\"{text}\" is not a time")).why(why);
+            Err(error.hint("write it in UTC"))
+        };
+        return match read {
+            LocalResult::Single(at) => Ok(at.to_utc()),
+            LocalResult::Ambiguous(..) => wrong("the clock was put back, so it was that time twice"),
+            LocalResult::None => wrong("the clock was put forward, so it was never that time"),
+        };
     }
     // PostgreSQL's own form has the hours of the offset only: 2026-03-01 14:30:00.123456+00
     let offset = text.len().checked_sub(3).and_then(|at| text.get(at..));

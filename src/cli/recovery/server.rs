@@ -10,7 +10,7 @@ use crate::cli::error::{CliError, Exit};
 use crate::cli::follow::{ServerWork, follow};
 use crate::cli::job::{Ordered, give};
 use crate::cli::output::{Column, Listing, Paint, Render, Row, Style, Text, moment};
-use crate::cli::recover::instant;
+use crate::cli::recover::point;
 use crate::cli::views;
 use crate::domain::command::Command;
 use crate::domain::follow_up::{Fate, FollowUp, LeftServer, Waiting};
@@ -74,17 +74,9 @@ async fn known(id: &str, ctx: &Ctx) -> Result<Waiting, CliError> {
 }
 
 fn target(args: &MoveArgs, ctx: &Ctx) -> Result<Target, CliError> {
-    Ok(if let Some(text) = &args.to {
-        Target::Time(instant(text, ctx.clock.now())?)
-    } else if let Some(lsn) = args.to_lsn {
-        Target::Lsn(lsn)
-    } else if let Some(xid) = args.to_xid {
-        Target::Xid(xid)
-    } else if let Some(name) = &args.to_name {
-        Target::Name(name.clone())
-    } else {
-        Target::Latest
-    })
+    let (to, name) = (args.to.as_deref(), args.to_name.as_deref());
+    let point = point(to, args.to_lsn, args.to_xid, name, ctx.clock.now())?;
+    Ok(point.unwrap_or(Target::Latest))
 }
 
 async fn act(id: String, what: FollowUp, wait: bool, ctx: &Ctx) -> Result<Exit, CliError> {

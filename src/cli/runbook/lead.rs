@@ -8,10 +8,11 @@ use std::io::{BufRead, IsTerminal, Write};
 use std::time::Duration;
 
 use super::words::{Report, check_line, need_words};
+use crate::api::Client;
 use crate::api::types::{Overview, StreamItem};
-use crate::api::{Client, Stream};
 use crate::cli::context::Ctx;
 use crate::cli::error::{CliError, Exit};
+use crate::cli::follow::connect;
 use crate::domain::command::Command;
 use crate::domain::event::Event;
 use crate::domain::id::RunbookRunId;
@@ -54,7 +55,9 @@ pub(super) async fn follow(ctx: &Ctx, client: &Client, id: &RunbookRunId, only_w
     let interrupts = ctx.interrupts();
     let mut asked: BTreeSet<String> = BTreeSet::new();
     loop {
-        let mut stream = connect(ctx, client, id).await?;
+        let stream = connect(ctx, client, &interrupts, AWAY).await;
+        let stream = stream.map_err(|error| CliError::from_client(format!("{id} cannot be followed"), error))?;
+        let mut stream = stream.ok_or_else(|| left(id))?;
         loop {
             let item = tokio::select! {
                 biased;
@@ -104,19 +107,6 @@ fn live<'a>(overview: &'a Overview, id: &RunbookRunId) -> Option<&'a RunbookRun>
 fn left(id: &RunbookRunId) -> CliError {
     CliError::cancelled(format!("{id} goes on without you"))
         .hint(format!("come back with: lifeboat runbook resume {id}"))
-}
-
-async fn connect(ctx: &Ctx, client: &Client, id: &RunbookRunId) -> Result<Stream, CliError> {
-    let begun = ctx.clock.monotonic();
-    loop {
-        match client.stream().await {
-            Ok(stream) => return Ok(stream),
-            Err(error) if !error.is_unreachable() || ctx.clock.elapsed(begun) > AWAY => {
-                return Err(CliError::from_client(format!("{id} cannot be followed"), error));
-            }
-            Err(_) => ctx.clock.sleep(Duration::from_millis(500)).await,
-        }
-    }
 }
 
 async fn ended(ctx: &Ctx, client: &Client, id: &RunbookRunId) -> Result<Exit, CliError> {

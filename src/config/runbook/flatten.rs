@@ -104,14 +104,16 @@ fn put_in(flat: &mut Flat, used: &Use, sub: Flat, book: &Book<'_>, problems: &mu
         problems.add(book.file, used.offset, format!("step.{}.set", used.id), message, hint);
     }
     let prefix = |name: &str| format!("{}.{name}", used.id);
-    let rename = |name: &str| {
-        if is_built_in(name) {
-            name.to_owned()
-        } else {
-            prefix(name)
-        }
+    let found_out = found_out(flat, used, &sub);
+    let rename = |name: &str| match found_out.get(name) {
+        Some(output) => output.clone(),
+        None if is_built_in(name) => name.to_owned(),
+        None => prefix(name),
     };
     for mut variable in sub.variables {
+        if found_out.contains_key(&variable.name) {
+            continue;
+        }
         let said = used.set.get(&variable.name).cloned();
         variable.name = prefix(&variable.name);
         if let VariableKind::Member { cluster } = &mut variable.kind {
@@ -137,6 +139,32 @@ fn put_in(flat: &mut Flat, used: &Use, sub: Flat, book: &Book<'_>, problems: &mu
         flat.steps.push(step);
         flat.offsets.push(used.offset);
     }
+}
+
+/// Variables that are set to what an earlier step finds out. Nobody can be asked for them, so they are no variables here: what
+/// the step finds out stands in their place.
+fn found_out(flat: &Flat, used: &Use, sub: &Flat) -> BTreeMap<String, String> {
+    let is_output = |name: &str| {
+        let of_step = |step: &Step| {
+            let output = name
+                .strip_prefix(step.id.as_str())
+                .and_then(|rest| rest.strip_prefix('.'));
+            output.is_some_and(|output| step.action.outputs().contains(&output))
+        };
+        flat.steps.iter().any(of_step)
+    };
+    let is_variable = |name: &str| sub.variables.iter().any(|known| known.name == name);
+    // The members to choose from are those of a cluster that is known from the start.
+    let is_asked_by_others = |name: &str| {
+        let of = |variable: &Variable| matches!(&variable.kind, VariableKind::Member { cluster } if cluster == name);
+        sub.variables.iter().any(of)
+    };
+    let set = used
+        .set
+        .iter()
+        .filter(|(name, _)| is_variable(name) && !is_asked_by_others(name));
+    set.filter_map(|(name, value)| Some((name.clone(), value.alone().filter(|of| is_output(of))?.to_owned())))
+        .collect()
 }
 
 /// A variable that a step chooses needs no value before.

@@ -18,7 +18,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::raw::Duration;
-use super::section::{Place, Problems, SourceFile, read, suggestion};
+use super::section::{self, Place, Problems, SourceFile, read, suggestion};
 use crate::domain::id::{RunbookName, is_valid_name};
 use crate::domain::runbook::template::Template;
 use crate::domain::runbook::{Runbook, Step, Variable, VariableKind};
@@ -140,20 +140,7 @@ fn finish(name: &str, book: &Book<'_>, flat: flatten::Flat) -> Runbook {
 }
 
 fn parse<'f>(file: &'f SourceFile, shipped: bool, name: &str, problems: &mut Problems) -> Option<Book<'f>> {
-    let (table, errors) = DeTable::parse_recoverable(&file.text);
-    for error in &errors {
-        let offset = error.span().map_or(0, |span| span.start);
-        problems.add(
-            file,
-            offset,
-            name,
-            format!("this is not TOML: {}", error.message()),
-            None,
-        );
-    }
-    if !errors.is_empty() {
-        return None;
-    }
+    let table = section::parse(file, name, problems)?;
     let mut head = DeTable::new();
     let (mut variables, mut steps) = (None, None);
     let span = table.span();

@@ -46,7 +46,9 @@ pub(super) fn check(book: &Book<'_>, flat: &Flat, problems: &mut Problems) {
             for (name, _) in default.places().filter(|(name, _)| !known.contains(*name)) {
                 let message = format!("its default refers to {{{name}}}, which nothing before it says");
                 let offset = book.file.text.find(&format!("{{{name}")).unwrap_or(0);
-                problems.add(book.file, offset, format!("variable.{}", variable.name), message, None);
+                let hint = "what a step finds out can be handed to a runbook that is used, alone: \"{step.output}\"";
+                let hint = name.contains('.').then(|| hint.to_owned());
+                problems.add(book.file, offset, format!("variable.{}", variable.name), message, hint);
             }
         }
         known.insert(variable.name.clone());

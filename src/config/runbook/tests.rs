@@ -72,6 +72,45 @@ fn a_runbook_in_a_runbook_gets_the_name_of_its_step() {
 }
 
 #[test]
+fn what_a_step_finds_out_is_handed_on_to_a_runbook_that_is_used() {
+    let inner = format!(
+        "{HEAD}[variable.who]\ntype = \"text\"\nask = \"who\"\n\
+         [[step]]\nid = \"greet\"\nkind = \"command\"\ncommand = [\"echo\", \"{{who}}\"]\n\
+         [[step]]\nid = \"note\"\nkind = \"sql\"\nat = {{ socket = \"/tmp\" }}\nstatement = \"select {{who:literal}}\"\n"
+    );
+    let outer = |set: &str| {
+        format!(
+            "{HEAD}[[step]]\nid = \"ask\"\nkind = \"command\"\ncommand = [\"whoami\"]\n\
+             [[step]]\nid = \"use\"\nkind = \"runbook\"\nrunbook = \"inner\"\nset = {{ who = \"{set}\" }}\n"
+        )
+    };
+    let (built, problems) = read(&[("inner", &inner), ("outer", &outer("{ask.output}"))]);
+    assert_eq!(problems, [""; 0]);
+    let runbook = &built[&RunbookName::from("outer")];
+    assert_eq!(runbook.variables, [], "nobody is asked for it");
+    let texts: Vec<String> = runbook.steps[1..]
+        .iter()
+        .map(|step| match &step.action {
+            Action::Command(command) => command.command[1].to_string(),
+            Action::Sql(sql) => sql.statement.to_string(),
+            _ => panic!(),
+        })
+        .collect();
+    assert_eq!(texts, ["{ask.output}", "select {ask.output:literal}"]);
+    for (set, wrong) in [
+        ("Dr {ask.output}", "its default refers to {ask.output}"),
+        ("{ask.colour}", "its default refers to {ask.colour}"),
+        ("{use.output}", "its default refers to {use.output}"),
+    ] {
+        let (_, problems) = read(&[("inner", &inner), ("outer", &outer(set))]);
+        assert!(
+            problems.iter().any(|problem| problem.contains(wrong)),
+            "{set}: {problems:?}"
+        );
+    }
+}
+
+#[test]
 fn mistakes_are_found_with_their_line_and_what_was_expected() {
     let cases: [(&str, &str); 18] = [
         (

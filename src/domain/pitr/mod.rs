@@ -42,6 +42,7 @@ use serde::{Deserialize, Serialize};
 pub use interval::{Hole, Interval, intervals};
 pub use line::{Leg, Missing, Reach};
 pub use plan::{Plan, Search, plan, search};
+pub use read::in_zone;
 pub use refusal::Refusal;
 pub use watch::{LogSight, LogWatch, Looked, ReceiverSight, Written};
 

@@ -1,6 +1,7 @@
 //! Reading where recovery is to end, as people write it down for later: always with a time zone, never relative to now.
 
-use chrono::{DateTime, NaiveDateTime, TimeZone};
+use chrono::{DateTime, LocalResult, NaiveDateTime, TimeZone};
+use chrono_tz::Tz;
 
 use super::Target;
 use crate::domain::units::Timestamp;
@@ -67,13 +68,20 @@ fn zoned(text: &str) -> Option<Timestamp> {
     if let Some(at) = DateTime::parse_from_rfc3339(text).ok().or_else(with_offset) {
         return Some(at.to_utc());
     }
+    // A time that was twice, or never, is no instant.
+    in_zone(text)?.single().map(|at| at.to_utc())
+}
+
+/// Reads a time followed by the name of its zone, `2026-03-01 14:30 Europe/Berlin`; none when it is not written like that.
+///
+/// When a clock is put back or forward, a time of that night was twice, or never.
+pub fn in_zone(text: &str) -> Option<LocalResult<DateTime<Tz>>> {
     let (time, zone) = text.rsplit_once(' ')?;
-    let zone: chrono_tz::Tz = zone.parse().ok()?;
+    let zone: Tz = zone.parse().ok()?;
     let local = ["%Y-%m-%d %H:%M:%S%.f", "%Y-%m-%dT%H:%M:%S%.f", "%Y-%m-%d %H:%M"]
         .iter()
         .find_map(|format| NaiveDateTime::parse_from_str(time, format).ok())?;
-    // A time that was twice, or never, is no instant.
-    zone.from_local_datetime(&local).single().map(|at| at.to_utc())
+    Some(zone.from_local_datetime(&local))
 }
 
 #[cfg(test)]

@@ -76,6 +76,7 @@ pub fn apply(state: &mut State, id: &RunbookRunId, at: Timestamp, fact: &Runbook
             run.words.push(("taken over".to_owned(), word.clone()));
         }
         RunbookFact::Ending { ending } => run.ending = Some(ending.clone()),
+        RunbookFact::Instead { step, outputs, word } => super::instead::apply(run, at, step, outputs, word),
         about_a_step => apply_step(run, at, about_a_step),
     }
 }

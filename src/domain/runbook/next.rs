@@ -12,7 +12,8 @@
 
 use super::action::Action;
 use super::run::{Ending, RunbookOutcome, RunbookRun, StepRun, StepState, Word};
-use super::{Class, InDrill, OnFailure, Step, Undo};
+use super::template::Values;
+use super::{Class, InDrill, OnFailure, Runbook, Step, Undo};
 use crate::domain::run::Failure;
 use crate::domain::units::Timestamp;
 
@@ -85,6 +86,21 @@ pub fn current(run: &RunbookRun) -> Vec<usize> {
     (first..length)
         .take_while(|at| *at == first || (group.is_some() && run.runbook.steps[*at].parallel.as_deref() == group))
         .filter(|at| !settled(*at))
+        .collect()
+}
+
+/// The steps an execution would begin with, as far as that is known before it does: the first that its values do not rule out,
+/// with those that are done at the same time.
+pub fn opening(runbook: &Runbook, values: &Values) -> Vec<usize> {
+    let steps = &runbook.steps;
+    let comes = |at: &usize| steps[*at].when.iter().all(|one| one.holds(values) != Ok(false));
+    let Some(first) = (0..steps.len()).find(comes) else {
+        return Vec::new();
+    };
+    let together = |at: &usize| steps[first].parallel.is_some() && steps[*at].parallel == steps[first].parallel;
+    (first..steps.len())
+        .take_while(|at| *at == first || together(at))
+        .filter(comes)
         .collect()
 }
 

@@ -58,6 +58,8 @@ pub enum RunbookFact {
     UndoLeft { step: String, word: Word },
     /// Nothing new begins.
     Paused { word: Word },
+    /// A step that looks for a snapshot is told another.
+    Instead { step: String, outputs: Values, word: Word },
     /// It goes on.
     Resumed { word: Word },
     /// Somebody else leads.
@@ -146,6 +148,10 @@ impl RunbookFact {
             Self::UndoAgain { step, by } => format!("{step}: {by} wants it taken back once more"),
             Self::UndoLeft { step, word } => format!("{step}: left as it is by {}: {}", word.by, word.text),
             Self::Paused { word } => format!("paused by {}: {}", word.by, word.text),
+            Self::Instead { step, outputs, word } => {
+                let snapshot = outputs.get("snapshot").map_or("", String::as_str);
+                format!("{step}: snapshot {snapshot}, says {}: {}", word.by, word.text)
+            }
             Self::Resumed { word } => format!("resumed by {}", word.by),
             Self::Taken { word } => format!("taken over by {}: {}", word.by, word.text),
             Self::Ending { ending } => format!("is to end, says {}: {}", ending.word.by, ending.word.text),

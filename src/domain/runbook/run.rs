@@ -2,9 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::check::{CheckResult, together};
+use super::check::{CheckOutcome, CheckResult, together};
 use super::template::Values;
-use super::{CheckOutcome, Phase, Runbook, Step};
+use super::{Phase, Runbook, Step};
 use crate::domain::id::{RunbookName, RunbookRunId};
 use crate::domain::run::Failure;
 use crate::domain::units::{Millis, Timestamp};

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::template::Values;
-use crate::domain::id::RunbookName;
+use crate::domain::id::{RunbookName, SnapshotId};
 use crate::domain::units::Timestamp;
 
 /// What an execution is begun with.
@@ -53,6 +53,14 @@ pub enum Saying {
     WasDone { step: String, reason: String },
     /// A value.
     Set { name: String, value: String },
+    /// A step that looks for the last clean snapshot is to have found another.
+    Instead {
+        step: String,
+        snapshot: SnapshotId,
+        /// The moment whose data it holds.
+        time: Timestamp,
+        reason: String,
+    },
     /// Nothing new begins.
     Pause { reason: String },
     /// It goes on.
@@ -79,6 +87,7 @@ impl Saying {
             Self::Retry { .. } => "do a step again",
             Self::WasDone { .. } => "settle a doubt",
             Self::Set { .. } => "say a value",
+            Self::Instead { .. } => "choose another snapshot",
             Self::Pause { .. } => "pause a runbook",
             Self::Resume => "resume a runbook",
             Self::Take { .. } => "take over a runbook",
@@ -98,6 +107,7 @@ impl Saying {
             | Self::Retry { step }
             | Self::WasDone { step, .. }
             | Self::UndoAgain { step }
+            | Self::Instead { step, .. }
             | Self::UndoLeave { step, .. } => Some(step),
             _ => None,
         }
@@ -109,6 +119,7 @@ impl Saying {
             Self::Override { reason, .. }
             | Self::Skip { reason, .. }
             | Self::WasDone { reason, .. }
+            | Self::Instead { reason, .. }
             | Self::Pause { reason }
             | Self::Take { reason }
             | Self::Abort { reason, .. }

@@ -128,6 +128,19 @@ impl Template {
         })
     }
 
+    /// The name of the only value it consists of, written as it is.
+    pub fn alone(&self) -> Option<&str> {
+        match self.0.as_slice() {
+            [
+                Piece::Place {
+                    name,
+                    how: Quoting::Plain,
+                },
+            ] => Some(name),
+            _ => None,
+        }
+    }
+
     /// Gives every name another, for a runbook that becomes part of another.
     pub fn rename(&mut self, new: &dyn Fn(&str) -> String) {
         for piece in &mut self.0 {

@@ -1,5 +1,6 @@
 //! Executions played by hand: what people say, what the engine sees, agents that die; and many random ones.
 
+mod instead;
 mod play;
 mod random;
 

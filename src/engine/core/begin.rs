@@ -65,13 +65,7 @@ impl Core {
             return;
         };
         let work = self.work(definitions);
-        self.runs.insert(
-            id.clone(),
-            Live {
-                cancel: work.cancel.clone(),
-                progress: work.progress.clone(),
-            },
-        );
+        self.runs.insert(id.clone(), Live::of(&work));
         let (hands, outbox) = (self.parts.hands.clone(), self.parts.outbox.clone());
         self.tasks.spawn(async move {
             let result = Box::new(hands.back_up(work, job, run).await);
@@ -90,13 +84,7 @@ impl Core {
             return;
         };
         let work = self.work(definitions);
-        self.recoveries.insert(
-            id.clone(),
-            Live {
-                cancel: work.cancel.clone(),
-                progress: work.progress.clone(),
-            },
-        );
+        self.recoveries.insert(id.clone(), Live::of(&work));
         let (hands, outbox, journal) = (
             self.parts.hands.clone(),
             self.parts.outbox.clone(),

@@ -3,15 +3,13 @@
 use super::Core;
 use crate::domain::command::Actor;
 use crate::domain::drill;
-use crate::domain::id::{DrillName, SourceName};
+use crate::domain::id::DrillName;
 use crate::domain::snapshot::SnapshotRecord;
 use crate::domain::view::Query;
-use crate::engine::{EngineError, failed};
+use crate::engine::EngineError;
 
 /// Of a source with more snapshots than this, the newest are chosen from.
 const CHOSEN_FROM: usize = 10_000;
-/// Rows read at a time.
-const PAGE: u32 = 1000;
 
 impl Core {
     /// Begins the drills whose time has come.
@@ -37,30 +35,14 @@ impl Core {
     pub(super) async fn candidates(&self, name: &DrillName) -> Result<Vec<SnapshotRecord>, EngineError> {
         let definitions = self.definitions();
         match definitions.drills.get(name) {
-            Some(drill) => self.snapshots_of(&drill.source).await,
-            None => Ok(Vec::new()),
-        }
-    }
-
-    async fn snapshots_of(&self, source: &SourceName) -> Result<Vec<SnapshotRecord>, EngineError> {
-        let mut all = Vec::new();
-        let mut query = Query {
-            source: Some(source.to_string()),
-            limit: Some(PAGE),
-            ..Query::default()
-        };
-        loop {
-            let page = self
-                .parts
-                .journal
-                .snapshots(&query)
-                .await
-                .map_err(|error| failed(&error))?;
-            all.extend(page.items);
-            query.cursor = page.next;
-            if query.cursor.is_none() || all.len() >= CHOSEN_FROM {
-                return Ok(all);
+            Some(drill) => {
+                let query = Query {
+                    source: Some(drill.source.to_string()),
+                    ..Query::default()
+                };
+                self.parts.engine.history(query, CHOSEN_FROM).await
             }
+            None => Ok(Vec::new()),
         }
     }
 }

@@ -62,13 +62,7 @@ impl Core {
             return;
         };
         let work = self.work(definitions);
-        self.follow_ups.live.insert(
-            id.clone(),
-            Live {
-                cancel: work.cancel.clone(),
-                progress: work.progress.clone(),
-            },
-        );
+        self.follow_ups.live.insert(id.clone(), Live::of(&work));
         let (hands, outbox) = (self.parts.hands.clone(), self.parts.outbox.clone());
         self.tasks.spawn(async move {
             let result = Box::new(hands.follow_up(work, waiting).await);

@@ -118,10 +118,7 @@ impl Core {
         };
         self.touch(&maintenance.repository);
         let work = self.work(definitions);
-        let live = Live {
-            cancel: work.cancel.clone(),
-            progress: work.progress.clone(),
-        };
+        let live = Live::of(&work);
         self.maintenance.insert(id.clone(), live);
         let (hands, outbox) = (self.parts.hands.clone(), self.parts.outbox.clone());
         self.tasks.spawn(async move {

@@ -3,7 +3,7 @@
 //! **Durable before acting.** That a step acts, or is taken back, is in the journal before its work begins. Asking checks
 //! changes nothing and leaves no trace until there is an answer.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,7 +19,7 @@ use crate::domain::runbook::action::Action;
 use crate::domain::runbook::check::{CheckOutcome, CheckResult};
 use crate::domain::runbook::next::Doing;
 use crate::domain::runbook::report::report;
-use crate::domain::runbook::{RunbookRecord, RunbookRun, StepEnd, StepSeen, StepState, Undo};
+use crate::domain::runbook::{RunbookRecord, RunbookRun, StepEnd, StepSeen, Undo};
 use crate::domain::units::Millis;
 use crate::engine::hands::StepOrder;
 
@@ -28,11 +28,10 @@ const ENDS_WITHIN: Duration = Duration::from_secs(15);
 /// Lines that are kept of what steps say.
 const LINES: usize = 200;
 
-/// The work of steps that is going on, and what it says.
+/// The work of steps that is going on.
 #[derive(Default)]
 pub(super) struct Steps {
     live: BTreeMap<(RunbookRunId, String), (Doing, CancellationToken)>,
-    said: BTreeMap<RunbookRunId, VecDeque<String>>,
 }
 
 /// There is no such step, or nothing to be done for it.
@@ -47,12 +46,6 @@ impl Steps {
     /// Whether anything is going on.
     pub(super) fn is_busy(&self) -> bool {
         !self.live.is_empty()
-    }
-
-    /// What the steps of each execution said.
-    pub(super) fn said(&self) -> BTreeMap<RunbookRunId, Vec<String>> {
-        let lines = |(run, lines): (&RunbookRunId, &VecDeque<String>)| (run.clone(), lines.iter().cloned().collect());
-        self.said.iter().map(lines).collect()
     }
 }
 
@@ -71,13 +64,16 @@ pub(super) fn keep_report(directory: &std::path::Path, record: &RunbookRecord) {
 }
 
 impl Core {
-    /// A step said something.
+    /// A step said something. What is said after the execution has ended is for nobody.
     pub(super) fn step_told(&mut self, run: &RunbookRunId, line: String) {
-        let lines = self.steps.said.entry(run.clone()).or_default();
-        if lines.len() == LINES {
-            lines.pop_front();
+        if !self.state.runbooks.contains_key(run) {
+            return;
         }
-        lines.push_back(line);
+        let lines = self.beside.said.entry(run.clone()).or_default();
+        if lines.len() == LINES {
+            lines.remove(0);
+        }
+        lines.push(line);
     }
 
     /// The work of a step came to an end.
@@ -146,7 +142,6 @@ impl Core {
     fn spawn_step(&mut self, definitions: &Arc<Definitions>, run: RunbookRun, step: String, doing: Doing) {
         let Some(at) = run.runbook.position(&step) else { return };
         let timeout = run.runbook.steps[at].timeout;
-        let began_as = run.steps[at].state;
         let id = run.id.clone();
         let work = self.work(definitions);
         let cancel = work.cancel.clone();
@@ -193,7 +188,6 @@ impl Core {
                 }
                 () = async { stopped.cancelled().await; clock.sleep(ENDS_WITHIN).await } => overdue(doing, timeout),
             };
-            debug_assert!(!acts || matches!(began_as, StepState::Acting | StepState::Undoing));
             let observed = Observation::Step { run: id, step, seen };
             let _ = outbox.send(Input::Observed(observed));
         });

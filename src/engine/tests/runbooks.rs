@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::domain::Millis;
-use crate::domain::runbook::action::{Action, Program};
+use crate::domain::runbook::action::{Action, Nothing, Program};
 use crate::domain::runbook::check::{Check, CheckOutcome, CheckResult, Path as PathCheck, Question};
 use crate::domain::runbook::next::Doing as Do;
 use crate::domain::runbook::run::Checked;
@@ -26,6 +26,8 @@ fn held(title: &str) -> CheckResult {
 pub(super) async fn step(puppet: &Puppet, work: Work, order: StepOrder) -> StepSeen {
     let document = &order.run.runbook.steps[order.at];
     let name = format!("{}/{}", order.run.id, document.id);
+    let asked = format!("{:?} {}", order.doing, document.id);
+    puppet.asked.lock().unwrap().push(asked);
     match order.doing {
         Do::Look => StepSeen::Checked(Checked {
             at: puppet.clock.now(),
@@ -221,4 +223,67 @@ async fn the_next_agent_goes_on_with_what_this_one_left() {
         assert_eq!(times, 1, "what was done is not done again");
         engine.stop("the test is over").await.unwrap();
     }
+}
+
+#[tokio::test]
+async fn a_runbook_is_ready_when_what_it_asks_first_holds_and_nothing_else_is_asked() {
+    use crate::domain::runbook::view::Ready;
+    use crate::domain::runbook::{Condition, Variable, VariableKind};
+    let bench = Bench::with(with_runbook(definitions(), &["first", "second"]));
+    let engine = bench.start().await;
+    let judged = async |change: &dyn Fn(&mut Runbook)| {
+        let mut definitions = with_runbook(definitions(), &["first", "second"]);
+        let runbook = definitions.runbooks.get_mut(&"fix".into()).unwrap();
+        change(runbook);
+        engine.reload(Ok(definitions.clone()));
+        while **engine.definitions.borrow() != definitions {
+            tokio::task::yield_now().await;
+        }
+        bench.hands.asked.lock().unwrap().clear();
+        let found = engine.readiness(&"fix".into()).await.unwrap();
+        (found.state, std::mem::take(&mut *bench.hands.asked.lock().unwrap()))
+    };
+    let asks_nothing = Vec::new();
+    let yes = Ready::Yes {
+        asks: asks_nothing.clone(),
+    };
+    assert_eq!(judged(&|_| {}).await, (yes.clone(), vec!["Look first".to_owned()]));
+    // What a step that only asks is about stands in its verification; in these hands it does not hold.
+    let only_asks = |runbook: &mut Runbook| runbook.steps[0].action = Action::Check(Nothing {});
+    let (state, asked) = judged(&only_asks).await;
+    assert_eq!(asked, ["Look first", "Verify first"]);
+    let Ready::No { because } = state else {
+        panic!("{state:?}")
+    };
+    assert_eq!(because, ["first: done: "]);
+    // Whether the disaster is there says nothing about whether one is prepared for it.
+    let detects = |runbook: &mut Runbook| {
+        only_asks(runbook);
+        runbook.steps[0].phase = Phase::Detect;
+    };
+    assert_eq!(judged(&detects).await.0, yes);
+    // A step that will not be done is not the first.
+    let ruled_out = |runbook: &mut Runbook| {
+        only_asks(runbook);
+        runbook.steps[0].when = vec![Condition::parse("{mode} = drill").unwrap()];
+    };
+    assert_eq!(judged(&ruled_out).await, (yes, vec!["Look second".to_owned()]));
+    // A question that needs what nobody has said yet is not one that does not hold.
+    let unsaid = |runbook: &mut Runbook| {
+        only_asks(runbook);
+        runbook.variables = vec![Variable {
+            name: "where".to_owned(),
+            ask: "Where?".to_owned(),
+            kind: VariableKind::Text,
+            default: None,
+            chosen: false,
+        }];
+        let Question::Path(path) = &mut runbook.steps[0].verify[0].question else {
+            unreachable!()
+        };
+        path.path = Template::parse("/{where}").unwrap();
+    };
+    let asks = vec!["where".to_owned()];
+    assert_eq!(judged(&unsaid).await.0, Ready::Yes { asks });
+    engine.stop("the test is over").await.unwrap();
 }

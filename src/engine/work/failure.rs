@@ -5,6 +5,7 @@ use std::fmt::Display;
 use crate::domain::run::Failure;
 use crate::repo::RepoError;
 use crate::source::SourceError;
+use crate::source::postgres::cluster::ClusterError;
 use crate::source::postgres::recovery::RecoveryError;
 use crate::source::postgres::wal::WalError;
 
@@ -33,5 +34,10 @@ pub(super) fn of_wal(error: &WalError) -> Failure {
 
 /// A failure of a recovery, or of looking at what could be recovered.
 pub(super) fn of_recovery(error: &RecoveryError) -> Failure {
+    failure(error, error.hint(), error.retryable())
+}
+
+/// A failure of a step on a cluster, or of looking at one.
+pub(super) fn of_cluster(error: &ClusterError) -> Failure {
     failure(error, error.hint(), error.retryable())
 }

@@ -3,7 +3,7 @@
 use tokio_util::sync::CancellationToken;
 
 use super::Worker;
-use super::failure::of_recovery;
+use super::failure::{of_cluster, of_recovery};
 use crate::domain::cluster::Cluster;
 use crate::domain::follow_up::{FollowUp, FollowUpResult, ServerSeen, Waiting};
 use crate::domain::id::MemberName;
@@ -15,7 +15,7 @@ use crate::engine::hands;
 use crate::repo::Progress;
 use crate::repo::rate::sampler;
 use crate::source;
-use crate::source::postgres::cluster::{ClusterHandle, Ledger};
+use crate::source::postgres::cluster::ClusterHandle;
 use crate::source::postgres::recovery::{RecoveryError, left, order};
 
 /// Carries out what somebody said, and says how the server stands then, also when that failed.
@@ -105,18 +105,8 @@ pub(super) async fn restore_point(
     name: String,
     by: String,
 ) -> Result<(MemberName, Lsn), Failure> {
-    let handle = ClusterHandle {
-        logins: crate::engine::logins(&cluster).await,
-        ledger: Ledger::new(&worker.state_dir, &cluster.name),
-        cluster,
-        by,
-        clock: worker.clock.clone(),
-        cancel: CancellationToken::new(),
-    };
+    let (clock, cancel) = (worker.clock.clone(), CancellationToken::new());
+    let handle = ClusterHandle::reach(cluster, &worker.state_dir, by, clock, cancel).await;
     let made = handle.restore_point(&name).await;
-    made.map_err(|error| Failure {
-        message: error.to_string(),
-        hint: error.hint(),
-        retryable: false,
-    })
+    made.map_err(|error| of_cluster(&error))
 }

@@ -10,12 +10,12 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use super::Worker;
+use super::failure::of_cluster;
 use crate::domain::cluster::Cluster;
 use crate::domain::cluster::health::{Known, Primary, primary};
 use crate::domain::run::Failure;
-use crate::engine::clusters::logins;
 use crate::engine::hands::ClusterLook;
-use crate::source::postgres::cluster::{ClusterHandle, Ledger};
+use crate::source::postgres::cluster::ClusterHandle;
 
 /// Looks once.
 pub(super) async fn look(worker: &Worker, cluster: Cluster, patience: Duration) -> Result<ClusterLook, Failure> {
@@ -23,20 +23,11 @@ pub(super) async fn look(worker: &Worker, cluster: Cluster, patience: Duration) 
         .state_dir
         .join("clusters")
         .join(format!("{}.known.json", cluster.name));
-    let handle = ClusterHandle {
-        logins: logins(&cluster).await,
-        ledger: Ledger::new(&worker.state_dir, &cluster.name),
-        by: String::new(),
-        clock: worker.clock.clone(),
-        cancel: CancellationToken::new(),
-        cluster,
-    };
-    let seen = handle.look_within(patience).await;
-    let record = handle.record().map_err(|error| Failure {
-        message: error.to_string(),
-        hint: error.hint(),
-        retryable: error.retryable(),
-    })?;
+    let (clock, cancel) = (worker.clock.clone(), CancellationToken::new());
+    let mut handle = ClusterHandle::reach(cluster, &worker.state_dir, String::new(), clock, cancel).await;
+    handle.patience = Some(patience);
+    let seen = handle.look().await;
+    let record = handle.record().map_err(|error| of_cluster(&error))?;
     let kept = tokio::task::spawn_blocking(move || {
         let known = read(&path);
         if let Primary::Answers(now) = primary(&handle.cluster, &seen, &record, known.as_ref()) {

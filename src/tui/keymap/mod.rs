@@ -25,19 +25,22 @@ pub enum Group {
     Act,
     /// Leading a runbook; these keys mean this only in a wizard, and there they come first.
     Lead,
+    /// Searching for a clean snapshot; these keys mean this only there, and there they come first.
+    Find,
     /// The console itself.
     Console,
 }
 
 impl Group {
     /// The groups in the order of the help.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Move,
         Self::Go,
         Self::Look,
         Self::Choose,
         Self::Act,
         Self::Lead,
+        Self::Find,
         Self::Console,
     ];
 
@@ -50,6 +53,7 @@ impl Group {
             Self::Choose => "Choose",
             Self::Act => "Act",
             Self::Lead => "In a runbook under way",
+            Self::Find => "In the search for a clean snapshot",
             Self::Console => "Console",
         }
     }
@@ -124,6 +128,13 @@ actions! {
     LeadTake "lead-take" "T" Lead "take over" "Lead the runbook from here on, with a reason.";
     LeadAbort "lead-abort" "X" Lead "abort" "End the runbook; says first what was done and what can be taken back.";
     LeadSave "lead-save" "S" Lead "save" "Save the report to a file here.";
+    LeadFind "lead-find" "F" Lead "find clean" "Look through the snapshots among which a step looks for the last clean one.";
+    FindTest "find-test" "t" Find "restore-test" "Restore the snapshot into a scratch place: verify up to restored.";
+    FindClean "find-clean" "c" Find "clean" "Say that the snapshot is clean, with a reason: somebody looked into it.";
+    FindBad "find-bad" "b" Find "bad" "Say that the snapshot is bad, with a reason: somebody looked into it.";
+    FindForget "find-forget" "x" Find "take back" "Take back what was said of the snapshot.";
+    FindNext "find-next" "m" Find "next to look at" "To the snapshot to look at next: in the middle of the bracket.";
+    FindUse "find-use" "u" Find "use it" "Use the snapshot: tell the step that looks for one, or plan a restore.";
     Palette "palette" ":" Console "palette" "Find any action or thing by a few letters.";
     Help "help" "?" Console "help" "These keys.";
     Freeze "freeze" "f" Console "freeze" "Hold the screen still; what happens meanwhile is kept.";
@@ -227,10 +238,14 @@ impl Keymap {
 
     fn check(&self) -> Result<(), String> {
         // In a wizard a key may mean something else than everywhere; within either it means one thing.
-        let mut taken: BTreeMap<(bool, &[Key]), Action> = BTreeMap::new();
+        let place = |action: &Action| match action.group() {
+            group @ (Group::Lead | Group::Find) => Some(group),
+            _ => None,
+        };
+        let mut taken: BTreeMap<(Option<Group>, &[Key]), Action> = BTreeMap::new();
         for (action, chords) in &self.chords {
             for chord in chords {
-                if let Some(other) = taken.insert((action.group() == Group::Lead, chord), *action) {
+                if let Some(other) = taken.insert((place(action), chord), *action) {
                     return Err(format!(
                         "key map: {} means both {} and {}",
                         show(chord),
@@ -250,7 +265,11 @@ impl Keymap {
     pub fn press(&self, before: Option<Key>, key: Key) -> Pressed {
         let wanted: Vec<Key> = before.into_iter().chain([key]).collect();
         let mut pending = false;
-        for (action, chords) in self.chords.iter().filter(|(action, _)| action.group() != Group::Lead) {
+        for (action, chords) in self
+            .chords
+            .iter()
+            .filter(|(action, _)| !matches!(action.group(), Group::Lead | Group::Find))
+        {
             for chord in chords {
                 if *chord == wanted {
                     return Pressed::Action(*action);
@@ -268,8 +287,17 @@ impl Keymap {
 
     /// What a key means in a wizard, where it means something else than everywhere.
     pub fn lead(&self, key: Key) -> Option<Action> {
+        self.only_in(Group::Lead, key)
+    }
+
+    /// What a key means in the search for a clean snapshot, where it means something else than everywhere.
+    pub fn find(&self, key: Key) -> Option<Action> {
+        self.only_in(Group::Find, key)
+    }
+
+    fn only_in(&self, group: Group, key: Key) -> Option<Action> {
         let means = |(action, chords): &(&Action, &Vec<Vec<Key>>)| {
-            action.group() == Group::Lead && chords.iter().any(|chord| *chord == [key])
+            action.group() == group && chords.iter().any(|chord| *chord == [key])
         };
         self.chords.iter().find(means).map(|(action, _)| *action)
     }

@@ -4,11 +4,14 @@ use crossterm::event::{KeyCode, KeyEvent};
 use ratatui::layout::Rect;
 
 use super::{Next, centered, closes};
+use crate::domain::Timestamp;
+use crate::domain::anomaly::Found;
 use crate::domain::command::Command;
-use crate::domain::id::{AlertKey, ClusterName, SnapshotId};
+use crate::domain::id::{AlertKey, ClusterName, RunbookRunId, SnapshotId};
 use crate::domain::restore_point;
 use crate::tui::app::App;
 use crate::tui::canvas::{Canvas, wrap};
+use crate::tui::finder;
 use crate::tui::link::Question;
 use crate::tui::message::Effect;
 use crate::tui::theme::Role;
@@ -29,6 +32,19 @@ pub enum NoteFor {
     Tag(SnapshotId),
     /// Naming the present place in the log of a cluster: the name.
     RestorePoint(ClusterName),
+    /// Saying what a snapshot was found to be; a reason is needed.
+    Look(SnapshotId, Found),
+    /// Telling a step of a runbook to go by another snapshot; a reason is needed.
+    Instead {
+        /// The execution.
+        run: RunbookRunId,
+        /// The step.
+        step: String,
+        /// The snapshot.
+        snapshot: SnapshotId,
+        /// The moment whose data it holds.
+        time: Timestamp,
+    },
 }
 
 /// A note being typed.
@@ -51,6 +67,15 @@ impl Note {
         }
     }
 
+    /// A note that says something already.
+    pub fn with(purpose: NoteFor, text: String) -> Self {
+        Self {
+            purpose,
+            input: Input::with(text),
+            complaint: None,
+        }
+    }
+
     /// Takes a key.
     pub fn press(&mut self, app: &mut App, event: &KeyEvent) -> Next {
         if closes(event) {
@@ -60,12 +85,35 @@ impl Note {
             self.input.press(event);
             return Next::Stay;
         }
+        if let NoteFor::Look(id, found) = &self.purpose {
+            let reason = self.input.text().trim().to_owned();
+            if reason.is_empty() {
+                self.complaint = Some("a reason is needed: how do you know?");
+                return Next::Stay;
+            }
+            finder::looked(app, id.clone(), *found, reason);
+            return Next::Done(Vec::new());
+        }
         if let Some(why) = app.why_locked() {
             app.complain(format!("not now: {why}"));
             return Next::Stay;
         }
         let text = self.input.text().trim().to_owned();
         let commands = match &self.purpose {
+            NoteFor::Look(..) => Vec::new(),
+            NoteFor::Instead { .. } if text.is_empty() => {
+                self.complaint = Some("a reason is needed: it goes into the report");
+                return Next::Stay;
+            }
+            NoteFor::Instead {
+                run,
+                step,
+                snapshot,
+                time,
+            } => {
+                let told = finder::told(run.clone(), step.clone(), snapshot.clone(), *time, text);
+                return Next::Done(vec![told]);
+            }
             NoteFor::Pin(ids) => {
                 let reason = Some(text).filter(|text| !text.is_empty());
                 let pin = |id: &SnapshotId| Command::PinSnapshot {
@@ -171,6 +219,29 @@ impl Note {
                     id.short()
                 ),
             ),
+            NoteFor::Look(id, Found::Clean) => (
+                "It is clean",
+                format!(
+                    "Snapshot {} and all before it count as clean from now on. Kept in this console, and given with the snapshot that is used.",
+                    id.short()
+                ),
+            ),
+            NoteFor::Look(id, Found::Bad) => (
+                "It is bad",
+                format!(
+                    "Snapshot {} and all after it count as bad from now on. Kept in this console, and given with the snapshot that is used.",
+                    id.short()
+                ),
+            ),
+            NoteFor::Instead {
+                run, step, snapshot, ..
+            } => (
+                "Use this snapshot",
+                format!(
+                    "Step {step} of {run} goes by {} from here on. Every step that refers to it is asked again: its proof, and who agreed.",
+                    snapshot.short()
+                ),
+            ),
             NoteFor::RestorePoint(cluster) => (
                 "Create a restore point",
                 format!(
@@ -185,7 +256,8 @@ impl Note {
             canvas.text(inner, 0, y, line, Role::Text);
         }
         let label = match self.purpose {
-            NoteFor::Resolve(_) | NoteFor::Forget(_) => "Reason: ",
+            NoteFor::Resolve(_) | NoteFor::Forget(_) | NoteFor::Instead { .. } => "Reason: ",
+            NoteFor::Look(..) => "How do you know: ",
             NoteFor::Pin(_) => "Reason (may be empty): ",
             NoteFor::Tag(_) => "Words: ",
             NoteFor::RestorePoint(_) => "Name: ",

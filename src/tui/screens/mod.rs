@@ -12,6 +12,7 @@
 pub mod alerts;
 pub mod audit;
 pub mod drills;
+pub mod finder;
 pub mod jobs;
 pub mod kept;
 pub mod overview;
@@ -55,7 +56,11 @@ pub fn draw(canvas: &mut Canvas<'_>, area: Rect, app: &App) {
         return;
     };
     summary(canvas, area, app, rows);
-    let body = below(area, 1);
+    let mut body = below(area, 1);
+    if matches!(app.place, Place::Finder(_)) {
+        finder::head(canvas, body, app);
+        body = below(body, finder::HEAD);
+    }
     let side_by_side = app.is_wide() && !app.zoomed;
     if side_by_side {
         // The list gets the larger half; its columns have been chosen for the width of a whole small terminal.
@@ -106,6 +111,7 @@ pub fn draw(canvas: &mut Canvas<'_>, area: Rect, app: &App) {
 fn list(canvas: &mut Canvas<'_>, area: Rect, app: &App, focused: bool) {
     match &app.place {
         Place::Overview | Place::Wizard(_) => {}
+        Place::Finder(_) => finder::list(canvas, area, app, focused),
         Place::Runbooks => runbooks::list(canvas, area, app, focused),
         Place::Executions => runbooks::history::list(canvas, area, app, focused),
         Place::Jobs => jobs::list(canvas, area, app, focused),
@@ -139,6 +145,7 @@ fn empty_words(app: &App) -> String {
         Place::Trash => app.trash.loaded,
         Place::Retention(_) => app.retention.loaded,
         Place::Tree(..) => app.tree.loaded,
+        Place::Finder(_) => app.finder.finding.is_some(),
         Place::Recoveries => app.recoveries.loaded,
         Place::Alerts => app.alerts.loaded,
         Place::Audit => app.audit.loaded,
@@ -151,6 +158,7 @@ fn empty_words(app: &App) -> String {
         Place::Trash => "nothing is in the trash",
         Place::Retention(_) => "this job has no snapshots yet",
         Place::Tree(..) => "this directory is empty",
+        Place::Finder(_) => "this job has no snapshot; nothing can be found among none",
         Place::Recoveries => "nothing has been restored or verified yet; begin at a snapshot, screen 3",
         Place::Drills => "no drills are configured; config.example.toml shows how, under [drill.orders-monthly]",
         Place::Runbooks | Place::Wizard(_) => "there are no runbooks",
@@ -183,6 +191,10 @@ pub fn detail_lines(app: &App, look: Look<'_>, width: usize) -> Vec<Line<'static
             .executions
             .selected()
             .map(|record| runbooks::history::detail(record, look, width)),
+        Place::Finder(_) => {
+            let row = app.finder.rows.selected();
+            row.map(|row| finder::detail(app, row, look, width))
+        }
         Place::Jobs => app.jobs.selected().map(|job| jobs::detail(app, job, look, width)),
         Place::Job(_) => app.runs.selected().map(|run| runs::detail(run, look, width)),
         Place::Snapshots => app
@@ -221,7 +233,7 @@ fn summary(canvas: &mut Canvas<'_>, area: Rect, app: &App, rows: &dyn Rows) {
     let noun = match app.place {
         Place::Overview | Place::Jobs => "job",
         Place::Job(_) | Place::Executions | Place::Wizard(_) => "run",
-        Place::Snapshots | Place::Trash | Place::Retention(_) => "snapshot",
+        Place::Snapshots | Place::Trash | Place::Retention(_) | Place::Finder(_) => "snapshot",
         Place::Tree(..) => "entry",
         Place::Recoveries => "recovery",
         Place::Drills => "drill",

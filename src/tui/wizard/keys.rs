@@ -3,9 +3,11 @@
 use crossterm::event::KeyEvent;
 
 use super::{Lead, act, focus, needs, prompt, refused};
+use crate::domain::runbook::instead;
 use crate::domain::runbook::next::Need;
 use crate::domain::runbook::report::report;
 use crate::tui::app::App;
+use crate::tui::finder;
 use crate::tui::keymap::{Action, Key};
 use crate::tui::message::Effect;
 use crate::tui::overlays::{closes, moved};
@@ -108,7 +110,8 @@ pub fn hints(app: &App) -> Vec<(Action, Option<&'static str>)> {
     let mut hints = Vec::new();
     for lead in Lead::ALL {
         // What is always possible comes last; what is not possible is in the menu, with its reason.
-        if matches!(lead, Lead::Pause | Lead::Abort | Lead::Value) || refused(app, run, at, lead).is_some() {
+        if matches!(lead, Lead::Pause | Lead::Abort | Lead::Value | Lead::Find) || refused(app, run, at, lead).is_some()
+        {
             continue;
         }
         let words = match lead {
@@ -117,6 +120,10 @@ pub fn hints(app: &App) -> Vec<(Action, Option<&'static str>)> {
             _ => None,
         };
         hints.push((lead.action(), words));
+    }
+    let told = |(step, _): (usize, _)| instead::refused(run, step).is_none();
+    if finder::step_of(run, at).is_some_and(told) {
+        hints.push((Action::LeadFind, None));
     }
     if app.wizard.looked.is_some() {
         hints.insert(0, (Action::Back, Some("to its turn")));

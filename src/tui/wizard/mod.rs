@@ -158,7 +158,10 @@ fn act(app: &mut App, lead: Lead) -> Vec<Effect> {
         return Vec::new();
     };
     let at = focus(app, &run);
-    let why = app.why_locked().map(|why| format!("not now: {why}"));
+    let why = app
+        .why_locked()
+        .filter(|_| lead != Lead::Find)
+        .map(|why| format!("not now: {why}"));
     if let Some(why) = why.or_else(|| refused(app, &run, at, lead)) {
         app.wizard.refusal = Some(why);
         return Vec::new();
@@ -185,6 +188,7 @@ fn act(app: &mut App, lead: Lead) -> Vec<Effect> {
         Lead::Pause if run.paused.is_some() => Saying::Resume,
         Lead::Pause => return ask(app, step, Asks::Pause),
         Lead::Take => return ask(app, step, Asks::Take),
+        Lead::Find => return super::finder::lead(app, &run, at),
         Lead::Override => return ask(app, step, Asks::Override),
         Lead::Skip => return ask(app, step, Asks::Skip),
         Lead::WasDone => return ask(app, step, Asks::WasDone),

@@ -6,6 +6,7 @@ use super::{is_quiet, needs};
 use crate::domain::runbook::next::{self, Need};
 use crate::domain::runbook::{RunbookRun, StepState};
 use crate::tui::app::App;
+use crate::tui::finder;
 use crate::tui::keymap::Action;
 
 /// What somebody can say in an execution.
@@ -33,13 +34,15 @@ pub enum Lead {
     Pause,
     /// Lead from here.
     Take,
+    /// Look through the snapshots a step looks for the last clean one in.
+    Find,
     /// End it.
     Abort,
 }
 
 impl Lead {
     /// All of them, in the order they are offered.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::Go,
         Self::Recheck,
         Self::Override,
@@ -51,6 +54,7 @@ impl Lead {
         Self::Value,
         Self::Pause,
         Self::Take,
+        Self::Find,
         Self::Abort,
     ];
 
@@ -68,6 +72,7 @@ impl Lead {
             Self::Value => Action::LeadValue,
             Self::Pause => Action::LeadPause,
             Self::Take => Action::LeadTake,
+            Self::Find => Action::LeadFind,
             Self::Abort => Action::LeadAbort,
         }
     }
@@ -88,13 +93,14 @@ impl Lead {
             Self::Pause if run.paused.is_some() => "Go on with it".to_owned(),
             Self::Pause => "Pause it".to_owned(),
             Self::Take => "Take it over".to_owned(),
+            Self::Find => "Look for the last clean snapshot by hand".to_owned(),
             Self::Abort => "Abort it".to_owned(),
         }
     }
 
     /// Whether whoever does not lead may say it.
     const fn is_free(self) -> bool {
-        matches!(self, Self::Approve | Self::Pause | Self::Take)
+        matches!(self, Self::Approve | Self::Pause | Self::Take | Self::Find)
     }
 }
 
@@ -149,6 +155,10 @@ pub fn refused(app: &App, run: &RunbookRun, at: usize, lead: Lead) -> Option<Str
         ),
         Lead::Pause => unless(run.ending.is_none(), "it is ending".to_owned()),
         Lead::Take => unless(run.held_by != me, "you lead it".to_owned()),
+        Lead::Find => unless(
+            finder::step_of(run, at).is_some(),
+            "no step of it looks for a snapshot".to_owned(),
+        ),
         Lead::Abort => unless(run.ending.is_none(), "it is ending already".to_owned()),
     }
 }

@@ -63,6 +63,7 @@ pub fn overview(seq: u64) -> Overview {
             started_at: "2026-03-01T11:00:00Z".parse().unwrap(),
             config_path: None,
             clients: 0,
+            guards: Vec::new(),
         },
         read_only: false,
         services: vec![],

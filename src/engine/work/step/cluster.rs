@@ -6,12 +6,13 @@ use crate::domain::cluster::record::RebuildKind;
 use crate::domain::cluster::{Allowance, Picture, Seen};
 use crate::domain::id::{ClusterName, MemberName};
 use crate::domain::run::Failure;
+use crate::domain::runbook::Cause;
 use crate::domain::runbook::action::{Action, OfMember, Promote, Rewind, Service, ServiceDo};
 use crate::domain::runbook::check::{CheckOutcome, CheckResult};
 use crate::domain::runbook::template::{Template, Values};
 use crate::domain::units::Millis;
-use crate::engine::clusters::logins;
-use crate::source::postgres::cluster::{ClusterError, ClusterHandle, Ledger};
+use crate::engine::work::failure::of_cluster;
+use crate::source::postgres::cluster::{ClusterError, ClusterHandle};
 
 /// How long a standby may take to catch up before a promotion is refused.
 const PATIENCE: std::time::Duration = std::time::Duration::from_secs(30);
@@ -24,22 +25,14 @@ pub(super) async fn handle(site: &Site<'_>, name: &str) -> Result<ClusterHandle,
             "check the configuration",
         ));
     };
-    Ok(ClusterHandle {
-        logins: logins(cluster).await,
-        cluster: cluster.clone(),
-        ledger: Ledger::new(&site.worker.state_dir, &cluster.name),
-        by: format!("{}@{}", site.order.run.held_by, site.worker.host),
-        clock: site.worker.clock.clone(),
-        cancel: site.work.cancel.clone(),
-    })
-}
-
-fn of_cluster(error: &ClusterError) -> Failure {
-    Failure {
-        message: error.to_string(),
-        hint: error.hint(),
-        retryable: error.retryable(),
+    let by = format!("{}@{}", site.order.run.held_by, site.worker.host);
+    let (clock, cancel) = (site.worker.clock.clone(), site.work.cancel.clone());
+    let mut handle = ClusterHandle::reach(cluster.clone(), &site.worker.state_dir, by, clock, cancel).await;
+    // Whoever was silent for the watch is not waited for longer by what the watch has begun: every look counts as outage.
+    if matches!(site.order.run.cause, Cause::Auto { .. }) {
+        handle.patience = Some(handle.cluster.failover.patience());
     }
+    Ok(handle)
 }
 
 /// Acts on a cluster on a thread of its own, which also keeps a server that is slow from holding up others.

@@ -7,10 +7,10 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::{Site, cancelled};
-use crate::domain::anomaly::{self, Sample};
 use crate::domain::command::{Actor, Command};
 use crate::domain::decide::verification_of;
-use crate::domain::id::{JobName, RecoveryId, RunId, SnapshotId};
+use crate::domain::finder;
+use crate::domain::id::{JobName, RecoveryId, RunId};
 use crate::domain::pitr::{Target, TimelineChoice};
 use crate::domain::recovery::{
     DatabaseRestore, InstantWish, RecoveryPlan, RecoveryRecord, RecoveryRequest, RecoveryTarget,
@@ -58,11 +58,10 @@ fn put(values: &mut Values, name: &str, value: &dyn ToString) {
 pub(super) async fn newest(site: &Site<'_>, source: &str) -> Result<SnapshotRecord, Failure> {
     let query = Query {
         source: Some(source.to_owned()),
-        limit: Some(50),
         ..Query::default()
     };
-    let page = site.order.engine.snapshots(query).await.map_err(of_engine)?;
-    let good = page.items.into_iter().find(|point| !point.partial && point.is_there());
+    let points = site.order.engine.history(query, 50).await.map_err(of_engine)?;
+    let good = points.into_iter().find(|point| !point.partial && point.is_there());
     good.ok_or_else(|| {
         Failure::permanent(
             format!("source {source} has no complete snapshot"),
@@ -376,25 +375,13 @@ pub(super) async fn drill(site: &Site<'_>, drill: &Drill) -> Result<Values, Fail
 /// look, and no more: the steps after it restore that one somewhere else, and a person looks.
 pub(super) async fn find_clean(site: &Site<'_>, find: &FindClean) -> Result<Values, Failure> {
     let job = find.job.text();
-    let mut query = Query {
+    let query = Query {
         job: Some(job.clone()),
         gone: Some(true),
-        limit: Some(1000),
         ..Query::default()
     };
-    let mut records = Vec::new();
-    loop {
-        let page = site.order.engine.snapshots(query.clone()).await.map_err(of_engine)?;
-        records.extend(page.items);
-        query.cursor = page.next;
-        if query.cursor.is_none() {
-            break;
-        }
-    }
-    let mut samples: Vec<Sample> = records.iter().filter_map(Sample::of).collect();
-    samples.sort_by_key(|sample| sample.at);
-    let there = |id: &SnapshotId| records.iter().any(|record| record.id == *id && record.is_restorable());
-    let found = anomaly::search(&samples, there, &BTreeMap::new());
+    let records = site.order.engine.history(query, usize::MAX).await.map_err(of_engine)?;
+    let found = finder::find(&job, &records, &BTreeMap::new()).search;
     match &found.bad {
         Some(bad) => site.tell(format!("snapshot {} is the first that looks encrypted", bad.short())),
         None => site.tell(format!(

@@ -53,6 +53,7 @@ mod promote;
 mod rebuild;
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
@@ -65,6 +66,7 @@ pub use rebuild::Rebuilt;
 use super::Login;
 use super::connect::Session;
 use crate::clock::Clock;
+use crate::config::secret;
 use crate::domain::cluster::{Cluster, Member, Picture, Record, Refusal, Seen, Service, picture};
 use crate::domain::id::MemberName;
 use crate::domain::wal::Lsn;
@@ -88,20 +90,36 @@ pub struct ClusterHandle {
     pub clock: Clock,
     /// Stops what is waited for.
     pub cancel: CancellationToken,
+    /// How long a member has to answer; as long as a connection may take when absent.
+    pub patience: Option<Duration>,
 }
 
 /// Told what is being done, line by line.
 pub type Tell<'a> = &'a (dyn Fn(&str) + Send + Sync);
 
 impl ClusterHandle {
+    /// What is needed to act on a cluster as `by`; the notes are kept below `state_dir`.
+    pub async fn reach(
+        cluster: Cluster,
+        state_dir: &Path,
+        by: String,
+        clock: Clock,
+        cancel: CancellationToken,
+    ) -> Self {
+        Self {
+            logins: logins(&cluster).await,
+            ledger: Ledger::new(state_dir, &cluster.name),
+            cluster,
+            by,
+            clock,
+            cancel,
+            patience: None,
+        }
+    }
+
     /// Looks at every member at one time.
     pub async fn look(&self) -> Seen {
         look::all(self).await
-    }
-
-    /// Looks at every member at one time; one that does not answer in time is silent.
-    pub async fn look_within(&self, patience: Duration) -> Seen {
-        look::within(self, patience).await
     }
 
     /// What was begun and not finished.
@@ -206,4 +224,18 @@ impl ClusterHandle {
             () = self.clock.sleep(EVERY) => Ok(()),
         }
     }
+}
+
+/// Who we are on each member. A member whose password cannot be read does not answer and says why; the others do.
+async fn logins(cluster: &Cluster) -> BTreeMap<MemberName, Result<Login, String>> {
+    let mut logins = BTreeMap::new();
+    for member in &cluster.members {
+        let password = match &member.connection.password {
+            Some(reference) => secret::resolve(reference).await.map(Some),
+            None => Ok(None),
+        };
+        let login = password.map(|password| Login::new(member.connection.clone(), password));
+        logins.insert(member.name.clone(), login.map_err(|error| error.to_string()));
+    }
+    logins
 }
