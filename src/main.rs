@@ -51,7 +51,11 @@ async fn demo(args: DemoArgs, global: Global) -> Result<Exit, CliError> {
         keep: args.keep,
         scenario: args.scenario.as_deref().map(scenario).transpose()?,
         report: args.report,
+        ..DemoOptions::default()
     };
+    if let Some(word) = &args.drill {
+        return drills(word, &options).await;
+    }
     let clock = Clock::system();
     let terminal = std::io::stdin().is_terminal() && std::io::stdout().is_terminal();
     if args.headless || options.scenario.is_some() || global.plain || !terminal {
@@ -79,6 +83,44 @@ async fn demo(args: DemoArgs, global: Global) -> Result<Exit, CliError> {
         say(&format!("  {score}"));
     }
     exit
+}
+
+/// Plays the drills of runbooks, one after the other, each in a world of its own.
+async fn drills(word: &str, options: &DemoOptions) -> Result<Exit, CliError> {
+    let stories = match Scenario::of_runbook(word) {
+        Some(story) => vec![story],
+        None if word == "all" => Scenario::DRILLS.to_vec(),
+        None => {
+            let names: Vec<&str> = Scenario::DRILLS.iter().map(|story| story.runbook()).collect();
+            let hint = format!("choose one of: all, {}", names.join(", "));
+            return Err(CliError::usage(format!("there is no drill of a runbook {word}")).hint(hint));
+        }
+    };
+    if stories.len() > 1 && options.report.is_some() {
+        let why = "every drill has a report of its own";
+        return Err(CliError::usage("--report cannot be used with all").why(why));
+    }
+    let mut failed = Vec::new();
+    for story in stories {
+        let options = DemoOptions {
+            scenario: Some(story),
+            rehearse: true,
+            ..options.clone()
+        };
+        match sandbox::drill(&options, &Clock::system(), &say).await {
+            Ok(verdict) if verdict.identical => {}
+            Ok(_) => failed.push(story.runbook()),
+            Err(error @ SandboxError::Interrupted) => return Err(ended(&error)),
+            Err(error) => {
+                say(&format!("FAILED      {}: {error}", story.runbook()));
+                failed.push(story.runbook());
+            }
+        }
+    }
+    if failed.is_empty() {
+        return Ok(Exit::Done);
+    }
+    Err(CliError::failed(format!("not proved: {}", failed.join(", "))))
 }
 
 fn scenario(word: &str) -> Result<Scenario, CliError> {

@@ -190,3 +190,50 @@ fn choosing_what_is_not_there_is_no_success() {
     let hit = run(&["restore", "latest", "--target", &at("out"), "--include", "here"]);
     assert!(hit.status.success());
 }
+
+/// The texts of a document, one by one; the words of a command as one line.
+fn texts(value: &toml::Value, found: &mut Vec<String>) {
+    match value {
+        toml::Value::String(text) => found.push(text.clone()),
+        toml::Value::Array(words) if words.first().and_then(toml::Value::as_str) == Some("lifeboat") => {
+            let words: Vec<&str> = words.iter().filter_map(toml::Value::as_str).collect();
+            found.push(words.iter().map(|word| word.replace(' ', "-") + " ").collect());
+        }
+        toml::Value::Array(values) => values.iter().for_each(|value| texts(value, found)),
+        toml::Value::Table(table) => table.iter().for_each(|(_, value)| texts(value, found)),
+        _ => {}
+    }
+}
+
+#[test]
+fn what_a_shipped_runbook_tells_people_to_type_is_a_command() {
+    use clap::Parser as _;
+    let mut lines = 0;
+    let entries = std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/assets/runbooks")).unwrap();
+    for path in entries.map(|entry| entry.unwrap().path()) {
+        if path.extension().is_none_or(|ending| ending != "toml") {
+            continue;
+        }
+        let mut found = Vec::new();
+        texts(
+            &std::fs::read_to_string(&path)
+                .unwrap()
+                .parse::<toml::Table>()
+                .unwrap()
+                .into(),
+            &mut found,
+        );
+        for text in &found {
+            for (at, _) in text.match_indices("lifeboat ") {
+                let line = &text[at..];
+                let ends = [". ", ", ", "; ", "? ", ")"].iter().filter_map(|end| line.find(end));
+                let line = line[..ends.min().unwrap_or(line.len())].trim_end_matches('.');
+                let line = line.replace(['{', '}'], "");
+                let parsed = lifeboat::cli::Cli::try_parse_from(line.split_whitespace());
+                assert!(parsed.is_ok(), "{}: {line}: {}", path.display(), parsed.unwrap_err());
+                lines += 1;
+            }
+        }
+    }
+    assert!(lines > 12, "only {lines} lines were found");
+}

@@ -5,6 +5,8 @@
 //! with the error, an observation waits and is tried again.
 
 mod begin;
+#[cfg(debug_assertions)]
+mod crash;
 mod drills;
 mod ends;
 mod follow_ups;
@@ -286,6 +288,8 @@ impl Core {
             return Ok(());
         }
         let snapshots_changed = events.iter().any(|event| event.word().starts_with("snapshot_"));
+        #[cfg(debug_assertions)]
+        crash::before(&events);
         let records = match self.parts.journal.append(actor, self.parts.clock.now(), events).await {
             Ok(records) => records,
             Err(error) => {
@@ -295,6 +299,8 @@ impl Core {
                 return Err(failure);
             }
         };
+        #[cfg(debug_assertions)]
+        crash::after(&records);
         self.beside
             .trouble
             .take_if(|trouble| trouble.starts_with("the journal"));

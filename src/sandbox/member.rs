@@ -65,8 +65,9 @@ pub(super) fn route_script(sandbox: &Path) -> String {
     let (name, new) = (word(shop_name(sandbox)), word(network(sandbox).join(".new")));
     format!(
         "#!/bin/sh\n# The sandbox's stand-in for DNS: says which server the name of the shop's database means.\nset -eu\n\
-         case \"${{1-}}\" in\n{}*) echo \"usage: $0 db1|db2\" >&2; exit 2 ;;\nesac\n\
-         ln -sfn \"$to\" {new}\nmv -fT {new} {name}\necho \"the shop's database is $1 now\"\n",
+         # Whoever says the cluster's name first says the member's last.\nmember=\nfor member; do :; done\n\
+         case \"$member\" in\n{}*) echo \"usage: $0 db1|db2\" >&2; exit 2 ;;\nesac\n\
+         ln -sfn \"$to\" {new}\nmv -fT {new} {name}\necho \"the shop's database is $member now\"\n",
         cases.concat()
     )
 }

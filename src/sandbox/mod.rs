@@ -6,7 +6,7 @@
 //!
 //! | file | what it does |
 //! | --- | --- |
-//! | `world`, `settings` | builds everything with an ordinary configuration, and takes it down |
+//! | `world`, `settings` | builds everything with an ordinary configuration, and takes it down; its agent as another process |
 //! | `dir` | the directory and its mark; the reaper of those left behind |
 //! | `bucket` | the S3 server of the far region, shared with the tests |
 //! | `server` | a private PostgreSQL server, shared with the tests |
@@ -46,8 +46,8 @@ mod world;
 use std::future::Future;
 use std::path::PathBuf;
 
-pub use drill::{Scenario, Verdict, drill};
-pub use world::World;
+pub use drill::{Deaths, Scenario, Verdict, drill};
+pub use world::{Apart, World};
 
 /// What somebody asked of the demo.
 #[derive(Debug, Clone, Default)]
@@ -58,6 +58,10 @@ pub struct DemoOptions {
     pub keep: bool,
     /// Which incident is played with its runbook; the whole drill when absent.
     pub scenario: Option<Scenario>,
+    /// Whether its runbook is gone through as a drill first: what is only said in a drill is said.
+    pub rehearse: bool,
+    /// That the agent is a process of its own once the runbook begins; in this one when absent.
+    pub apart: Option<Apart>,
     /// Where the report of a scenario goes; a file in the temporary directory when absent.
     pub report: Option<PathBuf>,
 }

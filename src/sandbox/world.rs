@@ -1,5 +1,7 @@
 //! Building the world and taking it down.
 
+mod apart;
+
 use std::fs;
 use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
@@ -28,12 +30,15 @@ use crate::engine::{Engine, EngineOptions};
 use crate::repo::Repository;
 use crate::source::postgres::Login;
 use crate::store::{self, Access};
+pub use apart::Apart;
 
 /// A running sandbox: server, data, engine, a way to talk to it. Dropped means gone.
 pub struct World {
     client: Client,
     pipe: Pipe,
     engine: Engine,
+    apart: Option<apart::Minded>,
+    socket: PathBuf,
     answering: CancellationToken,
     customers: Option<Customers>,
     service: Option<Service>,
@@ -97,6 +102,7 @@ impl World {
         };
         let (engine, socket) = start_engine(&config_path, &incidents, clock).await?;
         let (client, pipe, answering) = serve(&engine, &socket, clock).await?;
+        let agent_socket = socket;
         let service = login.map(|login| Service::new(login, clock.clone()));
         let socket = dir.path().join("orders.sock");
         let listening = service.as_ref().map(|service| service.listen(&socket)).transpose()?;
@@ -106,6 +112,8 @@ impl World {
             client,
             pipe,
             engine,
+            apart: None,
+            socket: agent_socket,
             answering,
             customers,
             service,
@@ -173,6 +181,9 @@ impl World {
             name: name.to_owned(),
             ..self.client.actor().clone()
         };
+        if self.is_apart() {
+            return Client::connect(&self.socket, actor);
+        }
         Client::in_memory(self.pipe.clone(), actor)
     }
 
@@ -220,6 +231,7 @@ impl World {
     pub async fn close(mut self) {
         self.keeping = None;
         self.customers = None;
+        self.apart = None;
         // It can only fail by having stopped already.
         let _ = self.engine.stop("the sandbox is taken down").await;
         self.answering.cancel();

@@ -250,3 +250,50 @@ fn an_unknown_scenario_is_refused_with_the_list_of_those_there_are() {
     }
     assert!(!dir.exists());
 }
+
+/// Plays the drill of a runbook, first as one and then in earnest.
+fn played(runbook: &str) {
+    let parent = tempfile::tempdir().unwrap();
+    let (dir, report) = (parent.path().join("world"), parent.path().join("report.md"));
+    let output = demo(&dir)
+        .args(["--drill", runbook, "--report"])
+        .arg(&report)
+        .output()
+        .unwrap();
+    let said = text(&output);
+    assert!(output.status.success(), "{said}");
+    assert!(said.contains("PROVED      "), "{said}");
+    assert!(said.contains(&format!("completed   drill of {runbook} in ")), "{said}");
+    assert!(said.contains(&format!("completed   {runbook} in ")), "{said}");
+    assert!(fs_read(&report).contains("# REAL: "), "{said}");
+    assert!(!dir.exists());
+}
+
+fn fs_read(path: &Path) -> String {
+    std::fs::read_to_string(path).unwrap_or_default()
+}
+
+#[test]
+fn the_drill_of_a_runbook_is_rehearsed_and_then_played() {
+    for runbook in ["single-table-recovery", "automatic-failover"] {
+        played(runbook);
+    }
+}
+
+#[test]
+fn an_unknown_drill_is_refused_with_the_list_of_those_there_are() {
+    let parent = tempfile::tempdir().unwrap();
+    let dir = parent.path().join("world");
+    let output = demo(&dir).args(["--drill", "flood"]).output().unwrap();
+    let said = text(&output);
+    assert_eq!(output.status.code(), Some(2), "{said}");
+    for name in ["all", "automatic-failover", "break-glass", "single-table-recovery"] {
+        assert!(said.contains(name), "{said}");
+    }
+    let output = demo(&dir)
+        .args(["--drill", "all", "--report", "x.md"])
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(2), "{}", text(&output));
+    assert!(!dir.exists());
+}

@@ -215,6 +215,7 @@ pub struct ServerArgs {
 
 /// `lifeboat demo`.
 #[derive(Debug, Clone, Args)]
+#[command(group = clap::ArgGroup::new("played").args(["scenario", "drill"]))]
 pub struct DemoArgs {
     /// Play the whole drill as a log, even on a terminal
     #[arg(long)]
@@ -228,8 +229,11 @@ pub struct DemoArgs {
     /// Play one incident and the runbook that cures it, as a log: failover, pitr, corruption, ransomware, region-loss
     #[arg(long, value_name = "NAME")]
     pub scenario: Option<String>,
-    /// Where the scenario's report goes [default: a file in the temporary directory]
-    #[arg(long, value_name = "FILE", requires = "scenario", value_hint = ValueHint::FilePath)]
+    /// Play a runbook that comes with the program, as a drill and then in earnest; all of them with: all
+    #[arg(long, value_name = "RUNBOOK", conflicts_with = "scenario")]
+    pub drill: Option<String>,
+    /// Where the report goes [default: a file in the temporary directory]
+    #[arg(long, value_name = "FILE", requires = "played", value_hint = ValueHint::FilePath)]
     pub report: Option<PathBuf>,
 }
 

@@ -27,7 +27,14 @@ fn begun(dir: &Path) -> Result<Begun, CliError> {
 async fn subject_of(begun: &Begun, args: &RecoverArgs, ctx: &Ctx) -> Result<Subject, CliError> {
     let mut repository = args.repository.clone();
     if repository.repository.is_none() {
-        repository.repository.clone_from(&begun.note.repository);
+        // The configuration has its password, too, under the name it has there.
+        let noted = begun.note.repository.clone();
+        let known = ctx.config().ok().and_then(|config| {
+            let mut places = config.definitions.repositories.iter();
+            let found = places.find(|(_, place)| noted.as_deref() == Some(place.url.as_str()));
+            found.map(|(name, _)| name.to_string())
+        });
+        repository.repository = known.or(noted);
     }
     let source = args.source.as_deref().or(begun.note.source.as_deref());
     Subject::open_as(repository, source, Some(begun.note.system), ctx).await

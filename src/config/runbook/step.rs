@@ -165,11 +165,14 @@ fn whole(
             typed: raw.needs.typed,
         },
         parallel: raw.parallel,
-        drill: raw.drill.unwrap_or(if action.only_looks() {
-            InDrill::Execute
-        } else {
-            InDrill::Simulate
-        }),
+        // What is waited for behind a fence never comes where the fence was only said.
+        drill: raw
+            .drill
+            .unwrap_or(if action.only_looks() && !matches!(action, Action::Replay(_)) {
+                InDrill::Execute
+            } else {
+                InDrill::Simulate
+            }),
         phase: raw.phase.unwrap_or_else(|| default_phase(&action)),
         id,
         action,

@@ -224,8 +224,12 @@ fn missing(run: &RunbookRun, variable: String) -> Next {
 
 /// Whether everything else a step refers to is known, so that nothing is missing once it acts.
 fn resolvable(run: &RunbookRun, step: &Step) -> Result<(), String> {
+    // What a step asks after it has acted may need what it finds out; one that only asks has nothing else to do.
+    let asks = matches!(step.action, Action::Check(_) | Action::Wait(_));
+    let asked = step.verify.iter().filter(|_| asks);
     step.precheck
         .iter()
+        .chain(asked)
         .try_for_each(|check| check.resolved(&run.values).map(|_| ()))?;
     step.needs
         .typed

@@ -111,6 +111,13 @@ pub enum StepSeen {
 }
 
 impl RunbookFact {
+    /// What has happened, in a word, and to which step: `step_ended.promote`.
+    pub fn mark(&self) -> String {
+        let value = serde_json::to_value(self).unwrap_or_default();
+        let text = |key: &str| value.get(key).and_then(serde_json::Value::as_str).unwrap_or_default();
+        format!("{}.{}", text("fact"), text("step"))
+    }
+
     /// The fact in one line, for the audit.
     pub fn summary(&self) -> String {
         let failed = |error: &Option<Failure>| error.as_ref().map_or_else(String::new, |error| format!(": {error}"));

@@ -37,8 +37,12 @@ impl Drill<'_> {
     }
 
     async fn run_lifeboat(&self, words: &[&str], more: &[&str]) -> Result<Output, SandboxError> {
-        let program =
-            std::env::current_exe().map_err(|error| SandboxError::local("find", "this program".as_ref(), error))?;
+        let program = match &self.program {
+            Some(program) => program.clone(),
+            None => {
+                std::env::current_exe().map_err(|error| SandboxError::local("find", "this program".as_ref(), error))?
+            }
+        };
         self.show_words("lifeboat", words);
         let mut command = tokio::process::Command::new(&program);
         command

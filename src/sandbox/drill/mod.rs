@@ -25,7 +25,7 @@ use crate::domain::units::{Bytes, Millis, Timestamp};
 use crate::source::postgres::ask;
 use crate::source::{MANIFEST_NAME, Manifest};
 use say::Log;
-pub use scenario::Scenario;
+pub use scenario::{Deaths, Scenario};
 
 /// What the drill came to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,6 +36,8 @@ pub struct Verdict {
     pub rpo: Millis,
     /// From the incident to everything back in place.
     pub rto: Millis,
+    /// What came of an agent that was killed again and again; nothing where it was not.
+    pub deaths: Option<Deaths>,
 }
 
 /// Builds a world, plays the whole drill in it and takes it down; `out` hears every line.
@@ -58,13 +60,14 @@ pub async fn drill(options: &DemoOptions, clock: &Clock, out: &(dyn Fn(&str) + S
     let mut drill = Drill {
         log: &log,
         client,
+        program: options.apart.as_ref().map(|apart| apart.program.clone()),
         world: &mut world,
     };
     let result = tokio::select! {
         result = async {
             match options.scenario {
                 None => drill.play().await,
-                Some(which) => drill.scenario(which, options.report.as_deref()).await,
+                Some(which) => drill.scenario(which, options).await,
             }
         } => result,
         () = &mut stop => Err(SandboxError::Interrupted),
@@ -82,6 +85,8 @@ pub async fn drill(options: &DemoOptions, clock: &Clock, out: &(dyn Fn(&str) + S
 struct Drill<'a> {
     log: &'a Log<'a>,
     client: Client,
+    /// The program whose commands are typed; this very one when absent.
+    program: Option<std::path::PathBuf>,
     world: &'a mut World,
 }
 
@@ -124,7 +129,12 @@ impl Drill<'_> {
             (false, _) => "NOT IDENTICAL: see above",
         };
         self.log.line(verdict);
-        Ok(Verdict { identical, rpo, rto })
+        Ok(Verdict {
+            identical,
+            rpo,
+            rto,
+            deaths: None,
+        })
     }
 
     async fn describe(&self) -> Result<(), SandboxError> {

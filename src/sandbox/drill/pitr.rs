@@ -118,7 +118,7 @@ impl Drill<'_> {
         }
         let behind = Millis::from(clock.elapsed(since));
         self.log.more(&format!(
-            "the gauge says so {behind} later: everything up to the deletion can be had back"
+            "the gauge says so {behind} later: everything up to then can be had back"
         ));
         Ok(())
     }

@@ -53,7 +53,8 @@ impl Drill<'_> {
         Ok(all)
     }
 
-    async fn switch(&self, service: &Service, from: &str, to: &str) -> Result<(), SandboxError> {
+    /// Has another server take the orders, by the commands a person would type; the first follows it then.
+    pub(super) async fn switch(&self, service: &Service, from: &str, to: &str) -> Result<(), SandboxError> {
         self.lifeboat_says(&["cluster", "fence", "shop", from, "--yes", from])
             .await?;
         self.lifeboat_says(&["cluster", "wait", "shop", to]).await?;

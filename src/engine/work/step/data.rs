@@ -348,18 +348,21 @@ pub(super) async fn verify(site: &Site<'_>, verify: &Verify) -> Result<Values, F
     }
     // One that is under way may go less far than this step asks; but only one runs at a time.
     let live = || verification_of(&site.order.engine.state(), &snapshot).map(|live| live.id.clone());
-    if let Some(id) = live() {
-        site.tell(format!("{id} is verifying it already; waiting for it"));
-        ended_recovery(site, &id).await?;
-    }
-    let receipt = submit(
-        site,
-        Command::VerifySnapshot {
-            snapshot: snapshot.id,
+    let receipt = loop {
+        if let Some(id) = live() {
+            site.tell(format!("{id} is verifying it already; waiting for it"));
+            ended_recovery(site, &id).await?;
+        }
+        let command = Command::VerifySnapshot {
+            snapshot: snapshot.id.clone(),
             level,
-        },
-    )
-    .await?;
+        };
+        match submit(site, command).await {
+            // Its job began to verify it in this very moment.
+            Err(_) if live().is_some() => {}
+            begun => break begun?,
+        }
+    };
     let record = recovered(site, receipt).await?;
     Ok(Values::from([("recovery".to_owned(), record.id.0)]))
 }

@@ -3,19 +3,22 @@
 use std::process::Stdio;
 use std::time::Duration;
 
-use super::{Drill, Story, unexpected};
+use super::player::LEADS;
+use super::{Drill, Scenario, Story, unexpected};
 use crate::domain::alert::AlertKind;
 use crate::domain::runbook::template::Values;
 use crate::sandbox::drill::wait::LOOK_EVERY;
 use crate::sandbox::incidents::RESTORED;
 use crate::sandbox::{SandboxError, dir, proof, shop};
-use crate::source::postgres::ask;
+use crate::source::postgres::{ask, execute};
 use crate::source::quote;
 
 /// How long it may take until somebody notices.
 const PATIENCE: Duration = Duration::from_mins(1);
 /// What all payments of the time before come to.
 const CHECKSUM: &str = "select count(*) || ' rows, ' || md5(string_agg(p::text, ',' order by id)) from payments p";
+/// What the recovered table is called.
+const COPIED: &str = "payments_recovered";
 /// How many backups there are before the attack.
 const BACKUPS: u32 = 3;
 
@@ -36,8 +39,23 @@ impl Drill<'_> {
         service.count_anew();
         clock.sleep(Duration::from_millis(1_500)).await;
         let directory = dir::recovered(self.world.path()).display().to_string();
-        story.values.insert("source".to_owned(), "cluster".to_owned());
-        story.values.insert("directory".to_owned(), directory);
+        story.set(&[("source", "cluster"), ("directory", &directory)]);
+        if story.which == Scenario::SingleTable {
+            let login = self.world.login().ok_or_else(|| unexpected("there is no server"))?;
+            let host = login.connection.host.replace('/', "%2F");
+            let into = format!(
+                "postgres://{}@{host}:{}/{}",
+                login.connection.user,
+                login.connection.port,
+                shop::DATABASE
+            );
+            story.set(&[
+                ("table", "public.payments"),
+                ("database", shop::DATABASE),
+                ("into", &into),
+                ("name", COPIED),
+            ]);
+        }
         // Only known when it has happened; a second before is what the step asks for.
         let to = (clock.now() - chrono::TimeDelta::milliseconds(900)).format("%Y-%m-%d %H:%M:%S%.3fZ");
         story.values.insert("to".to_owned(), to.to_string());
@@ -78,6 +96,18 @@ impl Drill<'_> {
             return Ok(());
         }
         Err(unexpected(String::from_utf8_lossy(&copied.stderr).trim()))
+    }
+
+    /// Puts the rows of the recovered table where they were, as its owner has decided, and drops it.
+    pub(super) async fn take_table_over(&mut self, known: &Values) -> Result<(), SandboxError> {
+        let login = self.world.login().ok_or_else(|| unexpected("there is no server"))?;
+        let name = known.get("name").map_or(COPIED, String::as_str);
+        let sql = format!(
+            "insert into payments overriding system value select * from public.{name}; drop table public.{name}"
+        );
+        self.log.more(&format!("         {LEADS}: psql -c '{sql}'"));
+        execute(&login, shop::DATABASE, &sql, self.world.clock()).await?;
+        Ok(())
     }
 
     /// The payments of before, by checksum; and one for every order the shop took before, during and after.
@@ -181,8 +211,11 @@ impl Drill<'_> {
         }
         story.inventory = Some(proof::look(documents).await?);
         let directory = self.world.path().join("restored").display().to_string();
-        for (name, value) in [("source", "documents"), ("job", "documents"), ("directory", &directory)] {
-            story.values.insert(name.to_owned(), value.to_owned());
+        if story.which == Scenario::BreakGlass {
+            let reason = "nobody is sure of the agent's machine";
+            story.set(&[("repository", "sandbox"), ("reason", reason)]);
+        } else {
+            story.set(&[("source", "documents"), ("job", "documents"), ("directory", &directory)]);
         }
         Ok(())
     }

@@ -11,22 +11,28 @@
 //!
 //! | file | what it has |
 //! | --- | --- |
-//! | `player` | going through a runbook |
-//! | `servers` | failover, region-loss, split-network |
-//! | `data` | pitr, corruption, ransomware |
+//! | `which` | the stories there are: scenarios, and a drill for every other runbook |
+//! | `player`, `answer` | going through a runbook; what is said when it waits for people |
+//! | `servers` | failover, region-loss, split-network, and what else is about servers that are gone |
+//! | `data` | pitr, corruption, ransomware, single-table |
+//! | `quiet` | data-centre, break-glass, and the runbooks of quiet days |
 //! | `repositories` | disk-full, repository-damaged |
+//! | `deaths` | what an agent that was killed again and again has kept of its word |
 //! | `score` | the figures, and the report file |
 //!
 //! What it never does: pass a step over, set a check aside, or call lost data a success that no failover could have kept.
 
+mod answer;
 mod data;
+mod deaths;
 mod player;
+mod quiet;
 mod repositories;
 mod score;
 mod servers;
+mod which;
 
-use std::collections::BTreeMap;
-use std::path::Path;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
 
 use super::{Drill, Verdict, unexpected};
@@ -36,109 +42,10 @@ use crate::domain::snapshot::SnapshotRecord;
 use crate::domain::units::{Millis, Timestamp};
 use crate::sandbox::documents::Inventory;
 use crate::sandbox::orders::Taken;
-use crate::sandbox::{SandboxError, incidents};
+use crate::sandbox::{DemoOptions, SandboxError};
 use crate::source::DatabaseManifest;
-
-/// Which story is played.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Scenario {
-    /// The primary is killed.
-    Failover,
-    /// A DELETE without WHERE.
-    Pitr,
-    /// Rows are overwritten.
-    Corruption,
-    /// Files are encrypted.
-    Ransomware,
-    /// A whole region is gone.
-    RegionLoss,
-    /// Nobody but the shop reaches its primary.
-    SplitNetwork,
-    /// A repository has bytes that were not written.
-    RepositoryDamaged,
-    /// A repository has no room left.
-    DiskFull,
-}
-
-impl Scenario {
-    /// All of them.
-    pub const ALL: [Self; 8] = [
-        Self::Failover,
-        Self::Pitr,
-        Self::Corruption,
-        Self::Ransomware,
-        Self::RegionLoss,
-        Self::SplitNetwork,
-        Self::RepositoryDamaged,
-        Self::DiskFull,
-    ];
-
-    /// The word for it.
-    pub const fn word(self) -> &'static str {
-        match self {
-            Self::Failover => "failover",
-            Self::Pitr => "pitr",
-            Self::Corruption => "corruption",
-            Self::Ransomware => "ransomware",
-            Self::RegionLoss => "region-loss",
-            Self::SplitNetwork => "split-network",
-            Self::RepositoryDamaged => "repository-damaged",
-            Self::DiskFull => "disk-full",
-        }
-    }
-
-    /// What happens in it, in a few words.
-    pub const fn title(self) -> &'static str {
-        match self {
-            Self::Failover => "the primary is killed",
-            Self::Pitr => "a DELETE without WHERE",
-            Self::Corruption => "rows are overwritten",
-            Self::Ransomware => "files are encrypted",
-            Self::RegionLoss => "a whole region is gone",
-            Self::SplitNetwork => "nobody but the shop reaches its primary",
-            Self::RepositoryDamaged => "a repository has bytes that were not written",
-            Self::DiskFull => "a repository has no room left",
-        }
-    }
-
-    /// Reads the word for one.
-    pub fn from_word(word: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|known| known.word() == word)
-    }
-
-    /// The runbook that cures it.
-    const fn runbook(self) -> &'static str {
-        match self {
-            Self::Failover => "manual-failover",
-            Self::Pitr => "partial-data-loss",
-            Self::Corruption => "database-corruption",
-            Self::Ransomware => "ransomware",
-            Self::RegionLoss => "regional-failure",
-            Self::SplitNetwork => "split-network",
-            Self::RepositoryDamaged => "repository-damaged",
-            Self::DiskFull => "repository-full",
-        }
-    }
-
-    /// What is broken.
-    const fn incident(self) -> &'static str {
-        match self {
-            Self::Failover => incidents::KILL_PRIMARY,
-            Self::Pitr => incidents::DELETE_ROWS,
-            Self::Corruption => incidents::ENCRYPT_ROWS,
-            Self::Ransomware => incidents::ENCRYPT_FILES,
-            Self::RegionLoss => incidents::LOSE_REGION,
-            Self::SplitNetwork => incidents::SPLIT_NETWORK,
-            Self::RepositoryDamaged => incidents::DAMAGE_REPOSITORY,
-            Self::DiskFull => incidents::DISK_FULL,
-        }
-    }
-
-    /// Whether there has to be a database for it.
-    const fn needs_server(self) -> bool {
-        !matches!(self, Self::Ransomware | Self::RepositoryDamaged | Self::DiskFull)
-    }
-}
+pub use deaths::Deaths;
+pub use which::Scenario;
 
 /// What is known of a story while it is played.
 struct Story {
@@ -167,11 +74,15 @@ struct Story {
     lost: String,
     /// What was compared, and whether it is what it was.
     proof: Vec<(bool, String)>,
+    /// What people have done already: when a word about it was lost with its agent, only the word is given again.
+    done: BTreeSet<String>,
+    /// How often people had to look because nobody else could tell.
+    asked: u32,
 }
 
 impl Drill<'_> {
     /// Plays a scenario; whether the proof came out.
-    pub(super) async fn scenario(&mut self, which: Scenario, report: Option<&Path>) -> Result<Verdict, SandboxError> {
+    pub(super) async fn scenario(&mut self, which: Scenario, options: &DemoOptions) -> Result<Verdict, SandboxError> {
         if self.world.login().is_none() && which.needs_server() {
             let why = self.world.no_server().unwrap_or_default();
             return Err(unexpected(&format!(
@@ -199,33 +110,59 @@ impl Drill<'_> {
             snapshots: Vec::new(),
             lost: "nothing".to_owned(),
             proof: Vec::new(),
+            done: BTreeSet::new(),
+            asked: 0,
         };
         self.get_ready(&mut story).await?;
         (story.broken_at, story.broken) = (clock.now(), clock.monotonic());
-        let message = self.client.practice(which.incident()).await?;
-        self.log.line(&format!("INCIDENT    {message}"));
+        if let Some(incident) = which.incident() {
+            let message = self.client.practice(incident).await?;
+            self.log.line(&format!("INCIDENT    {message}"));
+        }
         self.after_the_blow(&mut story).await?;
         self.notice(&mut story).await?;
         story.noticed = Some(clock.monotonic());
+        if options.rehearse {
+            self.rehearse(&mut story).await?;
+        }
+        if let Some(apart) = &options.apart {
+            self.world.move_out(apart).await?;
+            self.client = self.world.client();
+        }
         let record = self.go_through(&mut story).await?;
+        let deaths = match &options.apart {
+            Some(apart) => Some(self.deaths(&story, &record, apart).await?),
+            None => None,
+        };
         self.finish(&mut story).await?;
-        self.settle(&story, &record, report).await
+        let verdict = self.settle(&story, &record, options.report.as_deref()).await?;
+        Ok(Verdict { deaths, ..verdict })
     }
 
     async fn get_ready(&mut self, story: &mut Story) -> Result<(), SandboxError> {
         match story.which {
-            Scenario::Failover | Scenario::RegionLoss | Scenario::SplitNetwork => self.servers_ready(story).await,
+            Scenario::Failover
+            | Scenario::RegionLoss
+            | Scenario::SplitNetwork
+            | Scenario::Automatic
+            | Scenario::DatabaseDown
+            | Scenario::Switchover
+            | Scenario::Failback
+            | Scenario::Quarterly => self.servers_ready(story).await,
+            Scenario::Pitr | Scenario::SingleTable => self.payments_ready(story).await,
             Scenario::RepositoryDamaged | Scenario::DiskFull => self.repository_ready(story).await,
-            Scenario::Pitr => self.payments_ready(story).await,
             Scenario::Corruption => self.dump_ready(story).await,
-            Scenario::Ransomware => self.files_ready(story).await,
+            Scenario::Ransomware | Scenario::BreakGlass => self.files_ready(story).await,
+            Scenario::DataCentre => self.log_ready(story).await,
+            Scenario::Monthly => self.base_ready(story).await,
         }
     }
 
     /// What goes on in the world right after the incident, whoever notices.
     async fn after_the_blow(&mut self, story: &mut Story) -> Result<(), SandboxError> {
         match story.which {
-            Scenario::Pitr => self.world.open_shop(true),
+            Scenario::Pitr | Scenario::SingleTable => self.world.open_shop(true),
+            Scenario::DataCentre => self.kill_standby().await?,
             // The next backup comes as its schedule has it.
             Scenario::Ransomware => {
                 let run = self.run("documents").await?;
@@ -241,16 +178,26 @@ impl Drill<'_> {
     /// Waits until somebody would notice.
     async fn notice(&mut self, story: &mut Story) -> Result<(), SandboxError> {
         match story.which {
-            Scenario::Failover | Scenario::RegionLoss | Scenario::SplitNetwork => self.notice_silence(story).await?,
+            Scenario::Failover
+            | Scenario::RegionLoss
+            | Scenario::SplitNetwork
+            | Scenario::Automatic
+            | Scenario::DatabaseDown
+            | Scenario::DataCentre => self.notice_silence(story).await?,
             Scenario::RepositoryDamaged => self.alert(AlertKind::RepositoryDamaged, true).await?,
             Scenario::DiskFull => self.alert(AlertKind::StorageFull, true).await?,
-            Scenario::Pitr => {
+            // Nothing is wrong on a quiet day.
+            Scenario::Switchover
+            | Scenario::Failback
+            | Scenario::Quarterly
+            | Scenario::Monthly
+            | Scenario::BreakGlass => return Ok(()),
+            Scenario::Pitr | Scenario::SingleTable => {
                 self.notice_in_shop("select (count(*) < 80000)::text from payments")
                     .await?;
                 // Who asks for a moment that has not arrived in the repository yet is refused.
                 self.recoverable_to(self.world.clock().now()).await?;
             }
-
             Scenario::Corruption => {
                 let sql = "select (count(*) = 0)::text from customers where email like '%@example.org'";
                 self.notice_in_shop(sql).await?;
@@ -266,12 +213,16 @@ impl Drill<'_> {
     async fn by_hand(&mut self, story: &mut Story, step: &str, known: &Values) -> Result<(), SandboxError> {
         match (story.which, step) {
             (Scenario::RegionLoss, "route") => self.route("db2").await,
-            (Scenario::RegionLoss, "works") => self.shop_works(story).await,
+            (Scenario::RegionLoss, "works") | (Scenario::DatabaseDown, "application") => self.shop_works(story).await,
             (Scenario::SplitNetwork, "mend") => self.mend().await,
             (Scenario::RepositoryDamaged, "place") => self.give_new_place().await,
             (Scenario::DiskFull, "room") => self.take_away().await,
             // The drill holds every job, and runs none that its story does not need.
             (Scenario::RepositoryDamaged | Scenario::DiskFull, "others") => Ok(()),
+            (Scenario::SingleTable, "compare") => self.take_table_over(known).await,
+            (Scenario::DataCentre, "inspect") => self.open_recovered(story, known).await,
+            (Scenario::DataCentre, "service") => self.serve_from_recovered(story, known).await,
+            (Scenario::BreakGlass, step) => self.break_glass(story, step).await,
             (Scenario::Pitr, "take-over") => self.take_payments_over(known).await,
             (Scenario::Corruption, "stop-writers") => self.close_shop(story).await,
             (Scenario::Corruption, "inspect") => self.look_at_restored().await,
@@ -291,13 +242,31 @@ impl Drill<'_> {
     /// What is left to be done and to be proved when the runbook is through.
     async fn finish(&mut self, story: &mut Story) -> Result<(), SandboxError> {
         match story.which {
-            Scenario::Failover => self.prove_failover(story).await,
+            Scenario::Failover | Scenario::Automatic | Scenario::Switchover => {
+                self.prove_orders(story, &["db2", "db1"]).await
+            }
+            Scenario::DatabaseDown | Scenario::Failback | Scenario::Quarterly => {
+                self.prove_orders(story, &["db1", "db2"]).await
+            }
             Scenario::RegionLoss => self.prove_region(story).await,
             Scenario::SplitNetwork => self.prove_whole_network(story).await,
             Scenario::RepositoryDamaged => self.prove_sound(story).await,
             Scenario::DiskFull => self.prove_room(story).await,
-            Scenario::Pitr => self.prove_payments(story).await,
-            Scenario::Corruption | Scenario::Ransomware => Ok(()),
+            Scenario::Pitr | Scenario::SingleTable => self.prove_payments(story).await,
+            Scenario::DataCentre => self.prove_recovered(story).await,
+            Scenario::Monthly => self.prove_restored(story).await,
+            Scenario::Corruption | Scenario::Ransomware | Scenario::BreakGlass => Ok(()),
+        }
+    }
+
+    /// What people do while a step waits for the world, not for them.
+    async fn meanwhile(&mut self, story: &mut Story, step: &str) -> Result<(), SandboxError> {
+        match (story.which, step) {
+            // The machine of the old primary is back.
+            (Scenario::Automatic, "returns") if story.done.insert("returns".to_owned()) => {
+                self.start_old_primary().await
+            }
+            _ => Ok(()),
         }
     }
 }

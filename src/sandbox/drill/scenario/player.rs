@@ -1,76 +1,190 @@
 //! Going through a runbook as two engineers: one leads it, the other agrees where two are needed.
 //!
-//! Every word is given through the API as from a console. Where the runbook is stuck (a check that does not hold, a step that
-//! failed, a doubt) the scenario ends with what stands in the way: that is what it is there to find.
+//! Every word is given through the API as from a console ([`super::answer`] has the words). An agent that is away is waited for:
+//! what it had not taken in is said again, what people did with their hands is not done again.
 
-use std::collections::BTreeSet;
-use std::time::Duration;
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant};
 
 use super::{Drill, Story, unexpected};
-use crate::api::{Client, ErrorKind};
+use crate::api::{Client, ClientError, ErrorKind};
 use crate::domain::command::Command;
 use crate::domain::id::RunbookRunId;
 use crate::domain::runbook::next::{self, Need};
-use crate::domain::runbook::{Phase, RunbookRecord, RunbookRun, Saying, StartRunbook};
+use crate::domain::runbook::{Phase, RunbookOutcome, RunbookRecord, RunbookRun, StartRunbook, StepState};
 use crate::domain::view::Query;
 use crate::sandbox::SandboxError;
 use crate::sandbox::drill::wait::LOOK_EVERY;
 
 /// Who leads.
-const LEADS: &str = "alma";
+pub(super) const LEADS: &str = "alma";
 /// Who agrees.
-const AGREES: &str = "bruno";
+pub(super) const AGREES: &str = "bruno";
 /// How long a whole runbook may take here.
 const PATIENCE: Duration = Duration::from_mins(5);
+/// How often is looked where the agent dies all the time.
+const LOOK_CLOSELY: Duration = Duration::from_millis(20);
+/// How long a step has been seen to act when its agent is killed: the first time, the second, and so on.
+const KILL_AFTER: [Duration; 3] = [Duration::ZERO, Duration::from_millis(250), Duration::from_millis(800)];
+
+/// Two engineers at one runbook.
+pub(super) struct Desk {
+    pub(super) alma: Client,
+    pub(super) bruno: Client,
+    /// What was said, so that what the agent has not taken in yet is not said again.
+    pub(super) answered: BTreeSet<String>,
+    told: BTreeSet<String>,
+    /// Since when each attempt is seen to act, and how often the agent was killed in each step.
+    acting: BTreeMap<String, Instant>,
+    killed: BTreeMap<String, usize>,
+}
 
 impl Drill<'_> {
+    fn desk(&self) -> Desk {
+        Desk {
+            alma: self.world.client_of(LEADS),
+            bruno: self.world.client_of(AGREES),
+            answered: BTreeSet::new(),
+            told: BTreeSet::new(),
+            acting: BTreeMap::new(),
+            killed: BTreeMap::new(),
+        }
+    }
+
+    /// Goes through the runbook of a story as a drill: what is only said in one is said, and nothing else is left out.
+    pub(super) async fn rehearse(&mut self, story: &mut Story) -> Result<(), SandboxError> {
+        self.log
+            .line("rehearse    as a drill: what would change something is only said");
+        let record = self.execute(story, true).await?;
+        let wrong = record.run.rows().find(|(step, done)| {
+            use crate::domain::runbook::InDrill;
+            let due = match step.drill {
+                InDrill::Execute => matches!(done.state, StepState::Done | StepState::NotNeeded),
+                InDrill::Simulate => matches!(done.state, StepState::Simulated | StepState::NotNeeded),
+                InDrill::Skip => done.state == StepState::NotNeeded,
+            };
+            // What stands on a step that was only said is only said too.
+            let only_said = step.drill == InDrill::Execute && done.state == StepState::Simulated;
+            !due && !only_said
+        });
+        match (record.outcome, wrong) {
+            (RunbookOutcome::Completed, None) => Ok(()),
+            (outcome, wrong) => {
+                let step = wrong.map_or_else(String::new, |(step, done)| {
+                    format!(": step {} is {}", step.id, done.state.word())
+                });
+                Err(unexpected(&format!("the rehearsal is {}{step}", outcome.word())))
+            }
+        }
+    }
+
     /// Plans and begins the runbook of a story, and goes through it to the end, which must be a completion.
     pub(super) async fn go_through(&mut self, story: &mut Story) -> Result<RunbookRecord, SandboxError> {
-        let (alma, bruno) = (self.world.client_of(LEADS), self.world.client_of(AGREES));
-        let mut wish = StartRunbook {
-            runbook: story.which.runbook().into(),
-            drill: false,
-            unattended: false,
-            set: story.values.clone(),
-            hash: None,
-            incident_at: Some(story.broken_at),
-        };
-        let plan = alma.plan_runbook(wish.clone()).await?;
-        wish.set.retain(|name, _| {
-            let variable = plan.variables.iter().find(|known| known.name == *name);
-            variable.is_some_and(|variable| !variable.chosen)
-        });
-        self.log.line(&format!(
-            "runbook     {}, {} steps: {LEADS} leads, {AGREES} agrees where two are needed",
-            plan.runbook,
-            plan.steps.len()
-        ));
-        wish.hash = Some(plan.hash);
-        let begun = alma.command(Command::StartRunbook { wish }).await?;
-        let id = begun.runbook.ok_or_else(|| unexpected("the runbook did not begin"))?;
+        let record = self.execute(story, false).await?;
+        if record.outcome == RunbookOutcome::Completed {
+            return Ok(record);
+        }
+        let error = record.run.steps.iter().find_map(|step| step.error.clone());
+        Err(SandboxError::Engine {
+            message: format!(
+                "runbook {} is {}{}",
+                record.name(),
+                record.outcome.word(),
+                error
+                    .as_ref()
+                    .map_or_else(String::new, |error| format!(": {}", error.message))
+            ),
+            hint: error.and_then(|error| error.hint),
+        })
+    }
+
+    async fn execute(&mut self, story: &mut Story, drill: bool) -> Result<RunbookRecord, SandboxError> {
+        let mut desk = self.desk();
         let clock = self.world.clock().clone();
         let since = clock.monotonic();
-        let (mut told, mut answered) = (BTreeSet::new(), BTreeSet::new());
+        let id = self.begin(story, &desk, drill).await?;
         loop {
-            let live = alma.overview().await?.executions;
-            let Some(run) = live.into_iter().map(|view| view.run).find(|run| run.id == id) else {
-                break;
-            };
-            self.tell_steps(story, &run, &mut told);
-            for (at, needs) in next::waits(&run) {
-                self.answer(story, &run, at, &needs, (&alma, &bruno), &mut answered)
-                    .await?;
+            if let Some(overview) = unless_away(desk.alma.overview().await)? {
+                let run = overview
+                    .executions
+                    .into_iter()
+                    .map(|view| view.run)
+                    .find(|run| run.id == id);
+                let Some(run) = run else { break };
+                self.tell_steps(story, &run, &mut desk.told);
+                self.kill_inside(&run, &mut desk);
+                for (at, needs) in next::waits(&run) {
+                    self.answer(story, &run, at, &needs, &mut desk).await?;
+                }
+                for (step, _) in run.rows().filter(|(_, done)| done.state == StepState::Acting) {
+                    self.meanwhile(story, &step.id).await?;
+                }
             }
-            self.see_whether_back(story);
+            if !drill {
+                self.see_whether_back(story);
+            }
             if clock.elapsed(since) > PATIENCE {
                 return Err(SandboxError::TooLong {
                     what: format!("runbook {}", story.which.runbook()),
                     seconds: PATIENCE.as_secs(),
                 });
             }
-            clock.sleep(LOOK_EVERY).await;
+            let pause = if self.world.is_apart() {
+                LOOK_CLOSELY
+            } else {
+                LOOK_EVERY
+            };
+            clock.sleep(pause).await;
         }
-        self.ended(story, &alma, &id, &mut told).await
+        self.ended(story, &desk.alma, &id, &mut desk.told).await
+    }
+
+    /// Plans the runbook and begins it; what was begun when the answer was lost is found again.
+    async fn begin(&mut self, story: &mut Story, desk: &Desk, drill: bool) -> Result<RunbookRunId, SandboxError> {
+        let mut wish = StartRunbook {
+            runbook: story.which.runbook().into(),
+            drill,
+            unattended: story.which.is_unattended(),
+            set: story.values.clone(),
+            hash: None,
+            incident_at: story.which.incident().map(|_| story.broken_at),
+        };
+        let plan = loop {
+            match unless_away(desk.alma.plan_runbook(wish.clone()).await)? {
+                Some(plan) => break plan,
+                None => self.world.clock().sleep(LOOK_EVERY).await,
+            }
+        };
+        wish.set.retain(|name, _| {
+            let variable = plan.variables.iter().find(|known| known.name == *name);
+            variable.is_some_and(|variable| !variable.chosen)
+        });
+        let people = if wish.unattended {
+            "goes on by itself"
+        } else {
+            "alma leads, bruno agrees where two are needed"
+        };
+        self.log.line(&format!(
+            "runbook     {}, {} steps: {people}",
+            plan.runbook,
+            plan.steps.len()
+        ));
+        wish.hash = Some(plan.hash);
+        loop {
+            let command = Command::StartRunbook { wish: wish.clone() };
+            match desk.alma.command(command).await {
+                Ok(receipt) => return receipt.runbook.ok_or_else(|| unexpected("the runbook did not begin")),
+                Err(error) if is_away(&error) || error.kind == ErrorKind::Conflict => {}
+                Err(error) => return Err(error.into()),
+            }
+            if let Some(overview) = unless_away(desk.alma.overview().await)? {
+                let mut begun = overview.executions.into_iter().map(|view| view.run).rev();
+                if let Some(run) = begun.find(|run| run.runbook.name == wish.runbook) {
+                    return Ok(run.id);
+                }
+            }
+            self.world.clock().sleep(LOOK_CLOSELY).await;
+        }
     }
 
     async fn ended(
@@ -84,22 +198,33 @@ impl Drill<'_> {
             id: Some(id.to_string()),
             ..Query::default()
         };
-        let record = client.executions(&query).await?.items.into_iter().next();
+        let page = self.patiently(async || client.executions(&query).await).await?;
+        let record = page.items.into_iter().next();
         let record = record.ok_or_else(|| unexpected("a runbook that ended left no record"))?;
         self.tell_steps(story, &record.run, told);
+        let mode = if record.run.drill { "drill of " } else { "" };
         self.log.line(&format!(
-            "{:<11} {} in {}",
+            "{:<11} {mode}{} in {}",
             record.outcome.word(),
             record.name(),
             record.took()
         ));
-        if let Some(error) = record.run.steps.iter().find_map(|step| step.error.clone()) {
-            return Err(SandboxError::Engine {
-                message: format!("runbook {}: {}", record.name(), error.message),
-                hint: error.hint,
-            });
-        }
         Ok(record)
+    }
+
+    /// Asks until somebody answers.
+    pub(super) async fn patiently<T>(&self, ask: impl AsyncFn() -> Result<T, ClientError>) -> Result<T, SandboxError> {
+        let clock = self.world.clock();
+        let since = clock.monotonic();
+        loop {
+            if let Some(answer) = unless_away(ask().await)? {
+                return Ok(answer);
+            }
+            if clock.elapsed(since) > PATIENCE {
+                return Err(unexpected("the agent does not come back"));
+            }
+            clock.sleep(LOOK_CLOSELY).await;
+        }
     }
 
     /// Says what has become of steps since the last look.
@@ -122,69 +247,26 @@ impl Drill<'_> {
         }
     }
 
-    async fn answer(
-        &mut self,
-        story: &mut Story,
-        run: &RunbookRun,
-        at: usize,
-        needs: &[Need],
-        (leads, agrees): (&Client, &Client),
-        answered: &mut BTreeSet<String>,
-    ) -> Result<(), SandboxError> {
-        let (step, done) = (&run.runbook.steps[at], &run.steps[at]);
-        for need in needs {
-            // What the agent has not taken in yet is not said again.
-            if !answered.insert(format!("{}/{}/{need:?}", step.id, done.attempt)) {
-                continue;
-            }
-            let step = step.id.clone();
-            let (client, saying) = match need {
-                Need::Value { variable } => {
-                    let value = story.values.get(variable).cloned();
-                    let value = value.ok_or_else(|| unexpected(&format!("nobody knows a value for {variable}")))?;
-                    self.log.more(&format!("         {LEADS}: {variable} is {value}"));
-                    let name = variable.clone();
-                    (leads, Saying::Set { name, value })
-                }
-                Need::Approval { .. } => {
-                    self.log.more(&format!("         {AGREES} agrees to {step}"));
-                    (agrees, Saying::Approve { step })
-                }
-                Need::Go { typed } => {
-                    let (typed, attempt) = (typed.clone(), done.attempt);
-                    (leads, Saying::Go { step, attempt, typed })
-                }
-                Need::Done => {
-                    self.by_hand(story, &step, &run.values).await?;
-                    let (typed, attempt) = (None, done.attempt);
-                    (leads, Saying::Go { step, attempt, typed })
-                }
-                Need::Obstacles(_) => {
-                    let why: Vec<String> = done
-                        .obstacles()
-                        .map(|check| format!("{}: {}", check.title, check.detail))
-                        .collect();
-                    return Err(stuck(&step, &why.join("; ")));
-                }
-                Need::Failure | Need::Doubt | Need::UndoFailed => {
-                    let why = done.error.as_ref().map(ToString::to_string);
-                    return Err(stuck(&step, &why.unwrap_or_else(|| format!("{need:?}"))));
-                }
-            };
-            let command = Command::SayInRunbook {
-                run: run.id.clone(),
-                saying,
-            };
-            match client.command(command).await {
-                Ok(_) => {}
-                // It went on meanwhile; the next look says where it is.
-                Err(error) if error.kind == ErrorKind::Conflict || error.kind == ErrorKind::Interlock => {
-                    answered.clear();
-                }
-                Err(error) => return Err(error.into()),
+    /// Kills an agent of its own inside a step, some times in each.
+    fn kill_inside(&self, run: &RunbookRun, desk: &mut Desk) {
+        if !self.world.is_apart() {
+            return;
+        }
+        let clock = self.world.clock();
+        for (step, done) in run.rows().filter(|(_, done)| done.state == StepState::Acting) {
+            let attempt = format!("{}/{}", step.id, done.attempt);
+            let since = *desk.acting.entry(attempt).or_insert_with(|| clock.monotonic());
+            let times = desk.killed.entry(step.id.clone()).or_default();
+            let due = KILL_AFTER
+                .get(*times)
+                .is_some_and(|after| clock.elapsed(since) >= *after);
+            // Killed once an attempt: the next look may still show what was.
+            if due && clock.elapsed(since) < PATIENCE && self.world.kill_agent() {
+                *times += 1;
+                desk.acting
+                    .insert(format!("{}/{}", step.id, done.attempt), since + PATIENCE);
             }
         }
-        Ok(())
     }
 
     /// Notes when the shop took its first order since everything was noticed.
@@ -196,9 +278,20 @@ impl Drill<'_> {
     }
 }
 
-fn stuck(step: &str, why: &str) -> SandboxError {
-    SandboxError::Engine {
-        message: format!("the runbook is stuck at step {step}: {why}"),
-        hint: Some("try again with --keep and look into the sandbox".to_owned()),
+pub(super) fn is_away(error: &ClientError) -> bool {
+    error.is_unreachable()
+}
+
+/// What was answered, or nothing while the agent is away.
+fn unless_away<T>(answer: Result<T, ClientError>) -> Result<Option<T>, SandboxError> {
+    match answer {
+        Ok(answer) => Ok(Some(answer)),
+        Err(error) if is_away(&error) => Ok(None),
+        Err(error) => Err(error.into()),
     }
+}
+
+/// Whether a step waits for what only looking at the world can tell.
+pub(super) fn is_a_question(need: &Need) -> bool {
+    matches!(need, Need::Doubt | Need::Failure | Need::Obstacles(_))
 }

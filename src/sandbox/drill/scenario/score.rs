@@ -60,6 +60,7 @@ impl Drill<'_> {
             identical: proved,
             rpo: Millis(0),
             rto: all,
+            deaths: None,
         })
     }
 

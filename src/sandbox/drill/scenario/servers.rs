@@ -28,7 +28,14 @@ const PATIENCE: Duration = Duration::from_mins(1);
 impl Story {
     /// Whether the story is about orders that stop coming in.
     pub(super) fn counts_orders(&self) -> bool {
-        matches!(self.which, Scenario::Failover | Scenario::RegionLoss)
+        matches!(
+            self.which,
+            Scenario::Failover
+                | Scenario::RegionLoss
+                | Scenario::Automatic
+                | Scenario::DatabaseDown
+                | Scenario::DataCentre
+        )
     }
 }
 
@@ -40,21 +47,45 @@ impl Drill<'_> {
 
     pub(super) async fn servers_ready(&mut self, story: &mut Story) -> Result<(), SandboxError> {
         let service = self.the_service()?;
-        story.values = [("cluster", "shop"), ("primary", "db1"), ("standby", "db2")]
-            .into_iter()
-            .chain([("gone", "true"), ("max_loss", "any")])
-            .map(|(name, value)| (name.to_owned(), value.to_owned()))
-            .collect();
-        if story.which == Scenario::SplitNetwork {
-            story.values.remove("gone");
-        } else if story.which == Scenario::Failover {
-            let route = self.world.path().join("route").display().to_string();
-            story.values.insert("route".to_owned(), route);
-        } else {
-            self.log.line("back up     documents, to the other region");
-            let run = self.run("documents-far").await?;
-            self.backed_up(run).await?;
-            story.inventory = Some(proof::look(self.world.documents()).await?);
+        let route = self.world.path().join("route").display().to_string();
+        let values: &[(&str, &str)] = match story.which {
+            Scenario::Failover => &[
+                ("gone", "true"),
+                ("max_loss", "any"),
+                ("standby", "db2"),
+                ("route", &route),
+            ],
+            Scenario::Switchover => &[("standby", "db2"), ("route", &route)],
+            Scenario::Quarterly => &[("source", "cluster"), ("standby", "db2")],
+            Scenario::Automatic => &[("allow_loss", "any"), ("standby", "db2"), ("route", &route)],
+            Scenario::SplitNetwork => &[("max_loss", "any"), ("standby", "db2")],
+            Scenario::DatabaseDown => &[],
+            Scenario::Failback => &[("from", "db2"), ("back", "db1")],
+            _ => &[("gone", "true"), ("max_loss", "any"), ("standby", "db2")],
+        };
+        story.set(&[("cluster", "shop")]);
+        // The runbook of a failback has other words for the two.
+        if story.which != Scenario::Failback {
+            story.set(&[("primary", "db1")]);
+        }
+        story.set(values);
+        match story.which {
+            Scenario::RegionLoss => {
+                self.log.line("back up     documents, to the other region");
+                let run = self.run("documents-far").await?;
+                self.backed_up(run).await?;
+                story.inventory = Some(proof::look(self.world.documents()).await?);
+            }
+            Scenario::Failback => {
+                story.set(&[("over.route", &route)]);
+                self.switch(&service, "db1", "db2").await?;
+            }
+            Scenario::Quarterly => {
+                story.set(&[("over.route", &route), ("back.over.route", &route)]);
+                self.base_backup().await?;
+            }
+            Scenario::Automatic => story.set(&[("notify", &self.pager()?)]),
+            _ => {}
         }
         service.count_anew();
         self.orders_come_in(&service).await?;
@@ -93,11 +124,6 @@ impl Drill<'_> {
         self.orders_come_in(&service).await?;
         self.see_whether_back(story);
         Ok(())
-    }
-
-    /// Every order of three ledgers, on both servers: the old primary follows by now.
-    pub(super) async fn prove_failover(&mut self, story: &mut Story) -> Result<(), SandboxError> {
-        self.prove_orders(story, &["db2", "db1"]).await
     }
 
     /// Has the way to the primary opened again.
@@ -177,7 +203,8 @@ impl Drill<'_> {
         Ok(())
     }
 
-    async fn prove_orders(&mut self, story: &mut Story, members: &[&str]) -> Result<(), SandboxError> {
+    /// Every order of three ledgers, on some servers: who takes writes now is the first of them.
+    pub(super) async fn prove_orders(&mut self, story: &mut Story, members: &[&str]) -> Result<(), SandboxError> {
         let service = self.the_service()?;
         self.orders_come_in(&service).await?;
         self.see_whether_back(story);
