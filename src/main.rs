@@ -75,13 +75,15 @@ async fn demo(args: DemoArgs, global: Global) -> Result<Exit, CliError> {
     let practice = world.incidents().into_iter().map(|offer| (offer.name, offer.cure));
     let exit = open(world.client(), &global, true, practice.collect()).await;
     let scores = world.scores();
-    world.close().await;
     if !scores.is_empty() {
         say("What practice came to:");
     }
     for score in scores {
         say(&format!("  {score}"));
     }
+    // This may take some seconds, and nobody should wonder.
+    say("taking the sandbox down");
+    world.close().await;
     exit
 }
 

@@ -67,10 +67,13 @@ impl Bucket {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.map_err(unheard)?;
         let address = listener.local_addr().map_err(unheard)?;
         let serving = tokio::spawn(serve(listener, service.build(), clock.clone()));
+        let serving = AbortOnDropHandle::new(serving);
+        // Where the loopback interface is down one can listen, and nobody gets there.
+        drop(tokio::net::TcpStream::connect(address).await.map_err(unheard)?);
         Ok(Self {
             address,
             key,
-            _serving: AbortOnDropHandle::new(serving),
+            _serving: serving,
         })
     }
 

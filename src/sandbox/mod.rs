@@ -119,7 +119,7 @@ pub enum SandboxError {
     #[error(transparent)]
     Repo(#[from] crate::repo::RepoError),
     /// The far region's bucket has nowhere to listen.
-    #[error("no port of 127.0.0.1 can be listened on, which the bucket of the far region needs: {error}")]
+    #[error("nobody can listen on 127.0.0.1 and be reached there, which the bucket of the far region needs: {error}")]
     NoPort {
         /// The reason.
         error: std::io::Error,

@@ -29,7 +29,7 @@ const BOUNDED: [&str; 2] = ["data/", "wal/"];
 const LOCKS: &str = "locks/";
 /// For how long a count is believed as long as there is room.
 const BELIEVED: Duration = Duration::from_mins(10);
-/// A count is not repeated sooner; over a network it costs a request for every thousand objects.
+/// For a refusal a count is not repeated sooner; over a network it costs a request for every thousand objects.
 const FRESH: Duration = Duration::from_secs(2);
 const FRESH_REMOTE: Duration = Duration::from_secs(30);
 
@@ -108,16 +108,11 @@ impl QuotaStore {
     /// What is stored, by a count that is not older.
     fn known(&self, age: Duration) -> Option<u64> {
         let (stored, as_of) = self.state().stored?;
-        (self.clock.elapsed(as_of) <= age).then_some(stored)
+        (self.clock.elapsed(as_of) < age).then_some(stored)
     }
 
-    /// What is stored, counted anew unless that was done just now.
-    async fn count(&self) -> StoreResult<u64> {
-        let fresh = if self.inner.capabilities().remote {
-            FRESH_REMOTE
-        } else {
-            FRESH
-        };
+    /// What is stored, counted anew unless a count is younger.
+    async fn count(&self, fresh: Duration) -> StoreResult<u64> {
         let _one = self.counting.lock().await;
         if let Some(stored) = self.known(fresh) {
             return Ok(stored);
@@ -145,7 +140,12 @@ impl QuotaStore {
         if let Some(taken) = self.take(size, BELIEVED) {
             return Ok(taken);
         }
-        let stored = self.count().await?;
+        let fresh = if self.inner.capabilities().remote {
+            FRESH_REMOTE
+        } else {
+            FRESH
+        };
+        let stored = self.count(fresh).await?;
         self.take(size, BELIEVED).ok_or_else(|| {
             let message = format!(
                 "the repository is full: {} of its max_size of {} are used, and this needs {}",
@@ -234,7 +234,8 @@ impl Store for QuotaStore {
 
     fn room(&self) -> BoxFuture<'_, StoreResult<Option<Room>>> {
         Box::pin(async move {
-            let used = Amount(self.count().await?);
+            // Asked every few minutes, and by whoever has just made room.
+            let used = Amount(self.count(Duration::ZERO).await?);
             let limit = Amount(self.most);
             let quota = Room {
                 used,
@@ -290,7 +291,7 @@ mod tests {
             store.put(key, bytes(50)).await.unwrap();
         }
         let room = async || store.room().await.unwrap().unwrap();
-        assert_eq!(room().await.percent(), 115);
+        assert_eq!(room().await.percent(), 120);
         store.delete("data/a").await.unwrap();
         store.put("data/d", bytes(700)).await.unwrap();
         clock.advance(Duration::from_mins(1));

@@ -281,6 +281,9 @@ fn practice(app: &App, incident: &str) -> Warning {
         "drop-table" => "a table of the sandbox's shop database",
         "delete-files" => "documents of the sandbox",
         "overwrite-files" => "the contents of documents of the sandbox",
+        "split-network" => "nothing; nobody but the shop reaches its primary",
+        "damage-repository" => "some of what the sandbox's near repository stores",
+        "disk-full" => "nothing; backups to the sandbox's near repository fail",
         _ => "data of the sandbox",
     };
     Warning {
