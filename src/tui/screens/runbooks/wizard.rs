@@ -46,7 +46,8 @@ pub fn header(canvas: &mut Canvas<'_>, area: Rect, app: &App) {
     right.push(look.span(format!(" {}Z", app.now.format("%H:%M")), Role::Dim));
     let label = match run.incident_at {
         _ if narrow => "  ",
-        Some(_) => "  since it happened ",
+        Some(_) if area.width >= 100 => "  since it happened ",
+        Some(_) => "  since ",
         None => "  total ",
     };
     right.push(look.span(label, Role::Dim));
