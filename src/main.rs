@@ -62,14 +62,22 @@ async fn demo(args: DemoArgs, global: Global) -> Result<Exit, CliError> {
         };
     }
     let interrupted = sandbox::interruption().map_err(|error| ended(&error))?;
-    let world = tokio::select! {
+    let mut world = tokio::select! {
         built = World::build(&options, &clock, &say) => built.map_err(|error| ended(&error))?,
         () = interrupted => return Err(ended(&SandboxError::Interrupted)),
     };
     world.first_backups().await;
+    world.keep_score();
     let practice = world.incidents().into_iter().map(|offer| (offer.name, offer.cure));
     let exit = open(world.client(), &global, true, practice.collect()).await;
+    let scores = world.scores();
     world.close().await;
+    if !scores.is_empty() {
+        say("What practice came to:");
+    }
+    for score in scores {
+        say(&format!("  {score}"));
+    }
     exit
 }
 

@@ -195,6 +195,14 @@ impl Render for RepoStats {
         out.field("blobs", self.blobs.to_string());
         out.field("stored", Bytes(self.bytes_stored).to_string());
         out.field("uncompressed", Bytes(self.bytes_plain).to_string());
+        if let Some(room) = self.room {
+            out.field("room", room.to_string());
+        }
+        if self.bytes_foreign > 0 {
+            let names: Vec<&str> = self.foreign.iter().map(|one| one.name.as_str()).collect();
+            let what = format!("{}: {}", Bytes(self.bytes_foreign), names.join(", "));
+            out.field("not its own", what);
+        }
     }
 }
 

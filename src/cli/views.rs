@@ -94,9 +94,11 @@ impl Render for Overview {
                 (Some(false), None) => "DOES NOT ANSWER".to_owned(),
                 (None, _) => "not asked yet".to_owned(),
             };
-            let used = repository
-                .used_percent
-                .map_or_else(String::new, |used| format!(", disk {used}% full"));
+            let used = match (repository.room, repository.used_percent) {
+                (Some(room), _) => format!(", {room}"),
+                (None, Some(used)) => format!(", disk {used}% full"),
+                (None, None) => String::new(),
+            };
             let counted = repository.snapshots;
             out.line(format!(
                 "{}  {}  {counted} snapshots, {state}{used}",

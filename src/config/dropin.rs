@@ -85,6 +85,7 @@ pub fn write_repository(config: &Config, repository: &RepositoryDefinition) -> R
         secret_access_key: repository.access.key.as_ref().map(|key| Secret(key.secret.clone())),
         limit_upload: repository.access.limit_upload.map(|limit| anywhere(Size(limit))),
         limit_download: repository.access.limit_download.map(|limit| anywhere(Size(limit))),
+        max_size: repository.access.max_size.map(|most| anywhere(Size(most))),
     };
     write(config, Kind::Repository, repository.name.as_str(), &raw)
 }

@@ -53,6 +53,7 @@ pub(super) struct RawRepository {
     pub(super) secret_access_key: Option<Secret>,
     pub(super) limit_upload: Option<Spanned<Size>>,
     pub(super) limit_download: Option<Spanned<Size>>,
+    pub(super) max_size: Option<Spanned<Size>>,
     pub(super) trash: Option<Duration>,
     pub(super) grace: Option<Duration>,
     pub(super) prune: Option<Spanned<String>>,

@@ -9,6 +9,8 @@ use toml::Spanned;
 
 /// A limit below this would not let one pack through in a working day.
 const SLOWEST: Bytes = Bytes(1024);
+/// A bound below this would not let a pack of each kind and their index in.
+const SMALLEST: Bytes = Bytes(64 << 20);
 
 /// Reads one repository; what is wrong goes to `problems`.
 pub(super) fn repository(
@@ -70,6 +72,19 @@ pub(super) fn repository(
         }
         Some(limit.get_ref().0)
     };
+    let (limit_upload, limit_download) = (
+        limit("limit_upload", raw.limit_upload),
+        limit("limit_download", raw.limit_download),
+    );
+    let max_size = raw.max_size.map(|most| {
+        let size = most.get_ref().0;
+        if size < SMALLEST {
+            let message = format!("{size} is too little for any backup");
+            let hint = Some(format!("write at least {SMALLEST}, or leave it out for no bound"));
+            place.problem(problems, most.span().start, "max_size", message, hint);
+        }
+        size
+    });
     RepositoryDefinition {
         name: name.into(),
         url: raw.url.into_inner(),
@@ -77,8 +92,9 @@ pub(super) fn repository(
         upkeep,
         access: StoreAccess {
             key,
-            limit_upload: limit("limit_upload", raw.limit_upload),
-            limit_download: limit("limit_download", raw.limit_download),
+            limit_upload,
+            limit_download,
+            max_size,
         },
     }
 }

@@ -51,6 +51,8 @@ pub enum AlertKind {
     RepositoryUnreachable,
     /// A check found something in a repository that is not as it was written.
     RepositoryDamaged,
+    /// A repository has used up nine tenths of its disk, or of what it may take.
+    StorageFull,
     /// The last prune, check or change of a repository failed.
     MaintenanceFailed,
     /// Retention would have dropped more at once than it may.
@@ -94,6 +96,7 @@ impl AlertKind {
             Self::VerificationFailed => "verification-failed",
             Self::RepositoryUnreachable => "repository-unreachable",
             Self::RepositoryDamaged => "repository-damaged",
+            Self::StorageFull => "storage-full",
             Self::MaintenanceFailed => "maintenance-failed",
             Self::RetentionRefused => "retention-refused",
             Self::WalGap => "wal-gap",
@@ -119,6 +122,7 @@ impl AlertKind {
             | Self::VerificationFailed
             | Self::RepositoryUnreachable
             | Self::RepositoryDamaged
+            | Self::StorageFull
             | Self::WalGap
             | Self::PageChecksum
             | Self::MassEncryption

@@ -114,6 +114,9 @@ pub struct StoreAccess {
     pub limit_upload: Option<Bytes>,
     /// Bytes a second, at most, from the store.
     pub limit_download: Option<Bytes>,
+    /// Bytes, at most, in the store; what would go over it is refused.
+    #[serde(default)]
+    pub max_size: Option<Bytes>,
 }
 
 /// The access key of a bucket.

@@ -10,6 +10,7 @@ pub mod address;
 pub mod alert;
 pub mod anomaly;
 pub mod apply;
+pub mod capacity;
 pub mod cluster;
 pub mod command;
 pub mod decide;

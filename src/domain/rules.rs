@@ -8,6 +8,7 @@ mod cluster;
 mod drill;
 pub(super) mod log;
 mod runbook;
+mod storage;
 
 use std::collections::BTreeMap;
 
@@ -114,6 +115,7 @@ fn conditions(context: &Context<'_>) -> BTreeMap<AlertKey, Condition> {
         }
     }
     all.extend(super::keep::conditions(state, definitions));
+    all.extend(storage::conditions(context));
     all.extend(log::conditions(context));
     all.extend(drill::conditions(context));
     all.extend(anomaly::conditions(context));

@@ -3,6 +3,7 @@
 //! Decisions may look at them, and say what they saw in the events they lead to. After a start nothing was seen yet, which is
 //! not the same as having seen that nothing is there.
 
+use super::capacity::RoomSight;
 use super::cluster::health::Sight;
 use super::id::SourceName;
 use super::pitr::LogSight;
@@ -12,6 +13,8 @@ use super::pitr::LogSight;
 pub struct Seen {
     /// How the logs of clusters stand, one a source and repository.
     pub logs: Vec<LogSight>,
+    /// How much room each repository has, where that can be said.
+    pub rooms: Vec<RoomSight>,
     /// How the replicated clusters do, one each.
     pub clusters: Vec<Sight>,
 }

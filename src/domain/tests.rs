@@ -2,6 +2,7 @@
 
 mod log;
 mod servers;
+mod storage;
 mod world;
 
 use super::alert::AlertKind;

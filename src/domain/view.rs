@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::alert::Alert;
+use super::capacity::Room;
 use super::command::{Actor, Command};
 use super::drill::DrillView;
 use super::event::EventRecord;
@@ -285,6 +286,10 @@ pub struct RepositoryView {
     pub snapshots: u64,
     /// What is used on its file system, in percent, when that can be said.
     pub used_percent: Option<u8>,
+    /// How much that is, and of what.
+    pub room: Option<Room>,
+    /// In how many days it is full at the present pace, when that can be said.
+    pub days_to_full: Option<u64>,
     /// How it is kept in order.
     #[serde(default)]
     pub upkeep: Option<UpkeepView>,

@@ -189,7 +189,13 @@ impl Core {
                 if let Observation::MaintenanceEnded { maintenance, .. } = &observation
                     && let Some(live) = self.state.maintenance.get(maintenance)
                 {
-                    self.touch(&live.repository.clone());
+                    let repository = live.repository.clone();
+                    self.touch(&repository);
+                    // What it holds and how much room it has may not be what it was.
+                    self.next_listing.remove(&repository);
+                }
+                if let Observation::RunEnded { run, result } = &observation {
+                    self.look_after(run, result.outcome);
                 }
                 if let Observation::Step { run, step, .. } = &observation {
                     self.step_ended(run, step);

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 
 use crate::domain::Bytes;
+use crate::domain::capacity::Room;
 use crate::domain::cluster::Cluster;
 use crate::domain::command::{Observation, RunResult};
 use crate::domain::follow_up::{FollowUpResult, ServerSeen, Waiting};
@@ -59,8 +60,8 @@ pub struct Listing {
     pub appeared: Vec<SnapshotRecord>,
     /// What else became of those that are known: forgotten, purged, pinned or unpinned beside the agent.
     pub changes: Vec<SnapshotChange>,
-    /// What is used of the file system it is on, in percent.
-    pub used_percent: Option<u8>,
+    /// How much room it has, where that can be said.
+    pub room: Option<Room>,
 }
 
 /// What the journal knows of a repository's snapshots.

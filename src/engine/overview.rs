@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use crate::domain::capacity::days_to_full;
 use crate::domain::drill::{self, Drill, DrillView};
 use crate::domain::gauge;
 use crate::domain::id::{MaintenanceId, RecoveryId, RepositoryName, RunId, RunbookName, RunbookRunId};
@@ -36,8 +37,6 @@ pub struct Beside {
     pub seen: Seen,
     /// Snapshots per repository.
     pub snapshots: BTreeMap<RepositoryName, u64>,
-    /// What is used of the file systems repositories are on.
-    pub used_percent: BTreeMap<RepositoryName, u8>,
     /// Progress of runs.
     pub runs: BTreeMap<RunId, ProgressView>,
     /// Progress of recoveries.
@@ -61,7 +60,6 @@ impl Beside {
             practice: None,
             seen: Seen::default(),
             snapshots,
-            used_percent: BTreeMap::new(),
             runs: BTreeMap::new(),
             recoveries: BTreeMap::new(),
             follow_ups: BTreeMap::new(),
@@ -279,13 +277,17 @@ fn repository_views(state: &State, definitions: &Definitions, beside: &Beside, n
     let view = |repository: &RepositoryDefinition| {
         let name: &id::RepositoryName = &repository.name;
         let facts = state.repositories.get(name);
+        let mut rooms = beside.seen.rooms.iter();
+        let room = rooms.find(|sight| sight.repository == *name).map(|sight| sight.room);
         RepositoryView {
             name: name.clone(),
             url: repository.url.clone(),
             reachable: facts.map(|facts| facts.failure.is_none()),
             failure: facts.and_then(|facts| facts.failure.clone()),
             snapshots: beside.snapshots.get(name).copied().unwrap_or(0),
-            used_percent: beside.used_percent.get(name).copied(),
+            used_percent: room.map(|room| u8::try_from(room.percent()).unwrap_or(u8::MAX)),
+            room,
+            days_to_full: room.and_then(|room| days_to_full(state, definitions, name, room, now)),
             upkeep: Some(upkeep_view(repository, state.upkeep.get(name), now)),
         }
     };

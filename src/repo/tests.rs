@@ -6,13 +6,14 @@ use std::time::Duration;
 use secrecy::SecretString;
 
 use super::testing::{
-    backup, below, check, contents, forged, fresh, open, password, restore, small_tree, tree_of, turning,
+    backup, below, check, contents, forged, fresh, noise, open, password, restore, small_tree, tree_of, turning,
 };
 use super::tree::{Node, NodeKind};
 use super::{RepoError, Repository, RestoreOptions};
 use crate::clock::Clock;
 use crate::store::fault::{Fault, FaultStore, Op, Rule};
 use crate::store::memory::MemoryStore;
+use crate::store::quota::QuotaStore;
 use crate::store::{ErrorKind, Store};
 
 async fn keys_of(store: &MemoryStore, prefix: &str) -> Vec<String> {
@@ -52,6 +53,32 @@ async fn opening_tells_the_reasons_apart() {
     assert!(error.hint().is_some());
     store.delete(&key).await.unwrap();
     assert!(matches!(open(store).await, Err(RepoError::NotARepository { .. })));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_backup_without_room_fails_and_leaves_what_was_there_and_one_with_room_succeeds() {
+    let dir = tempfile::tempdir().unwrap();
+    let source = dir.path().join("source");
+    small_tree(&source);
+    let (store, repo) = fresh().await;
+    let first = backup(&repo, &source).await.unwrap();
+    let used: u64 = store.list("").await.unwrap().iter().map(|object| object.size).sum();
+    std::fs::write(source.join("scan.bin"), noise(5, 400_000)).unwrap();
+    let bounded = |most| Arc::new(QuotaStore::new(store.clone(), most, Clock::system()));
+    let full = open(bounded(used + 200_000)).await.unwrap();
+    let error = backup(&full, &source).await.unwrap_err();
+    assert!(error.to_string().contains("the repository is full"), "{error}");
+    assert!(error.hint().unwrap().contains("nothing was lost"), "{error}");
+    assert_eq!(full.snapshots().await.unwrap().len(), 1, "no snapshot of half of it");
+    let report = check(&open(store.clone()).await.unwrap()).await;
+    assert!(report.is_sound(), "{report:?}");
+    let options = RestoreOptions::new(first.snapshot.id.clone(), dir.path().join("restored"));
+    restore(&full, options).await.unwrap();
+    // With room again, what the failed one had stored already is not stored twice.
+    let wide = open(bounded(used + 1_000_000)).await.unwrap();
+    backup(&wide, &source).await.unwrap();
+    assert!(check(&wide).await.is_sound());
+    assert_eq!(wide.snapshots().await.unwrap().len(), 2);
 }
 
 #[tokio::test(flavor = "multi_thread")]

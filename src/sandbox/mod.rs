@@ -11,9 +11,11 @@
 //! | `bucket` | the S3 server of the far region, shared with the tests |
 //! | `server` | a private PostgreSQL server, shared with the tests |
 //! | `pair`, `member`, `relay` | the shop's primary and standby, its name, and the ways to them, which can be cut |
+//! | `reload` | puts a changed configuration in force |
 //! | `shop`, `documents` | the data: a shop, a tree of files with odd names |
 //! | `orders` | the service that takes the shop's orders, and the customers |
 //! | `incidents/` | what can be broken for practice, and how it would be noticed |
+//! | `score`, `keeper` | what practice came to: the book, and who looks whether things hold again |
 //! | `drill` | the whole story as a log: back up, verify, break, recover, prove |
 //! | `drill/scenario/` | one incident, its runbook gone through by two engineers, the proof, the score |
 //! | `proof` | before and after, table by table and file by file |
@@ -28,11 +30,14 @@ mod dir;
 mod documents;
 mod drill;
 mod incidents;
+mod keeper;
 mod member;
 mod orders;
 mod pair;
 mod proof;
 mod relay;
+mod reload;
+mod score;
 pub mod server;
 mod settings;
 mod shop;

@@ -27,6 +27,7 @@ use tokio_util::task::AbortOnDropHandle;
 use super::SandboxError;
 use super::shop::{DATABASE, ORDER};
 use crate::clock::Clock;
+use crate::source::SourceError;
 use crate::source::postgres::{Login, ask};
 
 /// How often a customer orders.
@@ -134,6 +135,21 @@ impl Service {
     fn lock(&self) -> std::sync::MutexGuard<'_, Taken> {
         self.taken.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// How many of some orders a server does not have now.
+pub(super) async fn missing(login: &Login, taken: &Taken, clock: &Clock) -> Result<u64, SourceError> {
+    if taken.runs.is_empty() {
+        return Ok(0);
+    }
+    let runs: Vec<String> = taken.runs.iter().map(|(from, to)| format!("({from}, {to})")).collect();
+    let sql = format!(
+        "select count(*) from orders o join (values {}) run (first, last) on o.id between run.first and run.last",
+        runs.join(", ")
+    );
+    let there = ask(login, DATABASE, &sql, clock).await?;
+    let there = there.and_then(|text| text.parse::<u64>().ok()).unwrap_or(0);
+    Ok(taken.count.saturating_sub(there))
 }
 
 async fn take_order(State(service): State<Service>) -> (StatusCode, Json<Value>) {

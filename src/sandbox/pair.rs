@@ -168,6 +168,7 @@ mod tests {
     use super::*;
     use crate::engine::hands::Practice;
     use crate::sandbox::incidents::Incidents;
+    use crate::sandbox::score::Scores;
     use crate::source::postgres::ask;
 
     async fn until(what: &str, clock: &Clock, mut holds: impl AsyncFnMut() -> bool) {
@@ -192,6 +193,7 @@ mod tests {
             login: Some(pair.shop_login()),
             sandbox: sandbox.clone(),
             ways: Some(pair.switches()),
+            scores: Scores::default(),
             clock: clock.clone(),
         };
         let [first, second] = members(&sandbox);

@@ -14,6 +14,10 @@ use crate::source::postgres::server::PORT;
 /// What the names of jobs end with that write to the other region.
 pub(super) const FAR: &str = "-far";
 
+/// The repository of the near region, and what it may take at most: far more than a day of practice needs.
+pub(super) const NEAR: &str = "sandbox";
+pub(super) const NEAR_MOST: u64 = 4 << 30;
+
 /// Where the repository of the near region is.
 pub(super) fn near_repository(dir: &Path) -> PathBuf {
     dir.join("repository")
@@ -55,7 +59,7 @@ pub(super) fn configuration(dir: &Path, bucket: &Bucket, bin_dir: Option<&Path>)
          #   lifeboat --config {} --embedded snapshot list\n\
          site = \"sandbox\"\nenvironment = \"DEMO\"\n\n\
          [agent]\nstate_dir = {}\nsocket = {}\n\n\
-         [repository.sandbox]\nurl = {}\npassword = {{ file = {password} }}\n{UPKEEP}\n\
+         [repository.{NEAR}]\nurl = {}\npassword = {{ file = {password} }}\nmax_size = \"{}GiB\"\n{UPKEEP}\n\
          # In the other region: what is left when this one is lost. The server of this bucket ends with the demo; what is kept\n\
          # of it can be read as a directory: lifeboat --repository {} --password-file {password} snapshot list\n\
          [repository.far]\nurl = {}\naccess_key_id = {}\nsecret_access_key = {{ file = {} }}\n\
@@ -64,6 +68,7 @@ pub(super) fn configuration(dir: &Path, bucket: &Bucket, bin_dir: Option<&Path>)
         quoted(dir.join("state")),
         quoted(socket),
         quoted(near_repository(dir)),
+        NEAR_MOST >> 30,
         quoted(far_objects(dir).join(BUCKET).join(FAR_PREFIX)),
         text(&bucket.url(FAR_PREFIX)),
         text(&bucket.key().id),

@@ -13,11 +13,13 @@ use tokio_util::task::AbortOnDropHandle;
 use super::bucket::Bucket;
 use super::dir::{SandboxDir, reap_killed};
 use super::incidents::{Incidents, Offer};
+use super::keeper::Keeper;
 use super::orders::{Customers, Service};
 use super::pair::Pair;
+use super::score::Scores;
 use super::server::ServerError;
 use super::settings::FAR;
-use super::{DemoOptions, SandboxError, documents, member, settings, shop};
+use super::{DemoOptions, SandboxError, documents, member, reload, settings, shop};
 use crate::api::{Client, Pipe, Server, Socket, pipe};
 use crate::clock::Clock;
 use crate::config;
@@ -36,6 +38,8 @@ pub struct World {
     customers: Option<Customers>,
     service: Option<Service>,
     _listening: Option<AbortOnDropHandle<()>>,
+    _watching: AbortOnDropHandle<()>,
+    keeping: Option<AbortOnDropHandle<()>>,
     pair: Option<Arc<Pair>>,
     _bucket: Bucket,
     no_server: Option<String>,
@@ -88,6 +92,7 @@ impl World {
             login: login.clone(),
             sandbox: dir.path().to_owned(),
             ways: pair.as_ref().map(Pair::switches),
+            scores: Scores::default(),
             clock: clock.clone(),
         };
         let (engine, socket) = start_engine(&config_path, &incidents, clock).await?;
@@ -95,6 +100,7 @@ impl World {
         let service = login.map(|login| Service::new(login, clock.clone()));
         let socket = dir.path().join("orders.sock");
         let listening = service.as_ref().map(|service| service.listen(&socket)).transpose()?;
+        let watching = reload::watch(config_path, engine.clone(), clock.clone());
         let customers = service.clone().map(Customers::start);
         Ok(Self {
             client,
@@ -104,6 +110,8 @@ impl World {
             customers,
             service,
             _listening: listening,
+            _watching: watching,
+            keeping: None,
             pair: pair.map(Arc::new),
             _bucket: bucket,
             no_server,
@@ -132,6 +140,26 @@ impl World {
             // Refused when its schedule was faster, which is just as well.
             let _ = self.client.command(Command::RunJob { job: job.name }).await;
         }
+    }
+
+    /// Keeps the score of what is broken and cured from here on.
+    pub fn keep_score(&mut self) {
+        let keeper = Keeper {
+            scores: self.incidents.scores.clone(),
+            client: self.client.clone(),
+            sandbox: self.dir.path().to_owned(),
+            documents: self.documents(),
+            login: self.login(),
+            service: self.service.clone(),
+            ways: self.incidents.ways.clone(),
+            clock: self.clock.clone(),
+        };
+        self.keeping = Some(keeper.start());
+    }
+
+    /// What practice came to so far, a line an incident.
+    pub fn scores(&self) -> Vec<String> {
+        self.incidents.scores.all()
     }
 
     /// What can be broken here, for the palette.
@@ -190,6 +218,7 @@ impl World {
 
     /// Takes it down in good order; the files stay when that was asked for.
     pub async fn close(mut self) {
+        self.keeping = None;
         self.customers = None;
         // It can only fail by having stopped already.
         let _ = self.engine.stop("the sandbox is taken down").await;

@@ -13,6 +13,7 @@ use futures_util::future::BoxFuture;
 
 use super::{Capabilities, ErrorKind, ObjectInfo, Store, StoreError, StoreResult, Thaw};
 use crate::clock::Clock;
+use crate::domain::capacity::Room;
 
 /// The operation a rule applies to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -284,6 +285,10 @@ impl Store for FaultStore {
 
     fn location(&self) -> &str {
         self.inner.location()
+    }
+
+    fn room(&self) -> BoxFuture<'_, StoreResult<Option<Room>>> {
+        self.inner.room()
     }
 
     fn local_path(&self) -> Option<&std::path::Path> {

@@ -15,6 +15,7 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::{Capabilities, ObjectInfo, Store, StoreResult, Thaw};
 use crate::clock::Clock;
+use crate::domain::capacity::Room;
 
 /// What is allowed; absent means without bounds.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -199,6 +200,10 @@ impl Store for LimitStore {
 
     fn server_time(&self) -> Option<DateTime<Utc>> {
         self.inner.server_time()
+    }
+
+    fn room(&self) -> BoxFuture<'_, StoreResult<Option<Room>>> {
+        self.inner.room()
     }
 
     fn local_path(&self) -> Option<&std::path::Path> {

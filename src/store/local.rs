@@ -15,6 +15,8 @@ use bytes::Bytes;
 use futures_util::future::BoxFuture;
 
 use super::{Capabilities, ErrorKind, ObjectInfo, Store, StoreError, StoreResult, check_key, direct};
+use crate::domain::capacity::{Bound, Room};
+use crate::domain::units::Bytes as Amount;
 
 /// The marker in the name of an unfinished file; restic names its own the same way and both ignore them.
 const TEMP_MARK: &str = "-tmp-";
@@ -251,6 +253,22 @@ impl Store for LocalStore {
 
     fn location(&self) -> &str {
         &self.0.location
+    }
+
+    fn room(&self) -> BoxFuture<'_, StoreResult<Option<Room>>> {
+        Box::pin(self.blocking("measure", "", |root, _| {
+            // A file system that cannot say it has no bound that is known.
+            Ok(rustix::fs::statvfs(&root.path).ok().map(|disk| {
+                let block = disk.f_frsize.max(1);
+                let used = disk.f_blocks.saturating_sub(disk.f_bfree);
+                Room {
+                    used: Amount(used.saturating_mul(block)),
+                    // What only root may use is no room of ours.
+                    limit: Amount(used.saturating_add(disk.f_bavail).saturating_mul(block)),
+                    bound: Bound::Disk,
+                }
+            }))
+        }))
     }
 
     fn local_path(&self) -> Option<&Path> {

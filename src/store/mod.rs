@@ -11,6 +11,7 @@
 //! | [`memory`] | a map, for tests |
 //! | [`s3`] | a bucket, in the same layout |
 //! | [`limit`] | bounds of bandwidth and concurrency, wrapped around another store |
+//! | [`quota`] | a bound of what it may take, wrapped around another store |
 //! | [`fault`] | the one fault injector, wrapped around another store |
 //! | `conformance` | the suite every backend passes |
 //!
@@ -25,6 +26,7 @@ pub mod fault;
 pub mod limit;
 pub mod local;
 pub mod memory;
+pub mod quota;
 pub mod s3;
 
 use std::path::PathBuf;
@@ -40,6 +42,7 @@ pub use s3::AccessKey;
 use crate::clock::Clock;
 use crate::config::secret;
 use crate::domain::address::Address;
+use crate::domain::capacity::Room;
 use crate::domain::job::{BucketKey, RepositoryDefinition};
 
 /// The result of a store operation.
@@ -131,6 +134,11 @@ pub trait Store: Send + Sync + std::fmt::Debug {
         None
     }
 
+    /// How much room there is where the objects are kept, by the tightest bound that is known; none where there is none.
+    fn room(&self) -> BoxFuture<'_, StoreResult<Option<Room>>> {
+        Box::pin(std::future::ready(Ok(None)))
+    }
+
     /// The directory of a store on this machine, when it is one; lets a caller measure free space.
     fn local_path(&self) -> Option<&std::path::Path> {
         None
@@ -146,6 +154,8 @@ pub struct Access {
     pub limit_upload: Option<u64>,
     /// Bytes a second, at most, from the store.
     pub limit_download: Option<u64>,
+    /// Bytes, at most, in the store.
+    pub max_size: Option<u64>,
     /// The clock that limits and patience are measured on.
     pub clock: Clock,
 }
@@ -174,6 +184,7 @@ pub async fn open_defined(definition: &RepositoryDefinition, clock: &Clock) -> S
         key,
         limit_upload: access.limit_upload.map(|limit| limit.0),
         limit_download: access.limit_download.map(|limit| limit.0),
+        max_size: access.max_size.map(|most| most.0),
         clock: clock.clone(),
     };
     open_with(&definition.url, access)
@@ -199,6 +210,7 @@ pub fn open_with(url: &str, access: Access) -> StoreResult<Arc<dyn Store>> {
         Address::Directory(path) => Arc::new(local::LocalStore::new(PathBuf::from(path))),
         Address::S3(address) => Arc::new(s3::S3Store::new(*address, access.key, access.clock.clone())),
     };
+    let store = quota::bounded(store, access.max_size, access.clock.clone());
     Ok(limit::limited(store, rates, access.clock))
 }
 

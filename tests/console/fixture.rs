@@ -100,6 +100,8 @@ fn repository(name: &str, url: &str, reachable: Option<bool>, snapshots: u64, us
         failure,
         snapshots,
         used_percent: used,
+        room: None,
+        days_to_full: None,
         upkeep: Some(upkeep(name)),
     }
 }

@@ -210,13 +210,42 @@ fn overwritten_rows_are_cured_by_their_runbook_and_proved_table_by_table() {
 }
 
 #[test]
+fn a_repository_without_room_loses_nothing_and_is_cured_by_its_runbook() {
+    let (output, said, report) = scenario("disk-full");
+    assert!(output.status.success(), "{said}");
+    for words in [
+        "the repository is full: ",
+        "alert: repository sandbox runs out of room: 10",
+        "Cure: runbook repository-full",
+        "same  the backup without room failed, and said that and what to do",
+        "same  the alerts are closed",
+        "same  the snapshot of before the incident restores: ",
+        "same  the backup made after the cure restores: ",
+        "score       detect ",
+        "PROVED      disk-full",
+    ] {
+        assert!(said.contains(words), "{words:?} is not in:\n{said}");
+    }
+    assert!(report.contains("lifeboat repo stats --repository sandbox"), "{report}");
+}
+
+#[test]
 fn an_unknown_scenario_is_refused_with_the_list_of_those_there_are() {
     let parent = tempfile::tempdir().unwrap();
     let dir = parent.path().join("world");
     let output = demo(&dir).args(["--scenario", "flood"]).output().unwrap();
     let said = text(&output);
     assert_eq!(output.status.code(), Some(2), "{said}");
-    for name in ["failover", "pitr", "corruption", "ransomware", "region-loss"] {
+    for name in [
+        "failover",
+        "pitr",
+        "corruption",
+        "ransomware",
+        "region-loss",
+        "split-network",
+        "repository-damaged",
+        "disk-full",
+    ] {
         assert!(said.contains(name), "{said}");
     }
     assert!(!dir.exists());

@@ -71,8 +71,12 @@ fn repository(view: &RepositoryView) -> Option<Finding> {
         return Some(Finding::problem(what, why, remedy));
     }
     let used = view.used_percent?;
-    let remedy = "make room, or move it to a larger disk";
-    let detail = format!("{used}% of its disk is used");
+    let remedy = "make room, or give it more: lifeboat runbook run repository-full";
+    let detail = match (view.room, view.days_to_full) {
+        (Some(room), Some(days)) => format!("{room}; full in about {days} days at the present pace"),
+        (Some(room), None) => room.to_string(),
+        (None, _) => format!("{used}% of its disk is used"),
+    };
     if used >= USED.1 {
         Some(Finding::problem(what, detail, remedy))
     } else if used >= USED.0 {

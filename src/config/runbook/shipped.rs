@@ -23,7 +23,10 @@ shipped![
     "quarterly-drill",
     "ransomware",
     "regional-failure",
+    "repository-damaged",
+    "repository-full",
     "single-table-recovery",
+    "split-network",
 ];
 
 /// Their files, as if they lay in a directory of their own.

@@ -162,9 +162,10 @@ fn of_standby(cluster: &Cluster, member: &MemberSeen, server: &ServerSeen, seen:
         let older = primary.is_some_and(|timeline| server.timeline < timeline);
         let what = format!("{name} does not stream from any server");
         let next = if older {
-            "it may have left the primary's history: look into its log; rewind or reclone it"
+            let rewind = format!("lifeboat cluster rewind {} {name} --stop", cluster.name);
+            format!("a promotion has left it behind: have it follow with: {rewind}")
         } else {
-            "look into its log: primary_conninfo, the slot, pg_hba.conf of the primary"
+            "look into its log: primary_conninfo, the slot, pg_hba.conf of the primary".to_owned()
         };
         signs.push(sign(Severity::Warning, "not-streaming", Some(name), what, next));
     }

@@ -104,7 +104,13 @@ impl Check {
             Question::Recoverable(ask) => {
                 format!("{} loses at most {}", ask.source.text(), ask.max_loss.text())
             }
-            Question::Repository(ask) => format!("repository {} answers", ask.repository.text()),
+            Question::Repository(ask) => {
+                let name = ask.repository.text();
+                ask.max_used.map_or_else(
+                    || format!("repository {name} answers"),
+                    |most| format!("at most {most}% of what repository {name} may take is used"),
+                )
+            }
             Question::Path(ask) if ask.exists => format!("{} is there", ask.path.text()),
             Question::Path(ask) => format!("{} is not there", ask.path.text()),
             Question::Value(ask) => format!("{} {}", ask.value.text(), ask.expect),

@@ -5,9 +5,11 @@ use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 
 use super::{Core, Input, LIST_AGAIN, LIST_EVERY, Live};
+use crate::domain::alert::AlertKind;
+use crate::domain::capacity::RoomSight;
 use crate::domain::command::{Actor, Observation};
 use crate::domain::id::{RecoveryId, RepositoryName, RunId};
-use crate::domain::job::Definitions;
+use crate::domain::job::{Definitions, Job};
 use crate::domain::observe;
 use crate::domain::react::{self, Effect};
 use crate::domain::run::{Failure, Outcome};
@@ -127,7 +129,13 @@ impl Core {
             if self.next_listing.get(name).is_some_and(|at| *at > now) {
                 continue;
             }
-            self.next_listing.insert(name.clone(), now + LIST_EVERY);
+            // Whoever makes room waits for the alert to end.
+            let full = self
+                .state
+                .alerts
+                .contains_key(&AlertKind::StorageFull.key(name.as_str()));
+            let every = if full { LIST_AGAIN } else { LIST_EVERY };
+            self.next_listing.insert(name.clone(), now + every);
             let (hands, journal, outbox) = (
                 self.parts.hands.clone(),
                 self.parts.journal.clone(),
@@ -146,6 +154,17 @@ impl Core {
         }
     }
 
+    /// Has the repository of a run that ends looked at at once when that may tell why it failed, or that there is room again.
+    pub(super) fn look_after(&mut self, run: &RunId, outcome: Outcome) {
+        let definitions = self.definitions();
+        let job = self.state.runs.get(run).and_then(|run| definitions.jobs.get(&run.job));
+        let Some(Job { repository, .. }) = job else { return };
+        let full = AlertKind::StorageFull.key(repository.as_str());
+        if outcome == Outcome::Failed || self.state.alerts.contains_key(&full) {
+            self.next_listing.remove(repository);
+        }
+    }
+
     pub(super) fn listed(
         &mut self,
         repository: RepositoryName,
@@ -158,9 +177,9 @@ impl Core {
                 self.next_listing.remove(&repository);
             }
             Ok((listing, observation)) => {
-                if let Some(used) = listing.used_percent {
-                    self.beside.used_percent.insert(repository, used);
-                }
+                let rooms = &mut self.beside.seen.rooms;
+                rooms.retain(|sight| sight.repository != repository);
+                rooms.extend(listing.room.map(|room| RoomSight { repository, room }));
                 self.waiting.push_back(observation);
             }
             Err(failure) => {

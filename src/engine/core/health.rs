@@ -8,7 +8,6 @@
 //! execution is in the state and goes on. It is never begun twice: an execution under way, and the time after one, speak against it.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use super::{Core, Input};
 use crate::domain::cluster::health::{Memory, Sight};
@@ -19,10 +18,6 @@ use crate::domain::id::ClusterName;
 use crate::domain::run::Failure;
 use crate::domain::units::Timestamp;
 use crate::engine::hands::ClusterLook;
-
-/// A member has at least this long to answer, and at most [`MOST_PATIENCE`].
-const LEAST_PATIENCE: Duration = Duration::from_secs(2);
-const MOST_PATIENCE: Duration = Duration::from_secs(5);
 
 /// The clusters that are watched.
 #[derive(Default)]
@@ -60,7 +55,7 @@ impl Core {
                 continue;
             }
             watched.next = None;
-            let patience = cluster.failover.every.to_std().clamp(LEAST_PATIENCE, MOST_PATIENCE);
+            let patience = cluster.failover.patience();
             let (hands, outbox) = (self.parts.hands.clone(), self.parts.outbox.clone());
             let (name, cluster) = (name.clone(), cluster.clone());
             self.tasks.spawn(async move {

@@ -144,7 +144,11 @@ impl Hands for Puppet {
                     .filter(|snapshot| !known.listed.contains(&snapshot.id))
                     .collect(),
                 changes: Vec::new(),
-                used_percent: Some(7),
+                room: Some(crate::domain::capacity::Room {
+                    used: Bytes(7),
+                    limit: Bytes(100),
+                    bound: crate::domain::capacity::Bound::Disk,
+                }),
             })
         })
     }

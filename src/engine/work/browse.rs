@@ -1,7 +1,6 @@
 //! Looking into repositories and snapshots.
 
 use std::collections::BTreeSet;
-use std::path::Path;
 
 use tokio::io::AsyncReadExt;
 
@@ -22,7 +21,7 @@ pub(super) async fn list(
     repo: &Repository,
     known: &Known,
 ) -> Result<Listing, Failure> {
-    let (name, url) = (&definition.name, &definition.url);
+    let name = &definition.name;
     // The trash before the snapshots: what is forgotten between the two looks is seen in both, and not gone.
     let trash = names(repo, "trash/").await?;
     let held = names(repo, "snapshots/").await?;
@@ -35,11 +34,16 @@ pub(super) async fn list(
             Err(error) => tracing::warn!("snapshot {} of repository {name} cannot be read: {error}", id.short()),
         }
     }
+    // Not knowing it keeps nobody from the snapshots.
+    let room = repo.store().room().await.unwrap_or_else(|error| {
+        tracing::warn!("nobody can say how much room repository {name} has: {error}");
+        None
+    });
     Ok(Listing {
         held,
         appeared,
         changes,
-        used_percent: used_percent(url),
+        room,
     })
 }
 
@@ -52,15 +56,6 @@ pub(super) async fn names(repo: &Repository, folder: &str) -> Result<BTreeSet<Sn
         .map_err(|error| of_repo(&error.into()))?;
     let names = objects.iter().filter_map(|object| object.key.rsplit('/').next());
     Ok(names.map(|name| SnapshotId(name.to_owned())).collect())
-}
-
-/// What is used of the file system a local repository is on, in percent.
-fn used_percent(url: &str) -> Option<u8> {
-    let path = Path::new(url.strip_prefix("file://").unwrap_or(url));
-    let stat = rustix::fs::statvfs(path).ok()?;
-    let used = stat.f_blocks.saturating_sub(stat.f_bfree);
-    let usable = used + stat.f_bavail;
-    u8::try_from((used * 100).div_ceil(usable.max(1))).ok()
 }
 
 /// The first bytes of a file.

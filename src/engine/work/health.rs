@@ -24,8 +24,9 @@ pub(super) async fn look(worker: &Worker, cluster: Cluster, patience: Duration) 
         .join("clusters")
         .join(format!("{}.known.json", cluster.name));
     let (clock, cancel) = (worker.clock.clone(), CancellationToken::new());
-    let handle = ClusterHandle::reach(cluster, &worker.state_dir, String::new(), clock, cancel).await;
-    let seen = handle.look_within(patience).await;
+    let mut handle = ClusterHandle::reach(cluster, &worker.state_dir, String::new(), clock, cancel).await;
+    handle.patience = Some(patience);
+    let seen = handle.look().await;
     let record = handle.record().map_err(|error| of_cluster(&error))?;
     let kept = tokio::task::spawn_blocking(move || {
         let known = read(&path);

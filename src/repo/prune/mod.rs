@@ -168,11 +168,16 @@ impl<'a> Prune<'a> {
     /// Reads everything, decides, and passes the interlocks; changes nothing.
     async fn look(
         repo: &'a Repository,
-        options: PruneOptions,
+        mut options: PruneOptions,
         progress: &'a Arc<Progress>,
         stop: &'a Stop,
     ) -> Result<Self, RepoError> {
         let now = repo.time();
+        // What is moved is there twice for a while: a repository that is nearly full makes room by what it can delete.
+        if let Some(room) = repo.store().room().await? {
+            let left = room.left().0;
+            options.max_repack_bytes = Some(options.max_repack_bytes.map_or(left, |most| most.min(left)));
+        }
         // Snapshots before the index, as every reader does.
         let snapshots = repo.snapshots().await.map_err(uncertain)?;
         let trash = repo.trash().await.map_err(uncertain)?;

@@ -42,15 +42,7 @@ impl Drill<'_> {
 
     /// Waits for the end of a run, which must be a success.
     pub(super) async fn backed_up(&self, run: RunId) -> Result<SnapshotRecord, SandboxError> {
-        let record: RunRecord = self
-            .until(&format!("run {run}"), async |client| {
-                let query = Query {
-                    id: Some(run.0.clone()),
-                    ..Query::default()
-                };
-                Ok(client.runs(&query).await?.items.into_iter().next())
-            })
-            .await?;
+        let record = self.run_ended(&run).await?;
         if record.outcome != Outcome::Succeeded {
             return Err(failed(
                 &format!("the backup of {}", record.job),
@@ -72,6 +64,18 @@ impl Drill<'_> {
             snapshot.added
         ));
         Ok(snapshot)
+    }
+
+    /// Waits for the end of a run, whatever it is.
+    pub(super) async fn run_ended(&self, run: &RunId) -> Result<RunRecord, SandboxError> {
+        self.until(&format!("run {run}"), async |client| {
+            let query = Query {
+                id: Some(run.0.clone()),
+                ..Query::default()
+            };
+            Ok(client.runs(&query).await?.items.into_iter().next())
+        })
+        .await
     }
 
     async fn snapshot(&self, id: &str) -> Result<Option<SnapshotRecord>, ClientError> {

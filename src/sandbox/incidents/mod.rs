@@ -13,6 +13,7 @@
 //! | `kill-primary` | the server that the shop writes to is killed |
 //! | `split-network` | nobody but the shop reaches its primary: not the standby, not those who look |
 //! | `lose-region` | `db1` with its data, the documents and the near repository are gone |
+//! | `disk-full` | the near repository has as much as it may have, because of a file somebody put there |
 //! | `damage-repository` | some of what the near repository stores is not what was written |
 //! | `swap-database`, `mend-network` | repairs: the restored database takes the place of the broken one; the way is open again |
 
@@ -28,6 +29,7 @@ use tokio::sync::watch;
 use crate::clock::Clock;
 use crate::domain::run::Failure;
 use crate::engine::hands::{Doing, Practice};
+use crate::sandbox::score::Scores;
 use crate::sandbox::settings::near_repository;
 use crate::source::postgres::Login;
 
@@ -41,6 +43,14 @@ pub(super) const ENCRYPT_ROWS: &str = "encrypt-rows";
 pub(super) const KILL_PRIMARY: &str = "kill-primary";
 /// Loses everything near.
 pub(super) const LOSE_REGION: &str = "lose-region";
+/// Cuts the way to the primary.
+pub(super) const SPLIT_NETWORK: &str = "split-network";
+/// Opens it again.
+pub(super) const MEND_NETWORK: &str = "mend-network";
+/// Changes what a repository stores.
+pub(super) const DAMAGE_REPOSITORY: &str = "damage-repository";
+/// Leaves a repository no room.
+pub(super) const DISK_FULL: &str = "disk-full";
 /// Makes every file unreadable and renames it, as ransomware does.
 pub(super) const ENCRYPT_FILES: &str = "encrypt-files";
 /// Makes some files unreadable.
@@ -51,6 +61,8 @@ pub(super) const DELETE_FILES: &str = "delete-files";
 pub(super) const SWAP_DATABASE: &str = "swap-database";
 /// The name a restored database has until then.
 pub(super) const RESTORED: &str = "shop_restored";
+
+pub(super) use region::filler;
 
 /// Something that can be done here.
 struct Incident {
@@ -72,7 +84,7 @@ pub struct Offer {
     pub cure: String,
 }
 
-const ALL: [Incident; 12] = [
+const ALL: [Incident; 13] = [
     of_server(
         DROP_TABLE,
         "the shop takes no orders, and its error names the table",
@@ -105,9 +117,9 @@ const ALL: [Incident; 12] = [
         "manual-failover",
     ),
     of_server(
-        "split-network",
+        SPLIT_NETWORK,
         "Topology says the primary does not answer and the standby does not stream, and yet orders are taken",
-        "regional-failure",
+        "split-network",
     ),
     of_server(
         LOSE_REGION,
@@ -115,12 +127,17 @@ const ALL: [Incident; 12] = [
         "regional-failure",
     ),
     of_files(
-        "damage-repository",
+        DAMAGE_REPOSITORY,
         "by nobody until data is read: the next verification, restore or check --read-data",
-        "monthly-restore-test",
+        "repository-damaged",
+    ),
+    of_files(
+        DISK_FULL,
+        "the next backup fails for want of room, and an alert says which repository is full",
+        "repository-full",
     ),
     of_server(SWAP_DATABASE, "", ""),
-    of_server("mend-network", "", ""),
+    of_server(MEND_NETWORK, "", ""),
 ];
 
 const fn of_server(name: &'static str, noticed: &'static str, cure: &'static str) -> Incident {
@@ -161,6 +178,8 @@ pub(super) struct Incidents {
     pub(super) sandbox: PathBuf,
     /// What cuts the ways to `db1` and `db2`, when there are servers.
     pub(super) ways: Option<[watch::Sender<bool>; 2]>,
+    /// What practice came to.
+    pub(super) scores: Scores,
     /// Time.
     pub(super) clock: Clock,
 }
@@ -190,10 +209,11 @@ impl Incidents {
             (OVERWRITE_FILES, _) => self.on_disk(self.documents(), files::overwrite).await,
             (ENCRYPT_FILES, _) => self.on_disk(self.documents(), files::encrypt).await,
             (DELETE_FILES, _) => self.on_disk(self.documents(), files::delete).await,
-            ("damage-repository", _) => self.on_disk(near_repository(&self.sandbox), region::damage).await,
+            (DISK_FULL, _) => self.on_disk(self.sandbox.clone(), region::fill).await,
+            (DAMAGE_REPOSITORY, _) => self.on_disk(near_repository(&self.sandbox), region::damage).await,
             (KILL_PRIMARY, Some(_)) => self.on_disk(self.sandbox.clone(), region::kill_primary).await,
-            ("split-network", Some(_)) => self.cut(true),
-            ("mend-network", Some(_)) => self.cut(false),
+            (SPLIT_NETWORK, Some(_)) => self.cut(true),
+            (MEND_NETWORK, Some(_)) => self.cut(false),
             (LOSE_REGION, Some(_)) => {
                 if let Some([way, _]) = &self.ways {
                     way.send_replace(true);
@@ -220,7 +240,11 @@ impl Incidents {
 
 impl Practice for Incidents {
     fn words(&self) -> String {
-        "a sandbox: break things from the palette (press : and type practice), then bring them back".to_owned()
+        let what = "a sandbox: break things from the palette (press : and type practice), then bring them back";
+        match self.scores.words(self.clock.now()) {
+            score if score.is_empty() => what.to_owned(),
+            score => format!("a sandbox · {score}"),
+        }
     }
 
     fn act(&self, incident: String) -> Doing<'_, Result<String, Failure>> {
@@ -231,7 +255,11 @@ impl Practice for Incidents {
                     format!("choose one of: {}", names(&self.offers()).join(", ")),
                 ));
             };
+            let began = self.clock.now();
             let what = self.happen(known).await?;
+            if !known.noticed.is_empty() {
+                self.scores.broke(known.name, began);
+            }
             Ok(match known.noticed {
                 "" => what,
                 noticed => format!("{what}. Noticed: {noticed}. Cure: {}", known.cured_by()),
@@ -258,6 +286,7 @@ mod tests {
             login: None,
             sandbox: sandbox.to_owned(),
             ways: None,
+            scores: Scores::default(),
             clock: Clock::system(),
         }
     }

@@ -3,12 +3,13 @@
 use std::fs;
 use std::io;
 use std::os::unix::fs::{FileExt, PermissionsExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::{Incidents, files};
 use crate::domain::run::Failure;
+use crate::domain::units::Bytes;
 use crate::sandbox::member::{self, Member};
-use crate::sandbox::settings::near_repository;
+use crate::sandbox::settings::{NEAR_MOST, near_repository};
 
 /// Of so many packs of a repository, one is damaged.
 const EVERY: usize = 3;
@@ -70,6 +71,22 @@ pub(super) fn lose(sandbox: &Path) -> io::Result<String> {
     Ok("the region is gone: db1 and its data, the documents, the near repository".to_owned())
 }
 
+/// The file that leaves the near repository no room.
+pub(in crate::sandbox) fn filler(sandbox: &Path) -> PathBuf {
+    near_repository(sandbox).join("holiday video.mov")
+}
+
+/// Puts a file beside the near repository's own that is as large as it may become. It is all hole, so that it takes nothing of
+/// the disk of whoever practises.
+pub(super) fn fill(sandbox: &Path) -> io::Result<String> {
+    let path = filler(sandbox);
+    fs::File::create(&path)?.set_len(NEAR_MOST)?;
+    Ok(format!(
+        "somebody keeps a video of {} where the near repository is, which may have no more than that",
+        Bytes(NEAR_MOST)
+    ))
+}
+
 /// Changes one byte in some packs of a repository.
 pub(super) fn damage(repository: &Path) -> io::Result<String> {
     let mut count = 0;
@@ -90,7 +107,19 @@ pub(super) fn damage(repository: &Path) -> io::Result<String> {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::MetadataExt;
+
     use super::*;
+
+    #[test]
+    fn what_fills_a_repository_is_as_large_as_it_may_be_and_takes_nothing_of_the_disk() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::create_dir_all(near_repository(dir.path())).unwrap();
+        fill(dir.path()).unwrap();
+        let facts = fs::metadata(filler(dir.path())).unwrap();
+        assert_eq!(facts.len(), NEAR_MOST);
+        assert!(facts.blocks() < 100, "{} blocks", facts.blocks());
+    }
 
     #[test]
     fn damage_changes_one_byte_of_some_packs_and_nothing_else_about_them() {

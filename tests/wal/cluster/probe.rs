@@ -35,7 +35,11 @@ pub struct Ledger {
 impl Ledger {
     pub fn begin(pair: &Pair) -> Self {
         let (acknowledged, stop) = (Arc::<Mutex<BTreeSet<i64>>>::default(), Arc::<AtomicBool>::default());
-        let hosts = ["db1", "db2"].map(|member| pair.host(member).display().to_string());
+        let hosts = pair
+            .members
+            .iter()
+            .map(|member| pair.host(member).display().to_string());
+        let hosts: Vec<String> = hosts.collect();
         let (rows, end, clock) = (acknowledged.clone(), stop.clone(), pair.clock.clone());
         let task = tokio::spawn(async move {
             for host in hosts.iter().cycle() {
@@ -68,8 +72,8 @@ impl Ledger {
         self.acknowledged.lock().unwrap().len()
     }
 
-    /// Ends it; everything that was acknowledged has to be on this server.
-    pub async fn end(self, pair: &Pair, member: &str) {
+    /// Ends it; everything that was acknowledged has to be on this server; how much that was.
+    pub async fn end(self, pair: &Pair, member: &str) -> usize {
         self.stop.store(true, Ordering::Relaxed);
         self.task.await.unwrap();
         let text = pair.sql(member, "select n from ledger");
@@ -82,13 +86,14 @@ impl Ledger {
             lost.len(),
             acknowledged.len()
         );
+        acknowledged.len()
     }
 }
 
 /// When a write began, and when it was accepted.
 type Accepted = (Instant, Instant);
 
-/// Writes to both servers all the time, and remembers who accepted.
+/// Writes to all servers all the time, and remembers who accepted.
 pub struct Prober {
     accepted: Arc<Mutex<BTreeMap<&'static str, Vec<Accepted>>>>,
     stop: Arc<AtomicBool>,
@@ -103,7 +108,7 @@ impl Prober {
             stop: Arc::default(),
             tasks: Vec::new(),
         };
-        for member in ["db1", "db2"] {
+        for member in pair.members.iter().copied() {
             let host = pair.host(member).display().to_string();
             let (accepted, stop, clock) = (prober.accepted.clone(), prober.stop.clone(), pair.clock.clone());
             prober.tasks.push(tokio::spawn(async move {
@@ -132,7 +137,7 @@ impl Prober {
             }));
         }
         pair.until("a write is accepted", || {
-            prober.accepted("db1") + prober.accepted("db2") > 0
+            pair.members.iter().any(|member| prober.accepted(member) > 0)
         })
         .await;
         prober
@@ -140,6 +145,12 @@ impl Prober {
 
     pub fn accepted(&self, member: &str) -> usize {
         self.accepted.lock().unwrap().get(member).map_or(0, Vec::len)
+    }
+
+    /// When a server first took a write.
+    pub fn first(&self, member: &str) -> Option<Instant> {
+        let accepted = self.accepted.lock().unwrap();
+        accepted.get(member)?.first().map(|(_, at)| *at)
     }
 
     /// Ends it; no other server may have taken a write after this one took its first.

@@ -1,4 +1,4 @@
-//! Two servers, one a copy of the other, and the program with a configuration that knows both.
+//! Two servers or three, all but one a copy of the first, and the program with a configuration that knows them.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -16,38 +16,46 @@ use crate::world::{as_server, code, give_away, said};
 pub struct Pair {
     pub bin: PathBuf,
     pub clock: Clock,
+    pub members: &'static [&'static str],
     dir: tempfile::TempDir,
 }
 
 impl Pair {
     /// A primary `db1`, and a standby `db2` that was made with `cluster reclone`.
     pub async fn new() -> Self {
-        let pair = Self::alone("");
-        let made = pair.lifeboat(&["cluster", "reclone", "orders", "db2", "--yes", "db2"]);
-        assert_eq!(code(&made), 0, "{}", said(&made));
-        pair.until("the standby has all", || {
-            pair.sql("db2", "select count(*) from ledger") == "0"
-        })
-        .await;
+        Self::of(&["db1", "db2"]).await
+    }
+
+    /// The same with these members, the first of them the primary.
+    pub async fn of(members: &'static [&'static str]) -> Self {
+        let pair = Self::only_first(members);
+        for member in &members[1..] {
+            let made = pair.lifeboat(&["cluster", "reclone", "orders", member, "--yes", member]);
+            assert_eq!(code(&made), 0, "{}", said(&made));
+            pair.until("the standby has all", || {
+                pair.sql(member, "select count(*) from ledger") == "0"
+            })
+            .await;
+        }
         pair
     }
 
-    /// Only the primary `db1`; `more` is added to the definition of the cluster.
-    pub fn alone(more: &str) -> Self {
+    fn only_first(members: &'static [&'static str]) -> Self {
         let dir = tempfile::tempdir().unwrap();
         fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o711)).unwrap();
         let bin = Programs::find(None, None).expect("apt-get install postgresql").bin_dir;
         let pair = Self {
             bin,
             clock: Clock::system(),
+            members,
             dir,
         };
-        for name in ["own", "one", "two", "s-db1", "s-db2"] {
+        for name in ["own", "one", "two", "three", "s-db1", "s-db2", "s-db3"] {
             let path = pair.at(name);
             fs::create_dir(&path).unwrap();
             give_away(&path);
         }
-        pair.configure(more);
+        pair.configure("");
         pair.make("db1", true);
         pair.sql("db1", "create table ledger (n bigint primary key)");
         pair
@@ -58,7 +66,32 @@ impl Pair {
     }
 
     pub fn data(&self, member: &str) -> PathBuf {
-        self.at(if member == "db1" { "one/data" } else { "two/data" })
+        self.at(match member {
+            "db1" => "one/data",
+            "db2" => "two/data",
+            _ => "three/data",
+        })
+    }
+
+    /// A program that stops a server as a service manager does: it asks, and what is left after a while is killed.
+    fn stop_script(&self, member: &str) -> PathBuf {
+        let data = self.data(member);
+        let ask = self.pg_ctl(member, "stop").join(" ");
+        let text = format!(
+            "#!/bin/sh\n{ask} -t 2 && exit 0\nleft() {{ for p in /proc/[0-9]*; do [ \"$(readlink $p/cwd)\" = {data} ] && echo ${{p#/proc/}}; done; }}\n\
+             while [ -n \"$(left)\" ]; do kill -KILL $(left) 2>/dev/null; sleep 0.1; done\nexit 0\n",
+            data = data.display()
+        );
+        self.script(&format!("stop-{member}"), &text)
+    }
+
+    /// A program the user of the servers can run.
+    pub fn script(&self, name: &str, text: &str) -> PathBuf {
+        let path = self.at("own").join(name);
+        fs::write(&path, text).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+        give_away(&path);
+        path
     }
 
     pub fn host(&self, member: &str) -> PathBuf {
@@ -92,7 +125,7 @@ impl Pair {
         let log = self.at("own").join(format!("{member}.log"));
         let options = format!(
             "-k {} -c listen_addresses= -c fsync=off -c shared_buffers=32MB -c wal_keep_size=64MB -c max_connections=30 \
-             -c autovacuum=off -c wal_receiver_status_interval=1 -c wal_retrieve_retry_interval=200",
+             -c autovacuum=off -c wal_receiver_status_interval=1 -c wal_retrieve_retry_interval=200 -c wal_receiver_timeout=5s",
             self.host(member).display()
         );
         let mut words = vec![text(self.bin.join("pg_ctl")), "-D".to_owned(), text(self.data(member))];
@@ -112,21 +145,36 @@ impl Pair {
 
     /// Writes the configuration; `more` belongs to the cluster.
     pub fn configure(&self, more: &str) {
+        self.write_configuration(more, true);
+    }
+
+    /// The same of a cluster whose servers are on other machines, as far as the configuration goes.
+    pub fn configure_elsewhere(&self, more: &str) {
+        self.write_configuration(more, false);
+    }
+
+    fn write_configuration(&self, more: &str, here: bool) {
         let mut text = format!(
             "[agent]\nstate_dir = \"{}\"\n[cluster.orders]\n{more}\n",
             self.at("own/state").display()
         );
-        for member in ["db1", "db2"] {
+        for member in self.members {
             let _ = write!(
                 text,
                 "[[cluster.orders.members]]\nname = \"{member}\"\nhost = \"{}\"\nuser = \"lifeboat\"\ntls = \"disable\"\n\
-                 bin_dir = \"{}\"\ndata_directory = \"{}\"\nslot = \"{member}\"\nstart = {{ command = {:?} }}\nstop = {{ command = {:?} }}\n",
+                 bin_dir = \"{}\"\nslot = \"{member}\"\n",
                 self.host(member).display(),
                 self.bin.display(),
-                self.data(member).display(),
-                self.pg_ctl(member, "start"),
-                self.pg_ctl(member, "stop"),
             );
+            if here {
+                let _ = write!(
+                    text,
+                    "data_directory = \"{}\"\nstart = {{ command = {:?} }}\nstop = {{ command = [\"{}\"] }}\n",
+                    self.data(member).display(),
+                    self.pg_ctl(member, "start"),
+                    self.stop_script(member).display(),
+                );
+            }
         }
         let path = self.at("own/lifeboat.toml");
         fs::write(&path, text).unwrap();
@@ -173,7 +221,10 @@ impl Pair {
     }
 
     pub fn command(&self, args: &[&str]) -> Command {
-        let mut command = as_server(Path::new(env!("CARGO_BIN_EXE_lifeboat")));
+        // A run of hours by hand goes on with the program it began with while the sources are built again.
+        let other = std::env::var_os("LIFEBOAT_TEST_PROGRAM");
+        let program = other.map_or_else(|| PathBuf::from(env!("CARGO_BIN_EXE_lifeboat")), PathBuf::from);
+        let mut command = as_server(&program);
         command
             .args(args)
             .env("LIFEBOAT_CONFIG", self.at("own/lifeboat.toml"))
@@ -253,13 +304,14 @@ impl Pair {
             }
             self.clock.sleep(Duration::from_millis(50)).await;
         }
-        panic!("waited in vain: {what}\n{}\n{}", self.log("db1"), self.log("db2"));
+        let logs: Vec<String> = self.members.iter().map(|member| self.log(member)).collect();
+        panic!("waited in vain: {what}\n{}", logs.join("\n"));
     }
 }
 
 impl Drop for Pair {
     fn drop(&mut self) {
-        for member in ["db1", "db2"] {
+        for member in self.members {
             let data = self.data(member);
             if !data.join("postmaster.pid").exists() {
                 continue;

@@ -39,6 +39,10 @@ use crate::domain::id::{ClusterName, MemberName, RunbookName};
 use crate::domain::units::{Bytes, Millis, Timestamp};
 use crate::domain::wal::{Lsn, SystemId, TimelineId};
 
+/// A member has at least this long to answer.
+const LEAST_PATIENCE: Millis = Millis::from_secs(2);
+/// A member has at most this long to answer.
+const MOST_PATIENCE: Millis = Millis::from_secs(5);
 /// A primary that was down is up after so many answers in a row.
 const UP_AFTER: u32 = 2;
 /// What was last seen of a primary says nothing of its log when it was older than this at the first failure.
@@ -68,6 +72,12 @@ pub struct Failover {
 impl Failover {
     /// The variables of the runbook that the agent says.
     pub const SAID: [&'static str; 4] = ["cluster", "primary", "standby", "allow_loss"];
+
+    /// How long a member has to answer: as often as it is asked, but not less than [`LEAST_PATIENCE`] nor more than
+    /// [`MOST_PATIENCE`].
+    pub fn patience(&self) -> std::time::Duration {
+        self.every.clamp(LEAST_PATIENCE, MOST_PATIENCE).to_std()
+    }
 }
 
 impl Default for Failover {

@@ -157,13 +157,16 @@ pub struct Recoverable {
     pub max_loss: Template,
 }
 
-/// A repository answers.
+/// A repository answers, and has room left when that is asked.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Repository {
     /// The repository.
     #[serde(rename = "name")]
     pub repository: Template,
+    /// How much of its disk and of its `max_size` may be used at most, in percent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_used: Option<u8>,
 }
 
 /// A path is there, or not.

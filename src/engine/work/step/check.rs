@@ -40,7 +40,7 @@ pub(super) async fn ask(site: &Site<'_>, check: &Check) -> CheckResult {
             Question::Runs(ask) => runs(site, ask).await,
             Question::Snapshot(ask) => snapshot(site, ask).await,
             Question::Recoverable(ask) => Ok(recoverable(site, ask)),
-            Question::Repository(ask) => repository(site, &ask.repository).await,
+            Question::Repository(ask) => repository(site, ask).await,
             Question::Path(ask) => Ok(path(&ask.path.text(), ask.exists)),
             Question::Value(ask) => {
                 let value = ask.value.text();
@@ -280,17 +280,24 @@ fn recoverable(site: &Site<'_>, ask: &check::Recoverable) -> Found {
     holds(loss <= most, format!("{loss} would be lost now"))
 }
 
-async fn repository(site: &Site<'_>, name: &Template) -> Result<Found, Failure> {
-    let name = RepositoryName::from(name.text());
+async fn repository(site: &Site<'_>, ask: &check::Repository) -> Result<Found, Failure> {
+    let name = RepositoryName::from(ask.repository.text());
     let Some(definition) = site.work.definitions.repositories.get(&name) else {
         return Ok(holds(false, format!("there is no repository {name}")));
     };
     let opened = site.worker.repositories.get(definition, &site.worker.clock).await;
-    let listed = match opened {
-        Ok(repo) => browse::names(&repo, "snapshots/").await,
-        Err(failure) => Err(failure),
+    let repo = match opened {
+        Ok(repo) => repo,
+        Err(failure) => return Ok(holds(false, failure.to_string())),
     };
-    Ok(match listed {
+    if let Some(most) = ask.max_used {
+        return Ok(match repo.store().room().await {
+            Ok(Some(room)) => holds(room.percent() <= u64::from(most), room.to_string()),
+            Ok(None) => holds(true, "it has no bound that is known".to_owned()),
+            Err(error) => holds(false, error.to_string()),
+        });
+    }
+    Ok(match browse::names(&repo, "snapshots/").await {
         Ok(held) => holds(true, format!("{} snapshots", held.len())),
         Err(failure) => holds(false, failure.to_string()),
     })

@@ -6,6 +6,7 @@ use crate::domain::cluster::record::RebuildKind;
 use crate::domain::cluster::{Allowance, Picture, Seen};
 use crate::domain::id::{ClusterName, MemberName};
 use crate::domain::run::Failure;
+use crate::domain::runbook::Cause;
 use crate::domain::runbook::action::{Action, OfMember, Promote, Rewind, Service, ServiceDo};
 use crate::domain::runbook::check::{CheckOutcome, CheckResult};
 use crate::domain::runbook::template::{Template, Values};
@@ -26,7 +27,12 @@ pub(super) async fn handle(site: &Site<'_>, name: &str) -> Result<ClusterHandle,
     };
     let by = format!("{}@{}", site.order.run.held_by, site.worker.host);
     let (clock, cancel) = (site.worker.clock.clone(), site.work.cancel.clone());
-    Ok(ClusterHandle::reach(cluster.clone(), &site.worker.state_dir, by, clock, cancel).await)
+    let mut handle = ClusterHandle::reach(cluster.clone(), &site.worker.state_dir, by, clock, cancel).await;
+    // Whoever was silent for the watch is not waited for longer by what the watch has begun: every look counts as outage.
+    if matches!(site.order.run.cause, Cause::Auto { .. }) {
+        handle.patience = Some(handle.cluster.failover.patience());
+    }
+    Ok(handle)
 }
 
 /// Acts on a cluster on a thread of its own, which also keeps a server that is slow from holding up others.

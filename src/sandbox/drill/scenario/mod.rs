@@ -12,14 +12,16 @@
 //! | file | what it has |
 //! | --- | --- |
 //! | `player` | going through a runbook |
-//! | `servers` | failover, region-loss |
+//! | `servers` | failover, region-loss, split-network |
 //! | `data` | pitr, corruption, ransomware |
+//! | `repositories` | disk-full, repository-damaged |
 //! | `score` | the figures, and the report file |
 //!
 //! What it never does: pass a step over, set a check aside, or call lost data a success that no failover could have kept.
 
 mod data;
 mod player;
+mod repositories;
 mod score;
 mod servers;
 
@@ -28,7 +30,9 @@ use std::path::Path;
 use std::time::Instant;
 
 use super::{Drill, Verdict, unexpected};
+use crate::domain::alert::AlertKind;
 use crate::domain::runbook::template::Values;
+use crate::domain::snapshot::SnapshotRecord;
 use crate::domain::units::{Millis, Timestamp};
 use crate::sandbox::documents::Inventory;
 use crate::sandbox::orders::Taken;
@@ -48,16 +52,25 @@ pub enum Scenario {
     Ransomware,
     /// A whole region is gone.
     RegionLoss,
+    /// Nobody but the shop reaches its primary.
+    SplitNetwork,
+    /// A repository has bytes that were not written.
+    RepositoryDamaged,
+    /// A repository has no room left.
+    DiskFull,
 }
 
 impl Scenario {
     /// All of them.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 8] = [
         Self::Failover,
         Self::Pitr,
         Self::Corruption,
         Self::Ransomware,
         Self::RegionLoss,
+        Self::SplitNetwork,
+        Self::RepositoryDamaged,
+        Self::DiskFull,
     ];
 
     /// The word for it.
@@ -68,6 +81,9 @@ impl Scenario {
             Self::Corruption => "corruption",
             Self::Ransomware => "ransomware",
             Self::RegionLoss => "region-loss",
+            Self::SplitNetwork => "split-network",
+            Self::RepositoryDamaged => "repository-damaged",
+            Self::DiskFull => "disk-full",
         }
     }
 
@@ -79,6 +95,9 @@ impl Scenario {
             Self::Corruption => "rows are overwritten",
             Self::Ransomware => "files are encrypted",
             Self::RegionLoss => "a whole region is gone",
+            Self::SplitNetwork => "nobody but the shop reaches its primary",
+            Self::RepositoryDamaged => "a repository has bytes that were not written",
+            Self::DiskFull => "a repository has no room left",
         }
     }
 
@@ -95,6 +114,9 @@ impl Scenario {
             Self::Corruption => "database-corruption",
             Self::Ransomware => "ransomware",
             Self::RegionLoss => "regional-failure",
+            Self::SplitNetwork => "split-network",
+            Self::RepositoryDamaged => "repository-damaged",
+            Self::DiskFull => "repository-full",
         }
     }
 
@@ -106,7 +128,15 @@ impl Scenario {
             Self::Corruption => incidents::ENCRYPT_ROWS,
             Self::Ransomware => incidents::ENCRYPT_FILES,
             Self::RegionLoss => incidents::LOSE_REGION,
+            Self::SplitNetwork => incidents::SPLIT_NETWORK,
+            Self::RepositoryDamaged => incidents::DAMAGE_REPOSITORY,
+            Self::DiskFull => incidents::DISK_FULL,
         }
+    }
+
+    /// Whether there has to be a database for it.
+    const fn needs_server(self) -> bool {
+        !matches!(self, Self::Ransomware | Self::RepositoryDamaged | Self::DiskFull)
     }
 }
 
@@ -131,6 +161,8 @@ struct Story {
     inventory: Option<Inventory>,
     recorded: Option<DatabaseManifest>,
     payments: Option<String>,
+    /// The snapshots made in good time before the incident.
+    snapshots: Vec<SnapshotRecord>,
     /// What was lost, in words.
     lost: String,
     /// What was compared, and whether it is what it was.
@@ -140,7 +172,7 @@ struct Story {
 impl Drill<'_> {
     /// Plays a scenario; whether the proof came out.
     pub(super) async fn scenario(&mut self, which: Scenario, report: Option<&Path>) -> Result<Verdict, SandboxError> {
-        if self.world.login().is_none() && which != Scenario::Ransomware {
+        if self.world.login().is_none() && which.needs_server() {
             let why = self.world.no_server().unwrap_or_default();
             return Err(unexpected(&format!(
                 "scenario {} needs a database server: {why}",
@@ -164,6 +196,7 @@ impl Drill<'_> {
             inventory: None,
             recorded: None,
             payments: None,
+            snapshots: Vec::new(),
             lost: "nothing".to_owned(),
             proof: Vec::new(),
         };
@@ -171,7 +204,7 @@ impl Drill<'_> {
         (story.broken_at, story.broken) = (clock.now(), clock.monotonic());
         let message = self.client.practice(which.incident()).await?;
         self.log.line(&format!("INCIDENT    {message}"));
-        self.after_the_blow(which).await?;
+        self.after_the_blow(&mut story).await?;
         self.notice(&mut story).await?;
         story.noticed = Some(clock.monotonic());
         let record = self.go_through(&mut story).await?;
@@ -181,7 +214,8 @@ impl Drill<'_> {
 
     async fn get_ready(&mut self, story: &mut Story) -> Result<(), SandboxError> {
         match story.which {
-            Scenario::Failover | Scenario::RegionLoss => self.servers_ready(story).await,
+            Scenario::Failover | Scenario::RegionLoss | Scenario::SplitNetwork => self.servers_ready(story).await,
+            Scenario::RepositoryDamaged | Scenario::DiskFull => self.repository_ready(story).await,
             Scenario::Pitr => self.payments_ready(story).await,
             Scenario::Corruption => self.dump_ready(story).await,
             Scenario::Ransomware => self.files_ready(story).await,
@@ -189,14 +223,16 @@ impl Drill<'_> {
     }
 
     /// What goes on in the world right after the incident, whoever notices.
-    async fn after_the_blow(&mut self, which: Scenario) -> Result<(), SandboxError> {
-        match which {
+    async fn after_the_blow(&mut self, story: &mut Story) -> Result<(), SandboxError> {
+        match story.which {
             Scenario::Pitr => self.world.open_shop(true),
             // The next backup comes as its schedule has it.
             Scenario::Ransomware => {
                 let run = self.run("documents").await?;
                 self.backed_up(run).await?;
             }
+            Scenario::RepositoryDamaged => self.read_through().await?,
+            Scenario::DiskFull => self.back_up_without_room(story).await?,
             _ => {}
         }
         Ok(())
@@ -205,7 +241,9 @@ impl Drill<'_> {
     /// Waits until somebody would notice.
     async fn notice(&mut self, story: &mut Story) -> Result<(), SandboxError> {
         match story.which {
-            Scenario::Failover | Scenario::RegionLoss => self.notice_silence(story).await?,
+            Scenario::Failover | Scenario::RegionLoss | Scenario::SplitNetwork => self.notice_silence(story).await?,
+            Scenario::RepositoryDamaged => self.alert(AlertKind::RepositoryDamaged, true).await?,
+            Scenario::DiskFull => self.alert(AlertKind::StorageFull, true).await?,
             Scenario::Pitr => {
                 self.notice_in_shop("select (count(*) < 80000)::text from payments")
                     .await?;
@@ -229,6 +267,11 @@ impl Drill<'_> {
         match (story.which, step) {
             (Scenario::RegionLoss, "route") => self.route("db2").await,
             (Scenario::RegionLoss, "works") => self.shop_works(story).await,
+            (Scenario::SplitNetwork, "mend") => self.mend().await,
+            (Scenario::RepositoryDamaged, "place") => self.give_new_place().await,
+            (Scenario::DiskFull, "room") => self.take_away().await,
+            // The drill holds every job, and runs none that its story does not need.
+            (Scenario::RepositoryDamaged | Scenario::DiskFull, "others") => Ok(()),
             (Scenario::Pitr, "take-over") => self.take_payments_over(known).await,
             (Scenario::Corruption, "stop-writers") => self.close_shop(story).await,
             (Scenario::Corruption, "inspect") => self.look_at_restored().await,
@@ -250,6 +293,9 @@ impl Drill<'_> {
         match story.which {
             Scenario::Failover => self.prove_failover(story).await,
             Scenario::RegionLoss => self.prove_region(story).await,
+            Scenario::SplitNetwork => self.prove_whole_network(story).await,
+            Scenario::RepositoryDamaged => self.prove_sound(story).await,
+            Scenario::DiskFull => self.prove_room(story).await,
             Scenario::Pitr => self.prove_payments(story).await,
             Scenario::Corruption | Scenario::Ransomware => Ok(()),
         }

@@ -1,4 +1,4 @@
-//! Servers that are gone: the primary killed, and a whole region lost.
+//! Servers that are gone, or seem to be: the primary killed, a whole region lost, the network split.
 //!
 //! The standby follows without holding up the primary, so what was acknowledged in the last moment may be gone with it. The
 //! proof therefore keeps three ledgers apart: what was acknowledged a second and more before (every order must be there), what
@@ -15,8 +15,9 @@ use crate::domain::view::Query;
 use crate::sandbox::documents::Entry;
 use crate::sandbox::drill::request;
 use crate::sandbox::drill::wait::LOOK_EVERY;
-use crate::sandbox::orders::{Service, Taken};
-use crate::sandbox::{SandboxError, proof, shop};
+use crate::sandbox::incidents::MEND_NETWORK;
+use crate::sandbox::orders::{Service, Taken, missing};
+use crate::sandbox::{SandboxError, proof};
 use crate::source::postgres::{Login, ask};
 
 use super::Scenario;
@@ -44,7 +45,9 @@ impl Drill<'_> {
             .chain([("gone", "true"), ("max_loss", "any")])
             .map(|(name, value)| (name.to_owned(), value.to_owned()))
             .collect();
-        if story.which == Scenario::Failover {
+        if story.which == Scenario::SplitNetwork {
+            story.values.remove("gone");
+        } else if story.which == Scenario::Failover {
             let route = self.world.path().join("route").display().to_string();
             story.values.insert("route".to_owned(), route);
         } else {
@@ -95,6 +98,34 @@ impl Drill<'_> {
     /// Every order of three ledgers, on both servers: the old primary follows by now.
     pub(super) async fn prove_failover(&mut self, story: &mut Story) -> Result<(), SandboxError> {
         self.prove_orders(story, &["db2", "db1"]).await
+    }
+
+    /// Has the way to the primary opened again.
+    pub(super) async fn mend(&mut self) -> Result<(), SandboxError> {
+        // It takes whoever owns the network a while, in which the shop goes on.
+        self.orders_come_in(&self.the_service()?).await?;
+        let message = self.client.practice(MEND_NETWORK).await?;
+        self.log.more(&format!("         alma: {message}"));
+        Ok(())
+    }
+
+    /// Every order of three ledgers on both servers, and there was never a second primary.
+    pub(super) async fn prove_whole_network(&mut self, story: &mut Story) -> Result<(), SandboxError> {
+        story.back = Some(self.world.clock().monotonic());
+        self.prove_orders(story, &["db1", "db2"]).await?;
+        let sql = "select pg_is_in_recovery()::text || ', timeline ' || timeline_id from pg_control_checkpoint()";
+        for (name, login) in self.world.members().iter().filter(|(name, _)| *name == "db2") {
+            let stands = ask(login, "postgres", sql, self.world.clock())
+                .await?
+                .unwrap_or_default();
+            let text = format!("{name} was never promoted: in recovery {stands}");
+            story.proof.push((stands == "true, timeline 1", text));
+        }
+        let about = format!("{} orders taken while nobody watched", story.about.count);
+        story
+            .proof
+            .push((story.about.count > 0, format!("the shop went on: {about}")));
+        Ok(())
     }
 
     /// Every order on the server that is left; then the documents, from the repository that is left.
@@ -184,16 +215,6 @@ impl Drill<'_> {
 
     /// How many of some orders a server does not have now.
     pub(super) async fn missing(&self, login: &Login, taken: &Taken) -> Result<u64, SandboxError> {
-        if taken.runs.is_empty() {
-            return Ok(0);
-        }
-        let runs: Vec<String> = taken.runs.iter().map(|(from, to)| format!("({from}, {to})")).collect();
-        let sql = format!(
-            "select count(*) from orders o join (values {}) run (first, last) on o.id between run.first and run.last",
-            runs.join(", ")
-        );
-        let there = ask(login, shop::DATABASE, &sql, self.world.clock()).await?;
-        let there = there.and_then(|text| text.parse::<u64>().ok()).unwrap_or(0);
-        Ok(taken.count.saturating_sub(there))
+        Ok(missing(login, taken, self.world.clock()).await?)
     }
 }

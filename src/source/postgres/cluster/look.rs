@@ -1,7 +1,5 @@
 //! What every member of a cluster says of itself, asked of all at one time; one that does not answer holds up nobody else.
 
-use std::time::Duration;
-
 use futures_util::future::join_all;
 use tokio_postgres::Row;
 
@@ -50,7 +48,7 @@ const REPLICAS: &str = "select application_name, host(client_addr), coalesce(sta
         replay_lsn::text, (extract(epoch from replay_lag) * 1000)::bigint
    from pg_catalog.pg_stat_replication where state <> 'backup' order by 1, pid";
 
-/// Looks at every member.
+/// Looks at every member; one that does not answer in time is silent.
 pub(super) async fn all(handle: &ClusterHandle) -> Seen {
     let at = handle.clock.now();
     let members = handle.cluster.members.iter().map(|member| async move {
@@ -67,8 +65,22 @@ pub(super) async fn all(handle: &ClusterHandle) -> Seen {
     }
 }
 
-/// Asks one member what it is.
+/// Asks one member what it is, as long as the handle is patient.
 pub(super) async fn ask(handle: &ClusterHandle, member: &Member) -> Answer {
+    let Some(patience) = handle.patience else {
+        return ask_for_long(handle, member).await;
+    };
+    tokio::select! {
+        biased;
+        answer = ask_for_long(handle, member) => answer,
+        () = handle.clock.sleep(patience) => Answer::Silent {
+            why: format!("no answer within {} s", patience.as_secs_f32()),
+            refuses: false,
+        },
+    }
+}
+
+async fn ask_for_long(handle: &ClusterHandle, member: &Member) -> Answer {
     let asking = async {
         let session = handle
             .login(&member.name)?
@@ -93,34 +105,6 @@ fn refuses(error: &ClusterError) -> bool {
             SourceError::Unreachable { .. } | SourceError::Silent { .. } | SourceError::Query { retryable: true, .. }
         )
     )
-}
-
-/// Looks at every member, each given so long to answer.
-pub(super) async fn within(handle: &ClusterHandle, patience: Duration) -> Seen {
-    let at = handle.clock.now();
-    let late = || Answer::Silent {
-        why: format!("no answer within {} s", patience.as_secs_f32()),
-        refuses: false,
-    };
-    let members = handle.cluster.members.iter().map(|member| async move {
-        let asked = async {
-            tokio::select! {
-                biased;
-                answer = ask(handle, member) => answer,
-                () = handle.clock.sleep(patience) => late(),
-            }
-        };
-        let (answer, local) = tokio::join!(asked, local::look(member, &handle.clock));
-        MemberSeen {
-            name: member.name.clone(),
-            answer,
-            local,
-        }
-    });
-    Seen {
-        at,
-        members: join_all(members).await,
-    }
 }
 
 /// Reads a place in the log.

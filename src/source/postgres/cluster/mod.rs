@@ -90,6 +90,8 @@ pub struct ClusterHandle {
     pub clock: Clock,
     /// Stops what is waited for.
     pub cancel: CancellationToken,
+    /// How long a member has to answer; as long as a connection may take when absent.
+    pub patience: Option<Duration>,
 }
 
 /// Told what is being done, line by line.
@@ -111,17 +113,13 @@ impl ClusterHandle {
             by,
             clock,
             cancel,
+            patience: None,
         }
     }
 
     /// Looks at every member at one time.
     pub async fn look(&self) -> Seen {
         look::all(self).await
-    }
-
-    /// Looks at every member at one time; one that does not answer in time is silent.
-    pub async fn look_within(&self, patience: Duration) -> Seen {
-        look::within(self, patience).await
     }
 
     /// What was begun and not finished.
