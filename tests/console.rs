@@ -10,6 +10,8 @@ mod history;
 mod kept;
 #[path = "console/led.rs"]
 mod led;
+#[path = "console/plain.rs"]
+mod plain;
 #[path = "console/process.rs"]
 mod process;
 #[path = "console/pty.rs"]

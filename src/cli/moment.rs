@@ -1,36 +1,12 @@
 //! Times as people give them.
 
-use chrono::{NaiveDate, NaiveDateTime};
-
 use super::error::CliError;
 use crate::domain::Timestamp;
-use crate::domain::units::parse_duration;
+use crate::domain::moment::{EXPECTED, read};
 
-/// Reads `7d` and `1h30m` (so long ago), `2026-03-01` (its midnight), `2026-03-01 14:30` and full times; UTC unless said otherwise.
+/// Reads a moment as people and PostgreSQL write it ([`crate::domain::moment`]).
 pub fn moment(text: &str, now: Timestamp) -> Result<Timestamp, CliError> {
-    if let Ok(length) = parse_duration(text)
-        && let Some(then) = now.checked_sub_signed(length.to_chrono())
-    {
-        return Ok(then);
-    }
-    if let Ok(time) = text.parse::<Timestamp>() {
-        return Ok(time);
-    }
-    for format in [
-        "%Y-%m-%d %H:%M:%S%.f",
-        "%Y-%m-%dT%H:%M:%S%.f",
-        "%Y-%m-%d %H:%M",
-        "%Y-%m-%dT%H:%M",
-    ] {
-        if let Ok(time) = NaiveDateTime::parse_from_str(text, format) {
-            return Ok(time.and_utc());
-        }
-    }
-    if let Ok(date) = NaiveDate::parse_from_str(text, "%Y-%m-%d") {
-        return Ok(date.and_time(chrono::NaiveTime::MIN).and_utc());
-    }
-    Err(CliError::usage(format!("\"{text}\" is not a time"))
-        .hint("write 7d, 24h, 2026-03-01, \"2026-03-01 14:30\" or 2026-03-01T14:30:00Z"))
+    read(text, now).map_err(|wrong| CliError::usage(wrong).hint(EXPECTED))
 }
 
 /// Reads a time that may not be given.

@@ -24,6 +24,7 @@ pub mod id;
 pub mod job;
 pub mod keep;
 pub mod maintenance;
+pub mod moment;
 pub mod objective;
 pub mod observe;
 pub mod pitr;

@@ -36,7 +36,7 @@ pub async fn run<L: Link>(link: L, options: TuiOptions) -> Result<ExitNote, TuiE
         ..options.settings()?
     };
     if options.plain {
-        return Ok(plain::run(link, &options.clock).await?);
+        return Ok(plain::run(link, &options.clock, settings).await?);
     }
     if !std::io::stdin().is_terminal() || !std::io::stdout().is_terminal() {
         return Err(TuiError::NoTerminal);
@@ -331,7 +331,7 @@ fn save(name: &str, text: &str) -> Result<String, String> {
 }
 
 /// Keeps a live stream open for as long as the console lives.
-async fn follow<L: Link>(link: L, clock: Clock, sender: mpsc::Sender<Message>) {
+pub(super) async fn follow<L: Link>(link: L, clock: Clock, sender: mpsc::Sender<Message>) {
     const LEAST: Duration = Duration::from_millis(500);
     const MOST: Duration = Duration::from_secs(10);
     let mut pause = LEAST;

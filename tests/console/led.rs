@@ -81,12 +81,8 @@ impl Drop for Site {
     }
 }
 
-#[test]
-fn a_runbook_is_led_by_hands_and_survives_the_agent() {
-    let mut site = Site::new();
-    let mut seat = site.seat();
-    seat.until_shows("TEST test");
-    seat.until_shows("live");
+/// From the Overview to a run of the runbook that has begun.
+fn begin(seat: &mut Seat) {
     seat.press("5");
     seat.until_shows("mend-it");
     seat.press("/mend-it\r");
@@ -94,19 +90,70 @@ fn a_runbook_is_led_by_hands_and_survives_the_agent() {
     seat.press("a");
     seat.until_shows("Run mend-it for real");
     seat.press("1");
-    seat.until_shows("bound to");
+    seat.until_shows("When did it happen?");
+    seat.press("25:99\r");
+    seat.until_shows("is not a time");
+    seat.press("\x15");
+    seat.press("17m\r");
+    seat.until_shows("the clock counts from there");
     seat.press("\r");
     seat.until_shows("Type mend-it to go on");
     seat.pause(700);
     seat.press("mend-it\r");
+}
+
+/// Presses Enter until something shows: a key right after the question changed is not heard, and when that was is the
+/// console's to say.
+fn enter_until(seat: &mut Seat, text: &str) {
+    for _ in 0..20 {
+        seat.pause(800);
+        if seat.text().contains(text) {
+            return;
+        }
+        seat.press("\r");
+    }
+    seat.until_shows(text);
+}
+
+#[test]
+fn two_consoles_press_enter_at_once_and_one_of_them_acts() {
+    let site = Site::new();
+    let (mut first, mut second) = (site.seat(), site.seat());
+    for seat in [&first, &second] {
+        seat.until_shows("TEST test");
+        seat.until_shows("live");
+    }
+    begin(&mut first);
+    first.until_shows("enter runs it");
+    second.press("5");
+    second.until_shows("led by");
+    second.press("gg\r");
+    second.until_shows("enter runs it");
+    // The second console sees what was there when both hands came down, and not what the first has done meanwhile.
+    second.pause(800);
+    second.press("f");
+    second.until_shows("frozen");
+    enter_until(&mut first, "Step 2: Write two");
+    assert_eq!(site.done(), "one\n");
+    assert!(second.text().contains("Step 1: Write one"), "{}", second.text());
+    enter_until(&mut second, "Refused:");
+    assert!(second.text().contains("Write one"), "{}", second.text());
+    second.press("f");
+    second.until_shows("Step 2: Write two");
+    assert_eq!(site.done(), "one\n", "it was done once");
+}
+
+#[test]
+fn a_runbook_is_led_by_hands_and_survives_the_agent() {
+    let mut site = Site::new();
+    let mut seat = site.seat();
+    seat.until_shows("TEST test");
+    seat.until_shows("live");
+    begin(&mut seat);
     // Nothing acts before somebody says so.
     seat.until_shows("enter runs it");
     assert_eq!(site.done(), "");
-    seat.pause(700);
-    seat.press("\r");
-    seat.until("step two is asked for", |seat| {
-        seat.text().contains("Step 2: Write two")
-    });
+    enter_until(&mut seat, "Step 2: Write two");
     assert_eq!(site.done(), "one\n");
     seat.until_shows("then type  two");
     seat.pause(700);

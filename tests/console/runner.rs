@@ -97,7 +97,13 @@ impl Runner {
             wall: fixture::now() + chrono::Duration::milliseconds(i64::try_from(self.uptime).unwrap() - 1000),
             uptime: Millis(self.uptime),
         };
-        for effect in update(&mut self.app, message, moment) {
+        let effects = update(&mut self.app, message, moment);
+        self.perform(effects);
+    }
+
+    /// Does what was to be done: questions are answered, everything else is kept.
+    pub fn perform(&mut self, effects: Vec<Effect>) {
+        for effect in effects {
             match effect {
                 Effect::Ask(question) => {
                     self.asked.push(question.clone());

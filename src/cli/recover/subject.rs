@@ -2,8 +2,6 @@
 
 use std::path::PathBuf;
 
-use chrono::LocalResult;
-
 use super::of_recovery;
 use crate::cli::args::{RecoverArgs, RepositoryArgs};
 use crate::cli::context::Ctx;
@@ -12,7 +10,7 @@ use crate::cli::error::CliError;
 use crate::cli::moment::moment;
 use crate::domain::Timestamp;
 use crate::domain::id::SourceName;
-use crate::domain::pitr::{self, Plan, Target, Wish};
+use crate::domain::pitr::{Plan, Target, Wish};
 use crate::domain::source::SourceKind;
 use crate::domain::wal::{Lsn, SystemId};
 use crate::source::postgres::recovery::{self, Known, bases};
@@ -184,28 +182,7 @@ pub(in crate::cli) fn point(
 
 /// Reads a time as people and PostgreSQL write it: with an offset, a time zone by name, or in UTC.
 pub(in crate::cli) fn instant(text: &str, now: Timestamp) -> Result<Timestamp, CliError> {
-    let text = text.trim();
-    if let Some(read) = pitr::in_zone(text) {
-        let wrong = |why: &str| {
-            let error = CliError::usage(format!("\"{text}\" is not a time")).why(why);
-            Err(error.hint("write it in UTC"))
-        };
-        return match read {
-            LocalResult::Single(at) => Ok(at.to_utc()),
-            LocalResult::Ambiguous(..) => wrong("the clock was put back, so it was that time twice"),
-            LocalResult::None => wrong("the clock was put forward, so it was never that time"),
-        };
-    }
-    // PostgreSQL's own form has the hours of the offset only: 2026-03-01 14:30:00.123456+00
-    let offset = text.len().checked_sub(3).and_then(|at| text.get(at..));
-    let short = offset
-        .is_some_and(|offset| offset.starts_with(['+', '-']) && offset[1..].bytes().all(|byte| byte.is_ascii_digit()));
-    let full = if short && text.contains(':') {
-        format!("{text}:00")
-    } else {
-        text.to_owned()
-    };
-    moment(&full, now)
+    moment(text, now)
 }
 
 #[cfg(test)]

@@ -243,8 +243,12 @@ impl RunbookRun {
 
     /// How much of the time was spent on each part of the recovery, waiting for people included.
     pub fn phases(&self, now: Timestamp) -> Vec<(Phase, Millis)> {
-        let mut from = self.incident_at.unwrap_or(self.started_at);
+        let mut from = self.started_at;
         let mut spent: Vec<(Phase, Millis)> = Vec::new();
+        // Until somebody began, it had to be noticed.
+        if let Some(happened) = self.incident_at.filter(|happened| *happened < from) {
+            spent.push((Phase::Detect, Millis::between(happened, from)));
+        }
         // The time of a step begins where the step before it ended: waiting for its go belongs to it.
         for (step, run) in self.rows() {
             let Some(until) = run.ended_at.or_else(|| run.state.is_live().then_some(now)) else {

@@ -1,6 +1,7 @@
 //! Executions played by hand: what people say, what the engine sees, agents that die; and many random ones.
 
 mod instead;
+mod phases;
 mod play;
 mod random;
 

@@ -23,6 +23,7 @@ use crate::domain::id::RunbookName;
 use crate::domain::runbook::template::Values;
 use crate::domain::runbook::view::RunbookPlan;
 use crate::domain::runbook::{StartRunbook, Variable};
+use crate::domain::{Timestamp, moment, pitr};
 use crate::tui::app::App;
 use crate::tui::keymap::Action;
 use crate::tui::link::{Question, Trouble};
@@ -59,6 +60,10 @@ pub struct Begin {
     drill: bool,
     stage: Stage,
     fields: Vec<Field>,
+    /// When what it cures happened, in the words of a person; not asked of a drill.
+    happened: Option<Input>,
+    /// When that was, once it was read.
+    incident_at: Option<Timestamp>,
     at: usize,
     plan: Option<Box<RunbookPlan>>,
     complaint: Option<String>,
@@ -73,6 +78,8 @@ impl Begin {
             drill,
             stage: Stage::Opening,
             fields: Vec::new(),
+            happened: (!drill).then(Input::default),
+            incident_at: None,
             at: 0,
             plan: None,
             complaint: None,
@@ -92,7 +99,7 @@ impl Begin {
             unattended: false,
             set: said.collect::<Values>(),
             hash: None,
-            incident_at: None,
+            incident_at: self.incident_at,
         }
     }
 
@@ -119,7 +126,7 @@ impl Begin {
                     self.at = self.fields.iter().position(missing).unwrap_or(0);
                 }
                 self.plan = Some(Box::new(plan));
-                self.stage = if opening && !self.fields.is_empty() {
+                self.stage = if opening && self.rows() > 0 {
                     Stage::Form
                 } else {
                     Stage::Plan
@@ -129,7 +136,7 @@ impl Begin {
             Err(trouble) => {
                 let hint = trouble.hint.map_or(String::new(), |hint| format!(" (hint: {hint})"));
                 self.complaint = Some(format!("{}{hint}", trouble.message));
-                self.stage = if self.fields.is_empty() {
+                self.stage = if self.rows() == 0 || self.stage == Stage::Opening {
                     Stage::Failed
                 } else {
                     Stage::Form
@@ -162,9 +169,14 @@ impl Begin {
             return Next::Close;
         }
         self.complaint = None;
-        let last = self.fields.len().saturating_sub(1);
+        let last = self.rows().saturating_sub(1);
         match event.code {
             KeyCode::Enter => {
+                if let Err(wrong) = self.read_happened(app.now) {
+                    self.complaint = Some(wrong);
+                    self.at = last;
+                    return Next::Stay;
+                }
                 self.stage = Stage::Asked;
                 return Next::Do(vec![Effect::Ask(Question::PlanRunbook(Box::new(self.wish())))]);
             }
@@ -172,22 +184,50 @@ impl Begin {
             KeyCode::Up | KeyCode::BackTab => self.at = self.at.saturating_sub(1),
             KeyCode::Tab => {
                 let choices = self.choices(app);
-                let Some(field) = self.fields.get_mut(self.at) else {
+                let Some(input) = self.input() else {
                     return Next::Stay;
                 };
-                match complete::next(&choices, field.input.text()) {
-                    Some(text) => field.input = Input::with(text),
+                match complete::next(&choices, input.text()) {
+                    Some(text) => *input = Input::with(text),
                     // Where there is nothing to complete, Tab goes on, as in other forms.
                     None => self.at = if self.at == last { 0 } else { self.at + 1 },
                 }
             }
             _ => {
-                if let Some(field) = self.fields.get_mut(self.at) {
-                    field.input.press(event);
+                if let Some(input) = self.input() {
+                    input.press(event);
                 }
             }
         }
         Next::Stay
+    }
+
+    /// How many lines the form has.
+    const fn rows(&self) -> usize {
+        self.fields.len() + self.happened.is_some() as usize
+    }
+
+    /// What the keys go to.
+    fn input(&mut self) -> Option<&mut Input> {
+        if self.at < self.fields.len() {
+            return self.fields.get_mut(self.at).map(|field| &mut field.input);
+        }
+        self.happened.as_mut()
+    }
+
+    /// Reads when it happened; nothing said is now, and what has not been cannot have happened.
+    fn read_happened(&mut self, now: Timestamp) -> Result<(), String> {
+        let text = self.happened.as_ref().map_or("", |input| input.text().trim());
+        self.incident_at = if text.is_empty() || text == "now" {
+            None
+        } else {
+            let at = moment::read(text, now).map_err(|wrong| format!("happened: {wrong}; {}", moment::EXPECTED))?;
+            if at > now {
+                return Err(format!("happened: {} has not been yet", words::full(at)));
+            }
+            Some(at)
+        };
+        Ok(())
     }
 
     fn choices(&self, app: &App) -> Vec<String> {
@@ -207,7 +247,7 @@ impl Begin {
         }
         match action {
             Some(Action::Open) => self.start(app),
-            Some(Action::Back | Action::Left) if !self.fields.is_empty() => {
+            Some(Action::Back | Action::Left) if self.rows() > 0 => {
                 self.stage = Stage::Form;
                 self.complaint = None;
                 Next::Stay
@@ -254,6 +294,8 @@ impl Begin {
             .collect();
         let set = self.wish().set;
         let set = set.iter().map(|(name, value)| format!(" --set '{name}={value}'"));
+        let incident = self.incident_at.map(pitr::instant);
+        let incident = incident.map_or(String::new(), |at| format!(" --incident '{at}'"));
         let steps = plan.steps.iter().filter(|step| step.passed.is_none()).count() as u64;
         let obstacles = plan.obstacles().count() as u64;
         let place = app.overview.as_ref().map_or_else(String::new, |overview| {
@@ -262,6 +304,9 @@ impl Begin {
         let mut facts = vec![("host", place), ("steps", format!("{steps}, each asks before it acts"))];
         if !said.is_empty() {
             facts.push(("acts on", said.join(", ")));
+        }
+        if let Some(at) = self.incident_at {
+            facts.push(("happened", format!("{}; the clock counts from there", words::full(at))));
         }
         if obstacles > 0 {
             let words = words::plural(obstacles, "check");
@@ -274,7 +319,11 @@ impl Begin {
             losses: no_undo
                 .map(|step| format!("the way back after \"{}\": {}", step.title, step.undo))
                 .collect(),
-            command: format!("lifeboat runbook run {}{}", self.name, set.collect::<String>()),
+            command: format!(
+                "lifeboat runbook run {}{}{incident}",
+                self.name,
+                set.collect::<String>()
+            ),
             undo: "abort it in its wizard; it lists what can be taken back".to_owned(),
             name: self.name.0.clone(),
         }
@@ -282,8 +331,8 @@ impl Begin {
 
     /// Gives pasted text to the field the keys go to.
     pub fn paste(&mut self, text: &str) {
-        if let (Stage::Form, Some(field)) = (self.stage, self.fields.get_mut(self.at)) {
-            field.input.insert(text);
+        if let (Stage::Form, Some(input)) = (self.stage, self.input()) {
+            input.insert(text);
         }
     }
 

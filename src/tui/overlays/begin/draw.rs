@@ -40,6 +40,7 @@ impl Begin {
             (Stage::Plan, Some(plan)) => {
                 let lines = plan::lines(
                     plan,
+                    self.incident_at,
                     self.complaint.as_deref(),
                     look,
                     usize::from(body.width),
@@ -64,7 +65,7 @@ impl Begin {
         let offered = self.choices(app);
         let widest = self.fields.iter().map(|field| field.variable.name.len()).max();
         let x = u16::try_from(widest.unwrap_or(0).clamp(8, 24)).unwrap_or(24) + 4;
-        let rows = usize::from(area.height.saturating_sub(4)).max(1);
+        let rows = usize::from(area.height.saturating_sub(6)).max(1);
         // Only the field the keys go to says what it asks, so that many fit a small screen.
         let from = (self.at + 1).saturating_sub(rows);
         let mut y = 0;
@@ -86,6 +87,29 @@ impl Begin {
                     let words = format!("Tab: {}", offered.join("  "));
                     canvas.text(area, x, y, &words, Role::Dim);
                 }
+                y += 1;
+            }
+        }
+        if let Some(input) = &self.happened {
+            let focused = self.at == self.fields.len();
+            if focused {
+                canvas.text(area, 0, y, canvas.look.glyphs.cursor, Role::Accent);
+            }
+            let role = if focused { Role::Accent } else { Role::Dim };
+            canvas.text(area, 2, y, "happened", role);
+            input.draw(canvas, area, x, y, focused);
+            if !focused && input.text().is_empty() {
+                canvas.text(area, x, y, "now", Role::Dim);
+            }
+            y += 1;
+            if focused {
+                canvas.text(
+                    area,
+                    x,
+                    y,
+                    "When did it happen? (17m ago is 17m; empty is now)",
+                    Role::Text,
+                );
                 y += 1;
             }
         }

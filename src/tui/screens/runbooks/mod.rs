@@ -8,9 +8,9 @@
 //! ```
 
 pub mod history;
-mod panel;
+pub mod panel;
 pub mod plan;
-mod steps;
+pub mod steps;
 pub mod wizard;
 
 use std::cmp::Ordering;

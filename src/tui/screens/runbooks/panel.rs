@@ -45,13 +45,20 @@ pub fn lines(run: &RunbookRun, at: usize, look: Look<'_>, width: usize) -> Vec<L
     let (step, done) = (&run.runbook.steps[at], &run.steps[at]);
     let mut detail = Detail::new(look, width);
     trouble(&mut detail, done);
+    // What stands in the way is seen first, however little room there is.
+    let blocked = done.state == StepState::Pending && done.obstacles().next().is_some();
+    if blocked {
+        checks(&mut detail, run, step, done);
+    }
     does(&mut detail, run, step, done);
     match &step.undo {
         Undo::NotNeeded => detail.pair("Undo", "nothing to undo"),
         Undo::None(instead) => detail.pair_as("Undo", format!("NOT REVERSIBLE: {instead}"), Role::Crit),
         Undo::Action(action) => detail.pair("Undo", resolved(run, action)),
     }
-    checks(&mut detail, run, step, done);
+    if !blocked {
+        checks(&mut detail, run, step, done);
+    }
     if !step.why.is_empty() {
         let why = step.why.resolve(&run.values).unwrap_or_else(|_| step.why.text());
         detail.pair("Why", why.trim().replace('\n', " "));

@@ -3,6 +3,7 @@
 use ratatui::text::Line;
 
 use super::steps::check_sign;
+use crate::domain::Timestamp;
 use crate::domain::runbook::view::RunbookPlan;
 use crate::tui::canvas::Look;
 use crate::tui::theme::Role;
@@ -12,6 +13,7 @@ use crate::tui::words;
 /// The lines of a plan, what stands in the way first.
 pub fn lines(
     plan: &RunbookPlan,
+    incident_at: Option<Timestamp>,
     refused: Option<&str>,
     look: Look<'_>,
     width: usize,
@@ -39,6 +41,9 @@ pub fn lines(
     let objective = plan.objective.map(words::promise);
     let within = objective.map_or(String::new(), |objective| format!(", within {objective}"));
     detail.pair("bound to", format!("version {version}{within}"));
+    if let Some(at) = incident_at {
+        detail.pair("happened", format!("{}; the clock counts from there", words::full(at)));
+    }
     for variable in &plan.variables {
         match plan.values.get(&variable.name) {
             Some(value) => detail.pair(&variable.name, value),

@@ -44,7 +44,13 @@ pub fn header(canvas: &mut Canvas<'_>, area: Rect, app: &App) {
     // Where it is tight, that all is well is not worth its place; that it is not, is.
     let mut right: Vec<Span<'static>> = truth.filter(|_| !narrow || app.is_stale()).into_iter().collect();
     right.push(look.span(format!(" {}Z", app.now.format("%H:%M")), Role::Dim));
-    right.push(look.span(if narrow { "  " } else { "  total " }, Role::Dim));
+    let label = match run.incident_at {
+        _ if narrow => "  ",
+        Some(_) if area.width >= 100 => "  since it happened ",
+        Some(_) => "  since ",
+        None => "  total ",
+    };
+    right.push(look.span(label, Role::Dim));
     right.push(look.span(format!("{total} "), role));
     let right = Line::from(right);
     let mut all = header::place(canvas, app, area.width);
