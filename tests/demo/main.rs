@@ -1,5 +1,6 @@
 //! `lifeboat demo` as a person meets it: the whole drill, and everything taken down however it ends.
 
+mod runbooks;
 
 use std::io::{BufRead, BufReader};
 use std::path::Path;
