@@ -114,6 +114,8 @@ impl Core {
         let reaper = self.parts.hands.clone();
         self.tasks.spawn(async move { reaper.reap(definitions).await });
         self.turn().await;
+        let (reports, engine) = (self.parts.reports.clone(), self.parts.engine.clone());
+        self.tasks.spawn(steps::keep_missing_reports(reports, engine));
         let _ = ready.send(());
         let mut progress = None;
         loop {

@@ -1,5 +1,7 @@
 //! `lifeboat demo` as a person meets it: the whole drill, and everything taken down however it ends.
 
+mod runbooks;
+
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};

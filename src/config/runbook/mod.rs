@@ -298,4 +298,6 @@ fn variable_kind(
 }
 
 #[cfg(test)]
+mod prefixes;
+#[cfg(test)]
 mod tests;

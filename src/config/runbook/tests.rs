@@ -3,7 +3,7 @@ use std::path::PathBuf;
 use super::*;
 use crate::domain::runbook::action::Action;
 
-fn read(files: &[(&str, &str)]) -> (BTreeMap<RunbookName, Runbook>, Vec<String>) {
+pub(super) fn read(files: &[(&str, &str)]) -> (BTreeMap<RunbookName, Runbook>, Vec<String>) {
     let files: Vec<SourceFile> = files
         .iter()
         .map(|(name, text)| SourceFile {

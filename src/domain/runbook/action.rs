@@ -129,6 +129,7 @@ impl Action {
             Self::Verify(_) | Self::Drill(_) => &["recovery"],
             Self::Fence(_) => &["lsn"],
             Self::Promote(_) => &["timeline", "lost"],
+            Self::Wait(_) => &["held"],
             Self::Command(_) | Self::Sql(_) => &["output"],
             Self::Http(_) => &["status", "output"],
             Self::FindClean(_) => &["snapshot", "time"],
@@ -140,6 +141,11 @@ impl Action {
     /// Whether a person has to do something before it can end.
     pub const fn needs_a_person(&self) -> bool {
         matches!(self, Self::Manual(_) | Self::Choose(_) | Self::Approve(_))
+    }
+
+    /// Whether the engine keeps a record of what it begins, which settles a doubt about it.
+    pub const fn leaves_a_record(&self) -> bool {
+        matches!(self, Self::Restore(_) | Self::Recover(_))
     }
 
     /// Whether it changes nothing, so that it is done without being asked for and in every drill.

@@ -9,6 +9,8 @@
 //! | does not hold | again | a person decides |
 //! | cannot tell | a person decides | a person decides |
 //! | there is none | again | a person decides |
+//!
+//! A restore and a recovery are verified by the engine's own record of them, too.
 
 use super::action::Action;
 use super::run::{Ending, RunbookOutcome, RunbookRun, StepRun, StepState, Word};
@@ -128,11 +130,12 @@ pub fn of_step(run: &RunbookRun, at: usize) -> Next {
 }
 
 fn of_doubt(step: &Step, done: &StepRun) -> Next {
-    if !step.verify.is_empty() && done.evidence.is_empty() {
+    let can_tell = !step.verify.is_empty() || step.action.leaves_a_record();
+    if can_tell && done.evidence.is_empty() {
         return Next::Do(Doing::Verify);
     }
     // Only what a verification could not settle is left here with evidence.
-    if step.verify.is_empty() && step.class != Class::Once {
+    if !can_tell && step.class != Class::Once {
         return Next::Again;
     }
     // What only looks or waits has done nothing that could be done twice.
@@ -202,14 +205,15 @@ fn of_pending(run: &RunbookRun, step: &Step, done: &StepRun) -> Next {
     }
 }
 
-/// What follows from a value that is not known: somebody has to say it, unless it would have come from a step that was only said
-/// or passed over; then there is nothing to be done here either.
+/// What follows from a value that is not known: somebody has to say it, unless it would have come from a step that was only said,
+/// was passed over, or failed while the rest goes on; then there is nothing to be done here either.
 fn missing(run: &RunbookRun, variable: String) -> Next {
     let passed = |(step, done): (&Step, &StepRun)| {
         let from_it = variable
             .strip_prefix(step.id.as_str())
             .is_some_and(|rest| rest.starts_with('.'));
-        from_it && matches!(done.state, StepState::Simulated | StepState::NotNeeded)
+        let failed = done.state == StepState::Failed && step.on_failure == OnFailure::Continue;
+        from_it && (failed || matches!(done.state, StepState::Simulated | StepState::NotNeeded))
     };
     if run.rows().any(passed) {
         let state = if run.drill {
@@ -313,9 +317,13 @@ fn next_undo(run: &RunbookRun) -> Option<usize> {
         .find(|at| can_be_undone(&run.runbook.steps[*at], &run.steps[*at]))
 }
 
-/// Whether a step did something that can be taken back.
+/// Whether a step did something that can be taken back, or may have: one that is to be done again, or was passed over, has
+/// acted all the same when it ever began.
 pub fn can_be_undone(step: &Step, done: &StepRun) -> bool {
-    let did = matches!(done.state, StepState::Done | StepState::Failed | StepState::InDoubt);
+    let did = matches!(
+        done.state,
+        StepState::Done | StepState::Failed | StepState::InDoubt | StepState::Pending | StepState::Skipped
+    );
     did && done.started_at.is_some() && matches!(step.undo, Undo::Action(_))
 }
 

@@ -104,6 +104,11 @@ pub enum StepSeen {
     Ended(Box<StepEnd>),
     /// Whether it was done, after the agent had died.
     Verified(Vec<CheckResult>),
+    /// That it was done, after the agent had died, with what it had found out.
+    FoundDone {
+        evidence: Vec<CheckResult>,
+        outputs: Values,
+    },
     /// It is about to be taken back.
     Undoing { did: String },
     /// It was taken back, or not.
@@ -111,11 +116,33 @@ pub enum StepSeen {
 }
 
 impl RunbookFact {
+    /// The step it is about.
+    pub fn step(&self) -> Option<&str> {
+        match self {
+            Self::Checked { step, .. }
+            | Self::Recheck { step, .. }
+            | Self::Released { step, .. }
+            | Self::Approved { step, .. }
+            | Self::Overridden { step, .. }
+            | Self::StepStarted { step, .. }
+            | Self::StepInDoubt { step }
+            | Self::StepUnresolved { step, .. }
+            | Self::StepEnded { step, .. }
+            | Self::StepPassed { step, .. }
+            | Self::StepAgain { step, .. }
+            | Self::UndoStarted { step, .. }
+            | Self::UndoEnded { step, .. }
+            | Self::UndoAgain { step, .. }
+            | Self::UndoLeft { step, .. } => Some(step),
+            _ => None,
+        }
+    }
+
     /// What has happened, in a word, and to which step: `step_ended.promote`.
     pub fn mark(&self) -> String {
         let value = serde_json::to_value(self).unwrap_or_default();
         let text = |key: &str| value.get(key).and_then(serde_json::Value::as_str).unwrap_or_default();
-        format!("{}.{}", text("fact"), text("step"))
+        format!("{}.{}", text("fact"), self.step().unwrap_or_default())
     }
 
     /// The fact in one line, for the audit.
@@ -192,6 +219,13 @@ pub fn step(state: &State, id: &RunbookRunId, step: &str, seen: StepSeen) -> Vec
         }
         (StepSeen::Ended(end), StepState::Acting) => RunbookFact::StepEnded { step: name, end },
         (StepSeen::Verified(evidence), StepState::InDoubt) => settled_doubt(document.class, name, evidence),
+        (StepSeen::FoundDone { evidence, outputs }, StepState::InDoubt) => {
+            let mut fact = settled_doubt(document.class, name, evidence);
+            if let RunbookFact::StepEnded { end, .. } = &mut fact {
+                end.outputs = outputs;
+            }
+            fact
+        }
         (StepSeen::Undoing { did }, _) if next::of_step(run, at) == Next::Do(next::Doing::Undo) => {
             RunbookFact::UndoStarted { step: name, did }
         }

@@ -21,10 +21,14 @@ use crate::domain::runbook::next::Doing;
 use crate::domain::runbook::report::report;
 use crate::domain::runbook::{RunbookRecord, RunbookRun, StepEnd, StepSeen, Undo};
 use crate::domain::units::Millis;
+use crate::domain::view::Query;
+use crate::engine::Engine;
 use crate::engine::hands::StepOrder;
 
 /// How long a step that was stopped may take to end.
 const ENDS_WITHIN: Duration = Duration::from_secs(15);
+/// Reports that are looked for when an agent begins.
+const REPORTS: u32 = 20;
 /// Lines that are kept of what steps say.
 const LINES: usize = 200;
 
@@ -56,11 +60,33 @@ pub(super) fn keep_report(directory: &std::path::Path, record: &RunbookRecord) {
     let text = report(record);
     let directory = directory.to_owned();
     tokio::task::spawn_blocking(move || {
-        let written = std::fs::create_dir_all(&directory).and_then(|()| std::fs::write(&path, text));
+        // Whoever finds it finds all of it: an agent may die in the middle.
+        let fresh = path.with_extension("md.new");
+        let written = std::fs::create_dir_all(&directory)
+            .and_then(|()| std::fs::write(&fresh, text))
+            .and_then(|()| std::fs::rename(&fresh, &path));
         if let Err(error) = written {
             tracing::warn!("the report {} cannot be written: {error}", path.display());
         }
     });
+}
+
+/// Writes the newest reports that are missing: the agent may have died when an execution had ended.
+pub(super) async fn keep_missing_reports(directory: std::path::PathBuf, engine: Engine) {
+    let query = Query {
+        limit: Some(REPORTS),
+        ..Query::default()
+    };
+    // The journal has all of it; one that cannot be read is told by everything else.
+    let Ok(page) = engine.executions(query).await else {
+        return;
+    };
+    for record in &page.items {
+        let path = directory.join(format!("{}.md", record.run.id));
+        if matches!(tokio::fs::try_exists(&path).await, Ok(false)) {
+            keep_report(&directory, record);
+        }
+    }
 }
 
 impl Core {

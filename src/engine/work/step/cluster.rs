@@ -170,8 +170,20 @@ pub(super) async fn rewind(site: &Site<'_>, rewind: &Rewind, timeout: Millis) ->
         RebuildKind::Rewind
     };
     let act = async move |handle: ClusterHandle, tell: Teller| {
-        handle
+        let rewound = handle
             .rebuild(&member, kind, true, false, timeout.to_std(), &*tell)
+            .await;
+        let Err(ClusterError::Refused(refusals)) = &rewound else {
+            return rewound;
+        };
+        // The agent died in it, and the directory is worth nothing now: what is left is to copy all of it.
+        if refusals.is_empty() || refusals.iter().any(|refusal| refusal.reason != "half-rewound") {
+            return rewound;
+        }
+        tell("a rewind was begun and did not end; the member is cloned anew");
+        let clone = RebuildKind::Reclone;
+        handle
+            .rebuild(&member, clone, true, false, timeout.to_std(), &*tell)
             .await
     };
     let rebuilt = on(site, &rewind.cluster, act).await?;

@@ -26,7 +26,7 @@ use crate::engine::EngineError;
 /// How often a piece of work that is waited for is looked at.
 const EVERY: Duration = Duration::from_millis(250);
 
-fn of_engine(error: EngineError) -> Failure {
+pub(super) fn of_engine(error: EngineError) -> Failure {
     match error {
         EngineError::Refused(refusal) => Failure {
             message: refusal.reason,
@@ -177,12 +177,15 @@ async fn recovered(site: &Site<'_>, receipt: Receipt) -> Result<RecoveryRecord, 
     Ok(record)
 }
 
+/// Why a recovery of a step was begun; it is found again by this.
+pub(super) fn reason(site: &Site<'_>) -> String {
+    let step = &site.order.run.runbook.steps[site.order.at].id;
+    format!("{}, step {step}", site.order.run.id)
+}
+
 /// What a restore or a recovery asks for.
 async fn request(site: &Site<'_>, action: &Action) -> Result<Option<RecoveryRequest>, Failure> {
-    let reason = Some(format!(
-        "{}, step {}",
-        site.order.run.id, site.order.run.runbook.steps[site.order.at].id
-    ));
+    let reason = Some(reason(site));
     Ok(match action {
         Action::Restore(restore) => {
             let snapshot = snapshot(site, &restore.snapshot.text()).await?;
@@ -312,17 +315,25 @@ async fn start(site: &Site<'_>, action: Action) -> Result<RecoveryRecord, Failur
 }
 
 pub(super) async fn restore(site: &Site<'_>, restore: &Restore) -> Result<Values, Failure> {
-    let record = start(site, Action::Restore(restore.clone())).await?;
-    let mut values = Values::new();
-    put(&mut values, "recovery", &record.id);
-    put(&mut values, "written", &record.written);
-    Ok(values)
+    let action = Action::Restore(restore.clone());
+    let record = start(site, action.clone()).await?;
+    Ok(outputs(&action, &record))
 }
 
 pub(super) async fn recover(site: &Site<'_>, recover: &Recover) -> Result<Values, Failure> {
-    let record = start(site, Action::Recover(recover.clone())).await?;
+    let action = Action::Recover(recover.clone());
+    let record = start(site, action.clone()).await?;
+    Ok(outputs(&action, &record))
+}
+
+/// What a restore or a recovery found out, by its record.
+pub(super) fn outputs(action: &Action, record: &RecoveryRecord) -> Values {
     let mut values = Values::new();
     put(&mut values, "recovery", &record.id);
+    if matches!(action, Action::Restore(_)) {
+        put(&mut values, "written", &record.written);
+        return values;
+    }
     let psql = record.findings.iter().find(|finding| finding.what == "look at it");
     let psql = psql.map(|finding| finding.detail.clone()).unwrap_or_default();
     let after = |option: &str| {
@@ -333,7 +344,7 @@ pub(super) async fn recover(site: &Site<'_>, recover: &Recover) -> Result<Values
     put(&mut values, "port", &after("-p"));
     put(&mut values, "user", &after("-U"));
     put(&mut values, "psql", &psql);
-    Ok(values)
+    values
 }
 
 pub(super) async fn verify(site: &Site<'_>, verify: &Verify) -> Result<Values, Failure> {

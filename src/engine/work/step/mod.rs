@@ -8,6 +8,7 @@
 //! | `check` | the questions |
 //! | `data` | backup, restore, recover, verify, drill: commands to the engine, waited for |
 //! | `cluster` | fence, unfence, replay, promote, rewind, and the services of members |
+//! | `found` | what a step in doubt did, by the engine's own records |
 //! | `leftover` | programs that outlived their agent |
 //! | `program` | command, route, notify, systemd: explicit words, bounded output, killed with all they started |
 //! | `web` | http, and what is done by a request |
@@ -16,6 +17,7 @@
 mod check;
 mod cluster;
 mod data;
+mod found;
 mod leftover;
 mod program;
 mod server;
@@ -129,10 +131,7 @@ pub(super) async fn perform(worker: &Worker, work: Work, order: StepOrder) -> St
             if leftover::ended(&worker.state_dir, &order.run.id, &step.id).await {
                 site.tell(format!("{}: its program was still at work and was ended", step.id));
             }
-            let mut evidence = site.ask(&step.verify, values).await;
-            // What a switchover has begun and not noted as over is ended by the same command begun again.
-            evidence.extend(cluster::unfinished(&site, &step.action).await);
-            StepSeen::Verified(evidence)
+            settled(&site, step).await
         }
         Doing::Undo => StepSeen::Undone(take_back(&site, step).await.err()),
         Doing::Act | Doing::Stop => {
@@ -141,6 +140,31 @@ pub(super) async fn perform(worker: &Worker, work: Work, order: StepOrder) -> St
             StepSeen::Ended(Box::new(end))
         }
     }
+}
+
+/// Whether a step in doubt was done. What cannot be told yet is asked again for a while: a server that was just started lets
+/// nobody in for some seconds.
+async fn settled(site: &Site<'_>, step: &Step) -> StepSeen {
+    let started = site.worker.clock.monotonic();
+    let (mut evidence, mut outputs) = loop {
+        let mut evidence = site.ask(&step.verify, &site.order.run.values).await;
+        let mut outputs = Values::new();
+        if let Some((line, found)) = found::record(site, &step.action).await {
+            evidence.push(line);
+            outputs = found;
+        }
+        let unknown = together(&evidence) == CheckOutcome::Unknown;
+        if !unknown || site.worker.clock.elapsed(started) >= SHOWS_WITHIN || site.pause(EVERY).await.is_err() {
+            break (evidence, outputs);
+        }
+    };
+    // What a switchover has begun and not noted as over is ended by the same command begun again.
+    evidence.extend(cluster::unfinished(site, &step.action).await);
+    if evidence.is_empty() || together(&evidence) != CheckOutcome::Holds {
+        return StepSeen::Verified(evidence);
+    }
+    outputs.extend(found::outputs(site, &step.action).await);
+    StepSeen::FoundDone { evidence, outputs }
 }
 
 async fn take_back(site: &Site<'_>, step: &Step) -> Result<(), Failure> {
@@ -167,7 +191,7 @@ async fn act(site: &Site<'_>, step: &Step) -> StepEnd {
         Err(name) => return failed(unknown(&name)),
     };
     site.tell(format!("{}: {}", step.id, action.words()));
-    let outputs = match do_it(site, step, &action).await {
+    let mut outputs = match do_it(site, step, &action).await {
         Ok(outputs) => outputs,
         Err(error) => return failed(error),
     };
@@ -185,6 +209,9 @@ async fn act(site: &Site<'_>, step: &Step) -> StepEnd {
         Err(error) => return failed(error),
     };
     let error = (together(&evidence) != CheckOutcome::Holds).then(|| not_proved(&evidence));
+    if error.is_none() && matches!(action, Action::Wait(_)) {
+        outputs.insert("held".to_owned(), "true".to_owned());
+    }
     StepEnd {
         outputs,
         evidence,

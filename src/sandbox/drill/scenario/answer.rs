@@ -89,12 +89,14 @@ impl Drill<'_> {
                     .map(|check| format!("{}: {}", check.title, check.detail))
                     .collect();
                 self.looks(story, &step, &why.join("; "))?;
+                self.clear_away(story, &step, &run.values).await?;
                 // Who looks at a cluster an instant after a server was killed sees half of it.
                 (false, Saying::Recheck { step })
             }
             Need::Failure => {
                 let why = done.error.as_ref().map(ToString::to_string);
                 self.looks(story, &step, &why.unwrap_or_default())?;
+                self.clear_away(story, &step, &run.values).await?;
                 (false, Saying::Retry { step })
             }
             Need::Doubt => {

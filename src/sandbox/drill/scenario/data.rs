@@ -98,6 +98,41 @@ impl Drill<'_> {
         Err(unexpected(String::from_utf8_lossy(&copied.stderr).trim()))
     }
 
+    /// Drops what was restored in part.
+    pub(super) async fn drop_restored(&self) -> Result<(), SandboxError> {
+        let login = self.world.login().ok_or_else(|| unexpected("there is no server"))?;
+        let sql = format!("drop database if exists {RESTORED} with (force)");
+        execute(&login, "postgres", &sql, self.world.clock()).await?;
+        Ok(())
+    }
+
+    /// Removes a directory that holds a part of something.
+    pub(super) async fn remove(&self, directory: &str) -> Result<(), SandboxError> {
+        match tokio::fs::remove_dir_all(directory).await {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                Err(SandboxError::local("remove", directory.as_ref(), error))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Throws a recovery away that has ended and was not noted.
+    pub(super) async fn discard(&self, directory: &str) -> Result<(), SandboxError> {
+        self.lifeboat_says(&["recover", "--discard", directory, "--yes", directory])
+            .await
+    }
+
+    /// Throws away what is left of a copy of one table: it is made from the beginning.
+    pub(super) async fn clear_copy(&self, directory: &str) -> Result<(), SandboxError> {
+        let login = self.world.login().ok_or_else(|| unexpected("there is no server"))?;
+        let sql = format!("drop table if exists public.{COPIED}");
+        execute(&login, shop::DATABASE, &sql, self.world.clock()).await?;
+        if self.discard(directory).await.is_err() {
+            self.remove(directory).await?;
+        }
+        Ok(())
+    }
+
     /// Puts the rows of the recovered table where they were, as its owner has decided, and drops it.
     pub(super) async fn take_table_over(&mut self, known: &Values) -> Result<(), SandboxError> {
         let login = self.world.login().ok_or_else(|| unexpected("there is no server"))?;

@@ -61,7 +61,7 @@ impl Drill<'_> {
         };
         follow(&facts, &mut deaths);
         if let Some(crash) = &apart.crash {
-            against_marks(&facts, record, crash, &mut deaths)?;
+            against_marks(&facts, (story, record), crash, &mut deaths)?;
         }
         let report = self.world.path().join(format!("state/reports/{}.md", record.run.id));
         let (clock, since) = (self.world.clock(), self.world.clock().monotonic());
@@ -138,7 +138,7 @@ fn follow(facts: &[RunbookFact], deaths: &mut Deaths) {
 /// Whether the agent died wherever it could, and what was done more than once.
 fn against_marks(
     facts: &[RunbookFact],
-    record: &RunbookRecord,
+    (story, record): (&Story, &RunbookRecord),
     crash: &Path,
     deaths: &mut Deaths,
 ) -> Result<(), SandboxError> {
@@ -150,17 +150,17 @@ fn against_marks(
     let count = |kind: &str| u32::try_from(marks.iter().filter(|mark| mark.starts_with(kind)).count()).unwrap_or(0);
     deaths.by_kind = [count("after."), count("acted."), 0];
     deaths.by_kind[2] = deaths.deaths.saturating_sub(deaths.by_kind[0] + deaths.by_kind[1]);
+    // The player's kill may have been faster by a moment; then the agent died there all the same.
+    let killed = |step: &str| story.killed.contains(step);
+    let found = |step: &str| record.run.row(step).is_some_and(|(_, done)| done.recovered);
     for fact in facts {
-        let mark = format!("after.{}", fact.mark());
-        if marks.insert(mark.clone()) {
-            deaths.wrong.push(format!("the agent did not die at {mark}"));
+        let (mark, step) = (fact.mark(), fact.step().unwrap_or_default());
+        if !marks.contains(&format!("after.{mark}")) && !killed(step) {
+            deaths.wrong.push(format!("the agent did not die after {mark}"));
         }
-        if let RunbookFact::StepStarted { step, .. } = fact
-            && marks.insert(format!("acted.{step}"))
-        {
-            deaths
-                .wrong
-                .push(format!("the agent did not die when step {step} had acted"));
+        let inside = marks.contains(&format!("acted.{step}")) || killed(step) || found(step);
+        if matches!(fact, RunbookFact::StepStarted { .. }) && !inside {
+            deaths.wrong.push(format!("the agent did not die inside step {step}"));
         }
     }
     let deeds = std::fs::read_to_string(crash.join("deeds")).map_err(failed)?;
@@ -168,7 +168,12 @@ fn against_marks(
     for step in deeds.lines() {
         *times.entry(step).or_default() += 1;
     }
-    deaths.repeated = times.values().map(|times| times - 1).sum();
+    for step in &record.run.runbook.steps {
+        let looks = step.action.only_looks() || step.action.needs_a_person();
+        if let Some(times) = times.get(step.id.as_str()).filter(|_| !looks) {
+            deaths.repeated += times - 1;
+        }
+    }
     for step in record.run.runbook.steps.iter().filter(|step| step.class == Class::Once) {
         if times.get(step.id.as_str()).is_some_and(|times| *times > 1) {
             deaths.wrong.push(format!("step {} was done more than once", step.id));

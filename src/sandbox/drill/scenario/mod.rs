@@ -76,6 +76,8 @@ struct Story {
     proof: Vec<(bool, String)>,
     /// What people have done already: when a word about it was lost with its agent, only the word is given again.
     done: BTreeSet<String>,
+    /// The steps inside which the agent was killed.
+    killed: BTreeSet<String>,
     /// How often people had to look because nobody else could tell.
     asked: u32,
 }
@@ -111,6 +113,7 @@ impl Drill<'_> {
             lost: "nothing".to_owned(),
             proof: Vec::new(),
             done: BTreeSet::new(),
+            killed: BTreeSet::new(),
             asked: 0,
         };
         self.get_ready(&mut story).await?;
@@ -256,6 +259,18 @@ impl Drill<'_> {
             Scenario::DataCentre => self.prove_recovered(story).await,
             Scenario::Monthly => self.prove_restored(story).await,
             Scenario::Corruption | Scenario::Ransomware | Scenario::BreakGlass => Ok(()),
+        }
+    }
+
+    /// What people clear away that an agent left when it died in a step: the step is done from the beginning then.
+    async fn clear_away(&mut self, story: &Story, step: &str, known: &Values) -> Result<(), SandboxError> {
+        let directory = known.get("directory").cloned().unwrap_or_default();
+        match (story.which, step) {
+            (Scenario::Corruption, "restore") => self.drop_restored().await,
+            (Scenario::Ransomware, "restore") => self.remove(&directory).await,
+            (Scenario::Pitr | Scenario::DataCentre, "recover") => self.discard(&directory).await,
+            (Scenario::SingleTable, "copy") => self.clear_copy(&directory).await,
+            _ => Ok(()),
         }
     }
 

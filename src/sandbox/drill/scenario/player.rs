@@ -25,7 +25,11 @@ const PATIENCE: Duration = Duration::from_mins(5);
 /// How often is looked where the agent dies all the time.
 const LOOK_CLOSELY: Duration = Duration::from_millis(20);
 /// How long a step has been seen to act when its agent is killed: the first time, the second, and so on.
-const KILL_AFTER: [Duration; 3] = [Duration::ZERO, Duration::from_millis(250), Duration::from_millis(800)];
+const KILL_AFTER: [Duration; 3] = [
+    Duration::from_millis(100),
+    Duration::from_millis(400),
+    Duration::from_secs(1),
+];
 
 /// Two engineers at one runbook.
 pub(super) struct Desk {
@@ -112,7 +116,7 @@ impl Drill<'_> {
                     .find(|run| run.id == id);
                 let Some(run) = run else { break };
                 self.tell_steps(story, &run, &mut desk.told);
-                self.kill_inside(&run, &mut desk);
+                self.kill_inside(story, &run, &mut desk);
                 for (at, needs) in next::waits(&run) {
                     self.answer(story, &run, at, &needs, &mut desk).await?;
                 }
@@ -248,7 +252,7 @@ impl Drill<'_> {
     }
 
     /// Kills an agent of its own inside a step, some times in each.
-    fn kill_inside(&self, run: &RunbookRun, desk: &mut Desk) {
+    fn kill_inside(&self, story: &mut Story, run: &RunbookRun, desk: &mut Desk) {
         if !self.world.is_apart() {
             return;
         }
@@ -263,6 +267,7 @@ impl Drill<'_> {
             // Killed once an attempt: the next look may still show what was.
             if due && clock.elapsed(since) < PATIENCE && self.world.kill_agent() {
                 *times += 1;
+                story.killed.insert(step.id.clone());
                 desk.acting
                     .insert(format!("{}/{}", step.id, done.attempt), since + PATIENCE);
             }
