@@ -108,12 +108,47 @@ impl Clock {
         }
     }
 
+    /// Sleeps like [`Clock::sleep_until`], and wakes early, within 30 s, when the wall clock was set back: what was to be done at
+    /// some moment may be hours away then, and whoever waits has to decide anew.
+    #[expect(clippy::disallowed_methods, reason = "the one room that may")]
+    pub async fn sleep_until_or_set_back(&self, deadline: DateTime<Utc>) {
+        let began = self.now();
+        match &self.0 {
+            Inner::System => {
+                let mut before = began;
+                loop {
+                    let now = Utc::now();
+                    let left = (deadline - now).to_std().unwrap_or_default();
+                    if left.is_zero() || now < before {
+                        return;
+                    }
+                    before = now;
+                    tokio::time::sleep(left.min(Duration::from_secs(30))).await;
+                }
+            }
+            Inner::Manual(manual) => {
+                let mut turned = manual.turned.subscribe();
+                // The sender lives in `self`, so waiting cannot end before the clock is turned.
+                let _ = turned.wait_for(|now| *now >= deadline || *now < began).await;
+            }
+        }
+    }
+
     /// Blocks the calling thread for `duration`; only for plain threads that own no async work.
     #[expect(clippy::disallowed_methods, reason = "the one room that may")]
     pub fn block(&self, duration: Duration) {
         match &self.0 {
             Inner::System => std::thread::sleep(duration),
             Inner::Manual(_) => self.advance(duration),
+        }
+    }
+
+    /// Sets a manual clock back, as somebody who corrects it does; does nothing to the system clock.
+    pub fn set_back(&self, by: Duration) {
+        if let Inner::Manual(manual) = &self.0 {
+            let mut now = manual.now.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+            *now -= chrono::Duration::from_std(by).unwrap_or(chrono::Duration::MAX);
+            manual.turned.send_replace(*now);
         }
     }
 

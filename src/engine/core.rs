@@ -43,8 +43,9 @@ use crate::domain::react;
 use crate::domain::run::Failure;
 use crate::domain::runbook::RunbookFact;
 use crate::domain::state::State;
-use crate::domain::units::Timestamp;
+use crate::domain::units::{Millis, Timestamp};
 use crate::domain::view::Receipt;
+use crate::journal::JournalError;
 
 /// How often progress is drawn while somebody watches.
 const PROGRESS_EVERY: Duration = Duration::from_millis(250);
@@ -56,6 +57,8 @@ const JOURNAL_RETRY: Duration = Duration::from_secs(1);
 const LIST_EVERY: chrono::Duration = chrono::Duration::seconds(300);
 /// How often one that does not is tried.
 const LIST_AGAIN: chrono::Duration = chrono::Duration::seconds(60);
+/// A clock that is kept right by small steps was not set back.
+const CLOCK_SLEWS: Millis = Millis::from_secs(1);
 /// How often the state may call for more at one moment; more is a rule that never settles.
 const SETTLE_ROUNDS: usize = 32;
 
@@ -80,12 +83,15 @@ pub(super) struct Core {
     healths: health::Healths,
     tasks: TaskTracker,
     stopping: bool,
+    /// The wall clock at the last turn.
+    latest: Timestamp,
 }
 
 impl Core {
     /// Takes over a state that was just read from the journal.
     pub fn new(parts: Parts, state: State, beside: Beside, unique: u32) -> Self {
         Self {
+            latest: parts.clock.now(),
             parts,
             state,
             beside,
@@ -143,7 +149,7 @@ impl Core {
                     Some(input) => self.take(input).await,
                     None => return,
                 },
-                () = clock.sleep_until(wake) => {}
+                () = clock.sleep_until_or_set_back(wake) => {}
                 () = async { match progress.as_mut() { Some(tick) => tick.await, None => std::future::pending().await } } => {
                     progress = None;
                     self.publish();
@@ -298,6 +304,9 @@ impl Core {
                 let failure = super::failure::of_journal(&error);
                 self.beside.trouble = Some(format!("the journal cannot be written: {failure}"));
                 tracing::error!("the journal cannot be written: {failure}");
+                if matches!(error, JournalError::Overtaken { .. }) {
+                    self.let_go();
+                }
                 return Err(failure);
             }
         };
@@ -331,6 +340,7 @@ impl Core {
 
     /// Takes in what was observed, lets the state settle, begins the work it calls for, shows the result.
     async fn turn(&mut self) {
+        self.notice_the_clock();
         let agent = self.parts.agent.clone();
         while let Some(observation) = self.waiting.pop_front() {
             let Ok(observation) = self.completed(observation.clone()).await else {
@@ -361,6 +371,22 @@ impl Core {
         self.publish();
     }
 
+    /// When somebody set the clock back, what was to be looked at in a moment would be hours away: all of it is due now.
+    fn notice_the_clock(&mut self) {
+        let now = self.parts.clock.now();
+        let back = Millis::between(now, self.latest);
+        if back > CLOCK_SLEWS {
+            tracing::warn!("the clock of this machine was set back by {back}: everything is looked at again");
+            self.next_listing.clear();
+            self.watches.make_due(now);
+            self.receivers.make_due(now);
+            self.readiness.make_due(now);
+            self.healths.make_due(now);
+            self.follow_ups.make_due(now);
+        }
+        self.latest = now;
+    }
+
     async fn settle(&mut self, agent: &Actor) {
         for _ in 0..SETTLE_ROUNDS {
             let (definitions, unique) = (self.definitions(), self.next_ids());
@@ -372,8 +398,8 @@ impl Core {
         tracing::error!("the rules do not settle; looking again at the next change");
     }
 
-    /// Ends in good order: work is stopped, what it was is recorded as interrupted, the journal is closed.
-    async fn stop(&mut self, reason: String) {
+    /// Stops all work and begins no other.
+    fn let_go(&mut self) {
         self.stopping = true;
         let work = self.runs.values().chain(self.recoveries.values());
         for live in work.chain(self.maintenance.values()) {
@@ -382,6 +408,11 @@ impl Core {
         self.receivers.stop();
         self.steps.stop();
         self.follow_ups.stop();
+    }
+
+    /// Ends in good order: work is stopped, what it was is recorded as interrupted, the journal is closed.
+    async fn stop(&mut self, reason: String) {
+        self.let_go();
         self.tasks.close();
         let clock = self.parts.clock.clone();
         tokio::select! {

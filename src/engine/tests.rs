@@ -24,6 +24,8 @@ use crate::domain::source::{FilesSource, SecretRef, Source, SourceKind};
 use crate::domain::state::SourceFacts;
 use crate::domain::wal::Lsn;
 
+mod bad;
+mod failing;
 mod keeping;
 mod puppet;
 mod runbooks;
@@ -52,6 +54,7 @@ impl Bench {
             kept: Mutex::default(),
             keeping: Mutex::default(),
             stage: Mutex::default(),
+            cluster: Mutex::default(),
             asked: Mutex::default(),
         };
         Self {

@@ -104,6 +104,12 @@ pub enum JournalError {
     /// The journal was closed.
     #[error("the journal is closed")]
     Closed,
+    /// Another agent has appended to the journal since this one opened it: it has taken over, although this one never let go.
+    #[error("another agent has taken over the journal {}", path.display())]
+    Overtaken {
+        /// The file.
+        path: PathBuf,
+    },
     /// The database refused for another reason.
     #[error("the journal {} failed: {source}", path.display())]
     Database {
@@ -139,6 +145,9 @@ impl JournalError {
             Self::BadCursor { .. } => "hand back the value of \"next\" of the page before, unchanged".to_owned(),
             Self::NotFound { what: "snapshot", .. } => "see what there is with: lifeboat snapshot list".to_owned(),
             Self::Ambiguous { .. } => "give more digits".to_owned(),
+            Self::Overtaken { .. } => {
+                "this agent acts no more: stop it, and see how it came to run beside the other".to_owned()
+            }
             Self::NotFound { .. } | Self::Encode(_) | Self::Closed => return None,
         };
         Some(text)

@@ -90,7 +90,13 @@ impl Writer {
             last,
             ahead.as_ref().map(|state| (state, head.as_str())),
         )
-        .map_err(|source| JournalError::database(&self.path, source))?;
+        .map_err(|source| match source.sqlite_error_code() {
+            // The number of the next event is taken: what would be appended was decided from a state that is not the last.
+            Some(rusqlite::ErrorCode::ConstraintViolation) => JournalError::Overtaken {
+                path: self.path.clone(),
+            },
+            _ => JournalError::database(&self.path, source),
+        })?;
         self.head = head;
         let records: Vec<EventRecord> = sealed.into_iter().map(|(record, _)| record).collect();
         match ahead {

@@ -160,14 +160,15 @@ fn what_a_person_does_is_waited_for_and_said_once() {
 }
 
 #[test]
-fn programs_that_hang_fail_flood_or_are_missing_end_their_step_with_a_reason() {
+fn programs_that_hang_fail_prove_nothing_or_are_missing_end_their_step_with_a_reason() {
     let cases = [
         ("command = [\"sleep\", \"600\"]\ntimeout = \"1s\"", "did not end within"),
         ("command = [\"/no/such/program\"]", "cannot be started"),
         ("command = [\"sh\", \"-c\", \"echo no; exit 7\"]", "status 7: no"),
+        // It succeeds, and what it was to bring about is not there.
         (
-            "command = [\"true\"]\nverify = [{ check = \"path\", path = \"DIR/never\" }]\ntimeout = \"1s\"",
-            "did not end within",
+            "command = [\"true\"]\nverify = [{ check = \"path\", path = \"DIR/never\" }]\ntimeout = \"2s\"",
+            "it was done, and is not proved",
         ),
         (
             "command = [\"true\"]\nprecheck = [{ check = \"path\", path = \"DIR/never\" }]",
@@ -183,10 +184,62 @@ fn programs_that_hang_fail_flood_or_are_missing_end_their_step_with_a_reason() {
         let error = record["run"]["steps"][0]["error"]["message"].as_str().unwrap();
         assert!(error.contains(expected), "{step}: {error}");
     }
+}
+
+/// The processes of an execution, found by what is in their environment.
+fn processes_of(run: &str) -> Vec<String> {
+    let mark = format!("LIFEBOAT_EXECUTION={run}/");
+    let all = fs::read_dir("/proc").unwrap().filter_map(Result::ok);
+    let environ = |entry: &fs::DirEntry| fs::read(entry.path().join("environ")).unwrap_or_default();
+    all.filter(|entry| String::from_utf8_lossy(&environ(entry)).contains(&mark))
+        .map(|entry| entry.file_name().to_string_lossy().into_owned())
+        .collect()
+}
+
+#[test]
+fn a_program_that_hangs_is_ended_with_all_it_started() {
+    let world = World::new(&[]);
+    // One that does not listen, and one that has no father by then.
+    let text = "[[step]]\nid = \"a\"\nkind = \"command\"\nshell = true\ntimeout = \"2s\"\n\
+                command = [\"trap '' TERM INT HUP; (sleep 700 &); touch DIR/began; sleep 700; sleep 700\"]\n";
+    world.runbook("hang", text);
+    let run = world.begin_runbook("hang", &["--yes"]);
+    world.wait_until("it began", |world| world.path("began").exists());
+    assert!(processes_of(&run).len() >= 2, "{:?}", processes_of(&run));
+    world.wait_until("it has ended", |world| world.live().is_null());
+    let record = world.report(&run);
+    let error = record["run"]["steps"][0]["error"]["message"].as_str().unwrap();
+    assert!(error.contains("did not end within 2.0s"), "{error}");
+    world.wait_until("nothing of it is left", |_| processes_of(&run).is_empty());
+}
+
+/// The most memory a process ever had, in KiB.
+fn peak(world: &World) -> u64 {
+    let pid = world.agent_pid().unwrap();
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+    line.trim().trim_end_matches("kB").trim().parse().unwrap()
+}
+
+fn size(dir: &std::path::Path) -> u64 {
+    let entries = fs::read_dir(dir).into_iter().flatten().filter_map(Result::ok);
+    entries
+        .map(|entry| match entry.metadata() {
+            Ok(meta) if meta.is_dir() => size(&entry.path()),
+            Ok(meta) => meta.len(),
+            Err(_) => 0,
+        })
+        .sum()
+}
+
+#[test]
+fn a_program_that_prints_a_gigabyte_ends_well_and_fills_neither_memory_nor_disk() {
     let world = World::new(&[]);
     let flood = "[[step]]\nid = \"a\"\nkind = \"command\"\nshell = true\n\
-                 command = [\"yes lifeboat | head -c 300000000; echo; echo end\"]\n";
+                 command = [\"yes lifeboat | head -c 1000000000; echo; echo end\"]\n";
     world.runbook("flood", flood);
+    world.json(&["runbook", "status"]);
+    let (memory, disk) = (peak(&world), size(&world.path("state")));
     let output = world.run(&["runbook", "run", "flood", "--yes"]);
     assert!(output.status.success(), "{}", said(&output));
     let output = world.report("flood")["run"]["steps"][0]["outputs"]["output"]
@@ -194,4 +247,8 @@ fn programs_that_hang_fail_flood_or_are_missing_end_their_step_with_a_reason() {
         .unwrap()
         .to_owned();
     assert!(output.ends_with("\nend") && output.len() < 20_000, "{}", output.len());
+    let grown = peak(&world).saturating_sub(memory);
+    assert!(grown < 64 << 10, "its memory grew by {grown} KiB");
+    let grown = size(&world.path("state")).saturating_sub(disk);
+    assert!(grown < 8 << 20, "its state grew by {grown} bytes");
 }

@@ -30,7 +30,7 @@ pub mod record;
 mod signs;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::path::PathBuf;
 

@@ -16,7 +16,7 @@ fn names(count: usize) -> Vec<MemberName> {
     (1..=count).map(|n| MemberName(format!("db{n}"))).collect()
 }
 
-fn cluster(count: usize) -> Cluster {
+pub(crate) fn cluster(count: usize) -> Cluster {
     let member = |name: MemberName| Member {
         connection: PostgresConnection {
             host: name.0.clone(),
@@ -43,7 +43,7 @@ fn cluster(count: usize) -> Cluster {
     }
 }
 
-fn server(role: Role, lsn: u64) -> ServerSeen {
+pub(crate) fn server(role: Role, lsn: u64) -> ServerSeen {
     ServerSeen {
         version: "15.14".to_owned(),
         major: 15,
@@ -93,7 +93,7 @@ fn fenced_server(lsn: u64) -> ServerSeen {
 }
 
 /// What is seen of `db1`, `db2` …; none does not answer.
-fn seen(servers: Vec<Option<ServerSeen>>) -> Seen {
+pub(crate) fn seen(servers: Vec<Option<ServerSeen>>) -> Seen {
     let answer = |server: Option<ServerSeen>| match server {
         Some(server) => Answer::Answers(Box::new(server)),
         None => Answer::Silent {
@@ -115,7 +115,7 @@ fn seen(servers: Vec<Option<ServerSeen>>) -> Seen {
     }
 }
 
-fn local(state: LocalState, clean: bool) -> LocalSeen {
+pub(crate) fn local(state: LocalState, clean: bool) -> LocalSeen {
     LocalSeen {
         directory: "/data".into(),
         state,

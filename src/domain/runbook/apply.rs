@@ -79,6 +79,18 @@ pub fn apply(state: &mut State, id: &RunbookRunId, at: Timestamp, fact: &Runbook
         RunbookFact::Instead { step, outputs, word } => super::instead::apply(run, at, step, outputs, word),
         about_a_step => apply_step(run, at, about_a_step),
     }
+    // What people said since a look, they said about a picture that is old by now.
+    match fact {
+        RunbookFact::Paused { .. } | RunbookFact::Resumed { .. } | RunbookFact::Taken { .. } => {
+            run.steps.iter_mut().for_each(|step| step.looks = 0);
+        }
+        RunbookFact::Released { step, .. }
+        | RunbookFact::Approved { step, .. }
+        | RunbookFact::Overridden { step, .. } => {
+            run.step_mut(step).into_iter().for_each(|step| step.looks = 0);
+        }
+        _ => {}
+    }
 }
 
 fn remember(state: &mut State, record: &RunbookRecord) {
@@ -183,6 +195,7 @@ fn looked(step: &mut StepRun, checked: &Checked) {
         step.released = None;
     }
     step.checked = Some(checked.clone());
+    step.looks = step.looks.saturating_add(1);
 }
 
 fn ended(step: &mut StepRun, at: Timestamp, end: &StepEnd) {

@@ -194,11 +194,11 @@ fn of_pending(run: &RunbookRun, step: &Step, done: &StepRun) -> Next {
         return Next::Wait(needs);
     }
     // What was shown a while ago is never acted on: what people said since, they said about a picture that is now old.
-    let stale = done
-        .checked
-        .as_ref()
-        .is_some_and(|checked| last_word(run, done).is_some_and(|word| checked.at < word));
-    if stale {
+    // The order in which it was said and seen decides, not the clock, which somebody may have turned; only of the first look
+    // after a word the clock says whether it had begun before.
+    let old =
+        |at: Timestamp| last_word(run, done).is_some_and(|word| done.looks == 0 || (done.looks == 1 && at < word));
+    if done.checked.as_ref().is_some_and(|checked| old(checked.at)) {
         Next::Do(Doing::Look)
     } else {
         Next::Do(Doing::Act)

@@ -88,6 +88,9 @@ pub struct StepRun {
     pub attempt: u32,
     /// What its checks last came to.
     pub checked: Option<Checked>,
+    /// How often they were asked since anybody last said something that counts for it.
+    #[serde(default, skip_serializing_if = "is_none_yet")]
+    pub looks: u32,
     /// That somebody said go.
     pub released: Option<Word>,
     /// Who agreed.
@@ -110,6 +113,11 @@ pub struct StepRun {
     pub note: Option<String>,
     /// Whether it was found to have been done after the agent had died.
     pub recovered: bool,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "as serde calls it")]
+const fn is_none_yet(looks: &u32) -> bool {
+    *looks == 0
 }
 
 /// Where a step stands.

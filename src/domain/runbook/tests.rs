@@ -415,3 +415,36 @@ fn a_run_that_goes_on_by_itself_calls_for_a_person_when_it_needs_one() {
     play.see("a", StepSeen::Verified(vec![result(CheckOutcome::Unknown)]));
     assert_eq!(alerts(&play), 1);
 }
+
+#[test]
+fn a_clock_that_is_turned_neither_lets_an_old_look_count_nor_looks_for_ever() {
+    let hours = chrono::Duration::hours(5);
+    for back in [true, false] {
+        let turn = |play: &mut Play| play.now = if back { play.now - hours } else { play.now + hours };
+        // Turned between the look and the go, and between the go and the next look.
+        for before_go in [true, false] {
+            let mut play = Play::of(vec![step("a")]);
+            play.begin(&wish()).unwrap();
+            play.along();
+            if before_go {
+                turn(&mut play);
+            }
+            play.go("a");
+            if !before_go {
+                turn(&mut play);
+            }
+            let mut looks = 0;
+            while play.work() == [("a".to_owned(), Doing::Look)] {
+                looks += 1;
+                assert!(looks < 5, "it looks for ever: back {back}, before the go {before_go}");
+                play.perform("a", Doing::Look, CheckOutcome::Holds);
+            }
+            assert!(
+                looks >= 1,
+                "an old look counted: back {back}, before the go {before_go}"
+            );
+            play.along();
+            assert!(play.state.runbooks.is_empty(), "back {back}, before the go {before_go}");
+        }
+    }
+}

@@ -28,6 +28,11 @@ pub(super) struct FollowUps {
 }
 
 impl FollowUps {
+    /// Has all of them happen now that were to happen later.
+    pub(super) fn make_due(&mut self, now: Timestamp) {
+        self.looks.values_mut().flatten().for_each(|next| *next = now);
+    }
+
     /// Whether nothing is being done with any.
     pub(super) fn are_idle(&self) -> bool {
         self.live.is_empty()

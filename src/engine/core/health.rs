@@ -36,6 +36,14 @@ struct Watched {
 }
 
 impl Healths {
+    /// Has all of them happen now that were to happen later.
+    pub(super) fn make_due(&mut self, now: Timestamp) {
+        self.all
+            .values_mut()
+            .filter_map(|one| one.next.as_mut())
+            .for_each(|next| *next = now);
+    }
+
     pub(super) fn next(&self) -> Option<Timestamp> {
         self.all.values().filter_map(|watched| watched.next).min()
     }
@@ -80,7 +88,9 @@ impl Core {
         let (Some(watched), Some(cluster)) = (self.healths.all.get_mut(name), definitions.clusters.get(name)) else {
             return;
         };
-        watched.next = Some((began + cluster.failover.every.to_chrono()).max(now));
+        let every = cluster.failover.every.to_chrono();
+        // The clock may have been turned meanwhile, in either direction.
+        watched.next = Some((began + every).clamp(now, now + every));
         let sights = &mut self.beside.seen.clusters;
         let look = match result {
             Ok(look) => look,

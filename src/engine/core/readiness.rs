@@ -24,6 +24,14 @@ pub(super) struct Looks {
 }
 
 impl Looks {
+    /// Has all of them happen now that were to happen later.
+    pub(super) fn make_due(&mut self, now: Timestamp) {
+        self.all
+            .values_mut()
+            .filter_map(|(_, next)| next.as_mut())
+            .for_each(|next| *next = now);
+    }
+
     pub(super) fn next(&self) -> Option<Timestamp> {
         self.all.values().filter_map(|(_, next)| *next).min()
     }

@@ -35,6 +35,14 @@ struct Receiver {
 }
 
 impl Receivers {
+    /// Has all of them happen now that were to happen later.
+    pub(super) fn make_due(&mut self, now: Timestamp) {
+        self.all
+            .values_mut()
+            .filter_map(|one| one.next.as_mut())
+            .for_each(|next| *next = now);
+    }
+
     /// When one is tried again.
     pub(super) fn next(&self) -> Option<Timestamp> {
         self.all.values().filter_map(|receiver| receiver.next).min()

@@ -13,7 +13,7 @@ use crate::domain::runbook::{
 };
 
 /// What was done in the world, in order; a step whose name is "hang" never ends.
-static DONE: Mutex<Vec<String>> = Mutex::new(Vec::new());
+pub(super) static DONE: Mutex<Vec<String>> = Mutex::new(Vec::new());
 
 fn held(title: &str) -> CheckResult {
     CheckResult {
@@ -54,6 +54,7 @@ pub(super) async fn step(puppet: &Puppet, work: Work, order: StepOrder) -> StepS
             }
             if hangs {
                 work.cancel.cancelled().await;
+                puppet.asked.lock().unwrap().push(format!("stopped {}", document.id));
                 // A killed program says nothing.
                 std::future::pending::<()>().await;
             }
@@ -62,7 +63,7 @@ pub(super) async fn step(puppet: &Puppet, work: Work, order: StepOrder) -> StepS
     }
 }
 
-fn document(name: &str, id: &str) -> Step {
+pub(super) fn document(name: &str, id: &str) -> Step {
     let path = PathCheck {
         path: Template::plain(name),
         exists: true,
@@ -96,7 +97,7 @@ fn document(name: &str, id: &str) -> Step {
     }
 }
 
-fn with_runbook(mut definitions: Definitions, steps: &[&str]) -> Definitions {
+pub(super) fn with_runbook(mut definitions: Definitions, steps: &[&str]) -> Definitions {
     let runbook = Runbook {
         name: "fix".into(),
         title: "Fix".to_owned(),
@@ -114,7 +115,7 @@ fn with_runbook(mut definitions: Definitions, steps: &[&str]) -> Definitions {
     definitions
 }
 
-fn begin() -> Command {
+pub(super) fn begin() -> Command {
     Command::StartRunbook {
         wish: StartRunbook {
             runbook: "fix".into(),
@@ -127,7 +128,7 @@ fn begin() -> Command {
     }
 }
 
-fn states(overview: &Overview) -> Vec<StepState> {
+pub(super) fn states(overview: &Overview) -> Vec<StepState> {
     let live = overview.executions.iter().flat_map(|view| &view.run.steps);
     live.map(|step| step.state).collect()
 }

@@ -52,7 +52,8 @@ pub(super) fn successor(
         refusals.push(no("no-standby", what, how));
         return Err(refusals);
     };
-    let fresh = Millis::between(known.at, failing.since) <= KNOWN_FOR;
+    // What was seen in the future was seen before the clock was set back, nobody knows how long ago.
+    let fresh = known.at <= failing.since && Millis::between(known.at, failing.since) <= KNOWN_FOR;
     let loss = fresh.then(|| Bytes(known.lsn.since(reach)));
     refusals.extend(too_much(policy.max_loss, loss, standby));
     if refusals.is_empty() {

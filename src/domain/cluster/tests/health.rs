@@ -77,6 +77,15 @@ fn dead(lsn: u64) -> Seen {
 }
 
 #[test]
+fn what_was_seen_before_the_clock_was_set_back_says_nothing_of_the_loss() {
+    let mut watched = Watched::new(2);
+    watched.now -= 4 * 3600;
+    let sight = watched.thrice(&dead(1000));
+    assert!(is_permanent(&sight), "{sight:?}");
+    assert_eq!(watched.against(&sight), ["loss-unknown"]);
+}
+
+#[test]
 fn a_primary_is_lost_after_three_failures_that_another_confirms() {
     let mut watched = Watched::new(2);
     let sight = watched.thrice(&dead(1000));
