@@ -26,6 +26,7 @@ use crate::api::{Client, Pipe, Server, Socket, pipe};
 use crate::clock::Clock;
 use crate::config;
 use crate::domain::command::{Actor, Command};
+use crate::engine::hands::Practice;
 use crate::engine::{Engine, EngineOptions};
 use crate::repo::Repository;
 use crate::source::postgres::Login;
@@ -163,6 +164,15 @@ impl World {
             clock: self.clock.clone(),
         };
         self.keeping = Some(keeper.start());
+    }
+
+    /// Breaks something, or mends it, whoever the agent is.
+    pub(super) async fn practise(&self, incident: &str) -> Result<String, SandboxError> {
+        let said = self.incidents.act(incident.to_owned()).await;
+        said.map_err(|failure| SandboxError::Engine {
+            message: failure.message,
+            hint: failure.hint,
+        })
     }
 
     /// What practice came to so far, a line an incident.

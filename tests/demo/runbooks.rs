@@ -75,5 +75,8 @@ killed! {
     killed_quarterly_drill: Quarterly,
     killed_ransomware: Ransomware,
     killed_regional_failure: RegionLoss,
+    killed_repository_damaged: RepositoryDamaged,
+    killed_repository_full: DiskFull,
     killed_single_table_recovery: SingleTable,
+    killed_split_network: SplitNetwork,
 }

@@ -79,7 +79,7 @@ impl Drill<'_> {
         let since = clock.monotonic();
         let key = kind.key(NEAR);
         loop {
-            let alerts = self.client.overview().await?.alerts;
+            let alerts = self.patiently(async || self.client.overview().await).await?.alerts;
             let found = alerts.iter().find(|alert| alert.key == key);
             if let (Some(alert), true) = (found, open) {
                 self.log.more(&format!("alert: {}", alert.message));
@@ -125,33 +125,24 @@ impl Drill<'_> {
         let clock = self.world.clock().clone();
         let since = clock.monotonic();
         let new = new.display().to_string();
-        while !self
-            .client
-            .overview()
-            .await?
-            .repositories
-            .iter()
-            .any(|known| known.url == new)
-        {
+        loop {
+            let overview = self.patiently(async || self.client.overview().await).await?;
+            if overview.repositories.iter().any(|known| known.url == new) {
+                return Ok(());
+            }
             if clock.elapsed(since) > PATIENCE {
                 return Err(unexpected("the agent has not noticed the new configuration"));
             }
             clock.sleep(LOOK_EVERY).await;
         }
-        Ok(())
     }
 
     /// The last word on a repository without room: before, after, and the alert.
     pub(super) async fn prove_room(&mut self, story: &mut Story) -> Result<(), SandboxError> {
         self.alert(AlertKind::StorageFull, false).await?;
         let failing = AlertKind::BackupFailed.key("documents");
-        let quiet = !self
-            .client
-            .overview()
-            .await?
-            .alerts
-            .iter()
-            .any(|alert| alert.key == failing);
+        let overview = self.patiently(async || self.client.overview().await).await?;
+        let quiet = !overview.alerts.iter().any(|alert| alert.key == failing);
         story.proof.push((quiet, "the alerts are closed".to_owned()));
         story.back = Some(self.world.clock().monotonic());
         let before = story.snapshots.first().cloned();

@@ -130,7 +130,7 @@ impl Drill<'_> {
     pub(super) async fn mend(&mut self) -> Result<(), SandboxError> {
         // It takes whoever owns the network a while, in which the shop goes on.
         self.orders_come_in(&self.the_service()?).await?;
-        let message = self.client.practice(MEND_NETWORK).await?;
+        let message = self.world.practise(MEND_NETWORK).await?;
         self.log.more(&format!("         alma: {message}"));
         Ok(())
     }
