@@ -23,6 +23,7 @@ pub async fn run(store: &dyn Store) {
     parallel_puts_of_one_key_have_one_winner(store).await;
     ranges_are_exact_at_their_edges(store).await;
     unusual_keys_are_keys(store).await;
+    a_name_need_not_say_what_is_in_it(store).await;
     large_objects_are_objects(store).await;
     long_listings_are_whole(store).await;
     what_is_readable_is_thawed(store).await;
@@ -37,6 +38,17 @@ async fn put_is_create_only(store: &dyn Store) {
         .expect_err("a second put must fail");
     assert_eq!(again.kind, ErrorKind::AlreadyExists);
     assert_eq!(store.get("config").await.expect("get"), Bytes::from_static(b"first"));
+}
+
+/// Pins, marks and the trash are named by other things than their bytes.
+async fn a_name_need_not_say_what_is_in_it(store: &dyn Store) {
+    for folder in ["pins", "marks", "trash"] {
+        let key = format!("{folder}/{}", "0123456789abcdef".repeat(4));
+        store.put(&key, Bytes::from_static(b"first")).await.expect("put");
+        let again = store.put(&key, Bytes::from_static(b"second")).await;
+        assert_eq!(again.expect_err("a second put").kind, ErrorKind::AlreadyExists);
+        assert_eq!(store.get(&key).await.expect("get"), Bytes::from_static(b"first"));
+    }
 }
 
 async fn reads_return_exactly_what_was_written(store: &dyn Store) {

@@ -277,8 +277,15 @@ impl Intercept for Signed {
     }
 }
 
-/// The SHA-256 that a name says, when it is one.
+/// The folders whose objects are named by the SHA-256 of their bytes, as the repository's format has it. What lies in others,
+/// a mark or a pin, may have the name of something else.
+const NAMED_BY_CONTENT: [&str; 5] = ["data/", "index/", "keys/", "locks/", "snapshots/"];
+
+/// The SHA-256 of its bytes that a name says, when it does.
 fn digest_of_name(key: &str) -> Option<[u8; 32]> {
+    if !NAMED_BY_CONTENT.iter().any(|folder| key.starts_with(folder)) {
+        return None;
+    }
     let name = key.rsplit('/').next()?;
     let mut digest = [0; 32];
     // Lowercase only, as the format has it.
@@ -310,9 +317,12 @@ mod tests {
         for key in [
             "config",
             "locks/one",
-            &name[1..],
-            &format!("{name}0"),
-            &name.to_uppercase(),
+            &format!("index/{}", &name[1..]),
+            &format!("index/{name}0"),
+            &format!("index/{}", name.to_uppercase()),
+            &format!("marks/{name}"),
+            &format!("pins/{name}"),
+            &format!("trash/{name}"),
         ] {
             assert_eq!(digest_of_name(key), None, "{key}");
         }
