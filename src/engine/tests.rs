@@ -51,6 +51,7 @@ impl Bench {
             clock: clock.clone(),
             digest: Mutex::new("one".into()),
             held: Mutex::new(Ok(Vec::new())),
+            trash: Mutex::default(),
             kept: Mutex::default(),
             keeping: Mutex::default(),
             stage: Mutex::default(),

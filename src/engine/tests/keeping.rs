@@ -17,6 +17,14 @@ pub(super) enum Mood {
     FindsDamage,
 }
 
+/// Takes a snapshot out of the repository.
+fn take(puppet: &Puppet, id: &SnapshotId) -> Option<SnapshotRecord> {
+    let mut held = puppet.held.lock().unwrap();
+    let held = held.as_mut().unwrap();
+    let at = held.iter().position(|one| one.id == *id)?;
+    Some(held.remove(at))
+}
+
 pub(super) async fn maintain(puppet: &Puppet, work: Work, maintenance: Maintenance) -> MaintenanceResult {
     puppet.kept.lock().unwrap().push(maintenance.clone());
     let mood = *puppet.keeping.lock().unwrap();
@@ -39,8 +47,10 @@ pub(super) async fn maintain(puppet: &Puppet, work: Work, maintenance: Maintenan
     let by = maintenance.requested_by.clone();
     let changes = match maintenance.task.clone() {
         Task::Forget { snapshots, reason, .. } => {
-            let mut held = puppet.held.lock().unwrap();
-            held.as_mut().unwrap().retain(|one| !snapshots.contains(&one.id));
+            for forgotten in &snapshots {
+                let taken = take(puppet, forgotten);
+                puppet.trash.lock().unwrap().extend(taken);
+            }
             let forgotten = |snapshot| SnapshotChange::Forgotten {
                 snapshot,
                 until: None,
@@ -49,14 +59,31 @@ pub(super) async fn maintain(puppet: &Puppet, work: Work, maintenance: Maintenan
             };
             snapshots.into_iter().map(forgotten).collect()
         }
-        Task::Untrash { snapshot } => vec![SnapshotChange::Unforgotten { snapshot }],
+        Task::Untrash { snapshot } => {
+            let mut trash = puppet.trash.lock().unwrap();
+            let back = trash
+                .iter()
+                .position(|one| one.id == snapshot)
+                .map(|at| trash.remove(at));
+            puppet.held.lock().unwrap().as_mut().unwrap().extend(back);
+            vec![SnapshotChange::Unforgotten { snapshot }]
+        }
         Task::Pin { snapshot, reason } => vec![SnapshotChange::Pinned { snapshot, by, reason }],
         Task::Unpin { snapshot, .. } => vec![SnapshotChange::Unpinned { snapshot }],
-        Task::Tag { snapshot, add, .. } => vec![SnapshotChange::Retagged {
-            new: SnapshotId(format!("ff{}", &snapshot.0[2..])),
-            old: snapshot,
-            tags: add,
-        }],
+        Task::Tag { snapshot, add, .. } => {
+            let new = SnapshotId(format!("ff{}", &snapshot.0[2..]));
+            let written = take(puppet, &snapshot).map(|old| SnapshotRecord {
+                id: new.clone(),
+                tags: add.clone(),
+                ..old
+            });
+            puppet.held.lock().unwrap().as_mut().unwrap().extend(written);
+            vec![SnapshotChange::Retagged {
+                old: snapshot,
+                new,
+                tags: add,
+            }]
+        }
         Task::Prune => Vec::new(),
         Task::Check { .. } => {
             return MaintenanceResult {

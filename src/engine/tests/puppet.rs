@@ -7,6 +7,8 @@ pub(super) struct Puppet {
     pub(super) clock: Clock,
     pub(super) digest: Mutex<String>,
     pub(super) held: Mutex<Result<Vec<SnapshotRecord>, Failure>>,
+    /// What was forgotten and lies in the trash.
+    pub(super) trash: Mutex<Vec<SnapshotRecord>>,
     /// What maintenance was done, and whether it is to fail or to hang until it is stopped.
     pub(super) kept: Mutex<Vec<Maintenance>>,
     pub(super) keeping: Mutex<keeping::Mood>,

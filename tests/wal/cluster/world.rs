@@ -183,19 +183,27 @@ impl Pair {
     }
 
     pub fn run_pg_ctl(&self, member: &str, verb: &str) {
+        assert!(self.try_pg_ctl(member, verb), "{verb} {member}: {}", self.log(member));
+    }
+
+    fn try_pg_ctl(&self, member: &str, verb: &str) -> bool {
         let words = self.pg_ctl(member, verb);
         let status = as_server(Path::new(&words[0]))
             .args(&words[1..])
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::null())
-            .status()
-            .unwrap();
-        assert!(status.success(), "{verb} {member}: {}", self.log(member));
+            .status();
+        status.unwrap().success()
     }
 
     pub fn start(&self, member: &str) {
         self.run_pg_ctl(member, "start");
+    }
+
+    /// Starts a server that somebody else may be starting, or stopping, at this moment.
+    pub fn try_start(&self, member: &str) {
+        self.try_pg_ctl(member, "start");
     }
 
     pub fn stop(&self, member: &str) {
