@@ -13,7 +13,7 @@ use crate::domain::event::EventRecord;
 use crate::domain::maintenance::MaintenanceRecord;
 use crate::domain::recovery::{RecoveryPlan, RecoveryRecord, RecoveryRequest};
 use crate::domain::run::RunRecord;
-use crate::domain::runbook::view::RunbookPlan;
+use crate::domain::runbook::view::{Readiness, RunbookPlan};
 use crate::domain::runbook::{Runbook, RunbookRecord, StartRunbook};
 use crate::domain::snapshot::SnapshotRecord;
 use crate::engine::{ClientGuard, Engine, EngineError};
@@ -67,6 +67,8 @@ backend! {
     fn plan_runbook(actor: Actor, wish: StartRunbook) -> RunbookPlan;
     /// The document of a runbook.
     fn runbook(name: &str) -> Runbook;
+    /// Whether a runbook could be begun, asked now.
+    fn ask_readiness(name: &str) -> Readiness;
     /// A page of executions of runbooks that have ended.
     fn executions(query: Query) -> Page<RunbookRecord>;
     /// A page of runs that have ended.

@@ -20,7 +20,7 @@ use crate::api::types::Query;
 use crate::domain::command::Command;
 use crate::domain::id::RunbookRunId;
 use crate::domain::runbook::report::report;
-use crate::domain::runbook::view::ExecutionView;
+use crate::domain::runbook::view::{ExecutionView, Ready};
 use crate::domain::runbook::{RunbookRecord, Saying, StartRunbook, next};
 use words::{Document, Report};
 
@@ -34,6 +34,14 @@ pub async fn run(command: RunbookCommand, ctx: &Ctx) -> Result<Exit, CliError> {
             ctx.print(&Document(
                 found.map_err(|error| CliError::from_client(format!("runbook {name}"), error))?,
             ))?;
+        }
+        RunbookCommand::Ready { name } => {
+            let client = ctx.client().await?;
+            let found = client.ask_readiness(&name).await;
+            let found = found.map_err(|error| CliError::from_client(format!("runbook {name}"), error))?;
+            let refused = matches!(found.state, Ready::No { .. });
+            ctx.print(&found)?;
+            return Ok(if refused { Exit::Refused } else { Exit::Done });
         }
         RunbookCommand::Plan(args) => return plan(ctx, &args).await,
         RunbookCommand::Run(args) => return begin(ctx, args).await,

@@ -13,7 +13,7 @@ mod follow_ups;
 mod given;
 mod health;
 mod keep;
-mod readiness;
+pub(super) mod readiness;
 mod receivers;
 mod shown;
 mod sight;

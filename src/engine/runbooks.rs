@@ -6,6 +6,7 @@ use std::sync::Arc;
 use futures_util::future::join_all;
 use tokio_util::sync::CancellationToken;
 
+use super::core::{Input, readiness};
 use super::hands::{StepOrder, Work};
 use super::{Answer, Engine, EngineError};
 use crate::domain::command::Actor;
@@ -112,8 +113,24 @@ impl Engine {
         Some(Readiness {
             at,
             hash: runbook.hash,
+            next: Some(readiness::next(at, &state)),
             state,
         })
+    }
+
+    /// Asks now whether a runbook could be begun. What it came to is shown everywhere from then on.
+    ///
+    /// # Errors
+    /// When there is no such runbook.
+    pub async fn ask_readiness(&self, name: &str) -> Answer<Readiness> {
+        let name = RunbookName::from(name);
+        let found = self.readiness(&name).await.ok_or_else(|| no_runbook(name.as_str()))?;
+        let told = Input::Ready {
+            name,
+            found: Some(found.clone()),
+        };
+        self.inbox.send(told).map_err(|_| EngineError::Stopping)?;
+        Ok(found)
     }
 
     async fn ready(&self, runbook: &Runbook) -> Ready {
@@ -187,12 +204,7 @@ impl Engine {
             .runbooks
             .get(&RunbookName::from(name))
             .cloned();
-        found.ok_or_else(|| {
-            EngineError::Refused(crate::domain::command::Refusal::not_found(
-                format!("there is no runbook {name}"),
-                "list them with: lifeboat runbook list",
-            ))
-        })
+        found.ok_or_else(|| no_runbook(name))
     }
 
     /// A page of executions of runbooks that have ended.
@@ -202,4 +214,11 @@ impl Engine {
             .await
             .map_err(|error| super::failed(&error))
     }
+}
+
+fn no_runbook(name: &str) -> EngineError {
+    EngineError::Refused(crate::domain::command::Refusal::not_found(
+        format!("there is no runbook {name}"),
+        "list them with: lifeboat runbook list",
+    ))
 }

@@ -56,6 +56,7 @@ pub fn perform(app: &mut App, action: Action) -> Vec<Effect> {
         Action::Drills => navigation::go(app, Place::Drills),
         Action::Executions => navigation::go(app, Place::Executions),
         Action::Retention => retention(app),
+        Action::Readiness => runbooks::ask_readiness(app),
         other if other.group() == Group::Lead => wizard::perform(app, other),
         other if other.group() == Group::Find => finder::perform(app, other),
         other => {

@@ -95,6 +95,7 @@ fn good(app: &mut App, question: Question, answer: Answer) -> Vec<Effect> {
         (Question::Runbook(_), Answer::Runbook(document)) => {
             app.documents.insert(document.name.clone(), *document);
         }
+        (Question::Readiness(name), Answer::Readiness(found)) => runbooks::is_ready(app, &name, &found),
         (Question::Executions(query), Answer::Executions(page)) => place(&mut app.executions, &query, page, now),
         (Question::PlanRunbook(wish), Answer::RunbookPlan(plan)) => runbooks::planned(app, &wish, Ok(*plan)),
         (Question::Command(command), Answer::Receipt(receipt)) => return done(app, command, receipt),
@@ -239,6 +240,7 @@ fn words(question: &Question) -> String {
         Question::Log(run) => format!("log of {run}"),
         Question::Plan(_) | Question::PlanRunbook(_) => "plan".to_owned(),
         Question::Runbook(name) => format!("runbook {name}"),
+        Question::Readiness(name) => format!("whether {name} is ready"),
         Question::Executions(_) => "history of runbooks".to_owned(),
         Question::Command(command) => command.word().to_owned(),
         Question::Practice(incident) => incident.clone(),

@@ -40,6 +40,7 @@ impl Link for Client {
             Question::Clusters => Answer::Clusters(self.clusters().await?),
             Question::Plan(request) => Answer::Plan(Box::new(self.plan(&request).await?)),
             Question::Runbook(name) => Answer::Runbook(Box::new(self.runbook(&name).await?)),
+            Question::Readiness(name) => Answer::Readiness(Box::new(self.ask_readiness(name.as_str()).await?)),
             Question::Executions(query) => Answer::Executions(self.executions(&query).await?),
             Question::PlanRunbook(wish) => Answer::RunbookPlan(Box::new(self.plan_runbook(*wish).await?)),
             Question::Command(command) => Answer::Receipt(self.command(command).await?),

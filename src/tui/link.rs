@@ -12,9 +12,10 @@ use crate::domain::alert::AlertRecord;
 use crate::domain::cluster::ClusterView;
 use crate::domain::command::Command;
 use crate::domain::event::EventRecord;
+use crate::domain::id::RunbookName;
 use crate::domain::recovery::{RecoveryPlan, RecoveryRecord, RecoveryRequest};
 use crate::domain::run::RunRecord;
-use crate::domain::runbook::view::RunbookPlan;
+use crate::domain::runbook::view::{Readiness, RunbookPlan};
 use crate::domain::runbook::{Runbook, RunbookRecord, StartRunbook};
 use crate::domain::snapshot::SnapshotRecord;
 use crate::domain::view::{Page, Query, Receipt, RetentionPlan, StreamItem, TreeEntryView};
@@ -46,6 +47,8 @@ pub enum Question {
     Plan(Box<RecoveryRequest>),
     /// The document of a runbook.
     Runbook(String),
+    /// Whether a runbook could be begun, asked now.
+    Readiness(RunbookName),
     /// A page of executions of runbooks that have ended.
     Executions(Query),
     /// What an execution of a runbook would do.
@@ -83,6 +86,8 @@ pub enum Answer {
     Plan(Box<RecoveryPlan>),
     /// To [`Question::Runbook`].
     Runbook(Box<Runbook>),
+    /// To [`Question::Readiness`].
+    Readiness(Box<Readiness>),
     /// To [`Question::Executions`].
     Executions(Page<RunbookRecord>),
     /// To [`Question::PlanRunbook`].

@@ -17,7 +17,7 @@ use super::wizard::{self, Lead};
 use crate::domain::command::Command;
 use crate::domain::id::{RunbookName, RunbookRunId};
 use crate::domain::runbook::report;
-use crate::domain::runbook::view::{ExecutionView, Ready, RunbookLine, RunbookPlan};
+use crate::domain::runbook::view::{ExecutionView, Readiness, Ready, RunbookLine, RunbookPlan};
 use crate::domain::runbook::{RunbookFact, RunbookRecord, Saying, StartRunbook};
 use crate::domain::view::{Query, Receipt};
 
@@ -130,6 +130,25 @@ pub(super) fn ask(app: &mut App) -> Vec<Effect> {
     vec![Effect::Ask(question)]
 }
 
+/// Asks whether the runbook the cursor is on could be begun now. It changes nothing but what is known.
+pub(super) fn ask_readiness(app: &mut App) -> Vec<Effect> {
+    let Some(Subject::Runbook(name)) = subjects(app).into_iter().next() else {
+        app.say("whether a runbook is ready is asked on screen 5, with the cursor on it");
+        return Vec::new();
+    };
+    app.say(format!("asking the checks {name} would begin with"));
+    vec![Effect::Ask(Question::Readiness(name))]
+}
+
+/// Takes in what a look at a runbook came to; the rows follow with the next picture.
+pub(super) fn is_ready(app: &mut App, name: &RunbookName, found: &Readiness) {
+    match &found.state {
+        Ready::Yes { .. } => app.say(format!("{name} could be begun now")),
+        Ready::No { because } => app.complain(format!("{name} is not ready: {}", because.join("; "))),
+        Ready::NotHere { because } => app.say(format!("{name} is not for this site: {because}")),
+    }
+}
+
 /// Begins to prepare an execution: asks what it has to be told.
 pub(super) fn begin(app: &mut App, name: RunbookName, drill: bool) -> Vec<Effect> {
     let form = Begin::new(name, drill);
@@ -198,6 +217,16 @@ pub(super) fn refused(app: &mut App, command: &Command, trouble: &Trouble) -> Op
 
 /// Takes in what happened in an execution.
 pub(super) fn event(app: &mut App, run: &RunbookRunId, fact: &RunbookFact) {
+    if let RunbookFact::Taken { word } = fact {
+        let me = app.settings.me.as_str();
+        let led = app
+            .execution(run)
+            .filter(|view| view.run.held_by == me && word.by != me);
+        // Whoever led it has to hear that they do not any more, wherever they look.
+        if let Some(name) = led.map(|view| view.run.runbook.name.clone()) {
+            app.complain(format!("{} leads {name} from here on: {}", word.by, word.text));
+        }
+    }
     if let RunbookFact::Finished { record } = fact {
         app.executions.note(vec![(**record).clone()], app.now);
         if !matches!(&app.place, Place::Wizard(id) if id == run) {

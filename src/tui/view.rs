@@ -145,6 +145,22 @@ fn hints(app: &App) -> Vec<(Action, Option<&'static str>)> {
                 (Action::Back, Some("do not")),
             ];
         }
+        // What is typed here is text: the keys of the screen below mean nothing meanwhile.
+        Some(Overlay::Dialog(_)) => {
+            return vec![
+                (Action::NextPane, Some("to the other button")),
+                (Action::Back, Some("cancel")),
+            ];
+        }
+        Some(Overlay::Note(_)) => return vec![(Action::Open, Some("do it")), (Action::Back, Some("do not"))],
+        Some(Overlay::Palette(_)) => return vec![(Action::Open, Some("choose")), (Action::Back, Some("close"))],
+        Some(Overlay::Menu(_)) => {
+            return vec![
+                (Action::Open, Some("choose")),
+                (Action::Down, None),
+                (Action::Back, Some("close")),
+            ];
+        }
         None if matches!(app.place, Place::Wizard(_)) => return super::wizard::hints(app),
         None if matches!(app.place, Place::Finder(_)) && app.pane == Pane::List => return super::finder::hints(app),
         Some(Overlay::Help(_)) => {
@@ -176,7 +192,7 @@ fn hints(app: &App) -> Vec<(Action, Option<&'static str>)> {
             Place::Jobs => hints.extend([(Action::Open, Some("runs")), (Action::Retention, None)]),
             Place::Snapshots => hints.extend([(Action::Open, Some("files")), (Action::Trash, None)]),
             Place::Recoveries => hints.push((Action::Drills, None)),
-            Place::Runbooks => hints.push((Action::Executions, None)),
+            Place::Runbooks => hints.extend([(Action::Executions, None), (Action::Readiness, None)]),
             Place::Retention(_) => hints.push((Action::Open, Some("snapshot"))),
             _ => {}
         }

@@ -138,7 +138,7 @@ fn every_word_of_the_wizard_has_a_number_and_the_same_refusals() {
     assert_eq!(words, ["skip", "recheck", "pause"]);
     let mut lines = Lines::new(Some(doubtful()));
     lines.say("1");
-    assert!(lines.say("1").contains("Refused: look first"));
+    assert!(lines.say("1").contains("Refused: look at it first"));
     lines.say("6");
     lines.say("its log says so");
     assert_eq!(lines.said()[0]["say"], "was_done");
@@ -151,7 +151,7 @@ fn who_does_not_lead_agrees_and_takes_over() {
     "ben".clone_into(&mut held.held_by);
     let mut lines = Lines::new(Some(held));
     let question = lines.say("1");
-    assert!(question.contains("held by ben"), "{question}");
+    assert!(question.contains("Held by ben"), "{question}");
     assert!(lines.say("1").contains("Refused: held by ben"));
     lines.say("T");
     lines.say("ben lost his line");

@@ -147,6 +147,7 @@ impl Link for Script {
                 Answer::Text(lines.collect::<Vec<_>>().join("\n"))
             }
             Question::Runbook(_) => Answer::Runbook(Box::new(runbooks::book())),
+            Question::Readiness(_) => Answer::Readiness(Box::new(runbooks::not_ready())),
             Question::Executions(_) => Answer::Executions(all(runbooks::ended())),
             Question::PlanRunbook(wish) => Answer::RunbookPlan(Box::new(runbooks::plan(&wish)?)),
             Question::Command(Command::SayInRunbook { saying, .. }) => return runbooks::say(&saying),

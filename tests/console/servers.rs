@@ -6,12 +6,12 @@ use lifeboat::domain::cluster::Fenced;
 use lifeboat::domain::command::Actor;
 use lifeboat::domain::drill::DrillResult;
 use lifeboat::domain::event::{EVENT_VERSION, Event, EventRecord};
-use lifeboat::domain::follow_up::{Fate, FollowUp, FollowUpState, LeftServer, LiveFollowUp, ServerSeen, Step, Waiting};
+use lifeboat::domain::follow_up::{Fate, FollowUp, FollowUpState, LeftServer, LiveFollowUp, ServerSeen, Waiting};
 use lifeboat::domain::pitr::{Target, TimelineChoice};
 use lifeboat::domain::recovery::{InstantWish, PhaseTime, RecoveryPhase, RecoveryRecord, RecoveryTarget};
 use lifeboat::domain::restore_point::{RestorePoint, RestorePoints};
-use lifeboat::domain::run::{Failure, Outcome};
-use lifeboat::domain::view::{Overview, ProgressView, StreamItem, WaitingView};
+use lifeboat::domain::run::Outcome;
+use lifeboat::domain::view::{Overview, StreamItem, WaitingView};
 use lifeboat::domain::wal::Lsn;
 use lifeboat::domain::{Bytes, Millis};
 use lifeboat::tui::link::{Answer, Question};
@@ -19,11 +19,10 @@ use lifeboat::tui::message::Message;
 
 use crate::fixture::{self, ago, clusters, now};
 use crate::runner::{Eye, Runner};
-use crate::screens::{SIZES, render, settings};
 
-const ID: &str = "rec-01hd3k8w4d6f1";
+pub const ID: &str = "rec-01hd3k8w4d6f1";
 
-fn server(fate: Fate) -> LeftServer {
+pub fn server(fate: Fate) -> LeftServer {
     LeftServer {
         directory: "/srv/restore/orders-0311".into(),
         seen: ServerSeen {
@@ -41,7 +40,7 @@ fn server(fate: Fate) -> LeftServer {
     }
 }
 
-fn record(server: &LeftServer) -> RecoveryRecord {
+pub fn record(server: &LeftServer) -> RecoveryRecord {
     let target = RecoveryTarget::Directory {
         path: server.directory.clone(),
         include: Vec::new(),
@@ -85,7 +84,7 @@ fn record(server: &LeftServer) -> RecoveryRecord {
     }
 }
 
-fn view(server: LeftServer) -> WaitingView {
+pub fn view(server: LeftServer) -> WaitingView {
     WaitingView {
         waiting: Waiting {
             recovery: ID.into(),
@@ -98,7 +97,7 @@ fn view(server: LeftServer) -> WaitingView {
     }
 }
 
-fn event(console: &mut Runner, event: Event) {
+pub fn event(console: &mut Runner, event: Event) {
     let record = EventRecord {
         seq: 1300,
         at: now(),
@@ -113,7 +112,7 @@ fn event(console: &mut Runner, event: Event) {
 }
 
 /// The night, with a server that waits.
-fn night(waiting: WaitingView) -> Overview {
+pub fn night(waiting: WaitingView) -> Overview {
     let mut overview = fixture::overview();
     let mut failed = overview.drills[0].clone();
     failed.name = "catalog-weekly".into();
@@ -168,7 +167,7 @@ pub fn waiting_recoveries() -> Vec<RecoveryRecord> {
     all
 }
 
-fn console_at(size: (u16, u16), eye: Eye, waiting: WaitingView) -> Runner {
+pub fn console_at(size: (u16, u16), eye: Eye, waiting: WaitingView) -> Runner {
     let mut console = Runner::new(size, eye);
     let record = record(&waiting.waiting.server);
     console.press("4 1");
@@ -177,12 +176,12 @@ fn console_at(size: (u16, u16), eye: Eye, waiting: WaitingView) -> Runner {
     console
 }
 
-fn console() -> Runner {
+pub fn console() -> Runner {
     console_at((80, 24), Eye::Mono, view(server(Fate::Waiting)))
 }
 
 /// Types into an input, spaces included.
-fn type_in(console: &mut Runner, text: &str) {
+pub fn type_in(console: &mut Runner, text: &str) {
     for (place, word) in text.split(' ').enumerate() {
         if place > 0 {
             console.press("space");
@@ -382,88 +381,4 @@ fn a_drill_is_done_from_its_menu() {
     );
     console.press("esc");
     assert!(console.shows("recoveries"), "{}", console.text());
-}
-
-/// The states of a server, and the keys that lead to what is looked at.
-const LOOKS: [(&str, &str); 9] = [
-    ("server-overview", "1"),
-    ("server-list", "4 gg"),
-    ("server-detail", "4 gg enter"),
-    ("server-menu", "4 gg a"),
-    ("server-open", "4 gg a enter"),
-    ("server-move", "4 gg a 2 tab l"),
-    ("drills", "4 D"),
-    ("drills-detail", "4 D gg enter"),
-    ("restore-points", "7 enter G"),
-];
-
-fn check(eye: Eye, name: &str) {
-    let mut gone = server(Fate::Gone);
-    gone.steps.push(Step {
-        what: FollowUp::Move {
-            to: Target::Time(ago(20)),
-            inclusive: true,
-        },
-        by: "luis".to_owned(),
-        at: ago(9),
-        outcome: Outcome::Interrupted,
-        error: Some(Failure {
-            message: "it was interrupted, and what was wanted did not come about".to_owned(),
-            hint: Some("look at how the server stands, and ask again".to_owned()),
-            retryable: true,
-        }),
-    });
-    let mut moving = view(server(Fate::Waiting));
-    moving.waiting.follow_up = Some(LiveFollowUp {
-        what: FollowUp::Move {
-            to: Target::Time(ago(20)),
-            inclusive: true,
-        },
-        by: "luis".to_owned(),
-        asked_at: ago(1),
-        state: FollowUpState::Running,
-        cancel_requested: None,
-    });
-    moving.progress = Some(ProgressView {
-        phase: "replay".to_owned(),
-        current: "log 16/B4000000 2026-11-20 02:50:11".to_owned(),
-        bytes_done: Bytes(30 << 20),
-        bytes_total: Some(Bytes(96 << 20)),
-        rate: Bytes(9 << 20),
-        eta: Some(Millis(7_000)),
-        ..ProgressView::default()
-    });
-    let states = [
-        ("", view(server(Fate::Waiting)), &LOOKS[..]),
-        ("-gone", view(gone), &LOOKS[2..4]),
-        ("-moving", moving, &LOOKS[0..3]),
-    ];
-    settings().bind(|| {
-        for size in SIZES {
-            for (state, waiting, looks) in &states {
-                for (look, keys) in *looks {
-                    let mut console = console_at(size, eye, waiting.clone());
-                    console.press(keys);
-                    console.wait(9_000);
-                    let text = console.text();
-                    let strange = text.chars().find(|letter| eye == Eye::Mono && !letter.is_ascii());
-                    assert_eq!(strange, None, "{look}{state} at {size:?}");
-                    insta::assert_snapshot!(
-                        format!("{look}{state}-{}x{}-{name}", size.0, size.1),
-                        render(&console.buffer())
-                    );
-                }
-            }
-        }
-    });
-}
-
-#[test]
-fn recovered_servers_in_sixteen_colours() {
-    check(Eye::Sixteen, "16");
-}
-
-#[test]
-fn recovered_servers_without_colours_in_ascii() {
-    check(Eye::Mono, "mono");
 }

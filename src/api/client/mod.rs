@@ -28,7 +28,7 @@ use crate::domain::event::EventRecord;
 use crate::domain::maintenance::MaintenanceRecord;
 use crate::domain::recovery::{RecoveryPlan, RecoveryRecord, RecoveryRequest};
 use crate::domain::run::RunRecord;
-use crate::domain::runbook::view::RunbookPlan;
+use crate::domain::runbook::view::{Readiness, RunbookPlan};
 use crate::domain::runbook::{Runbook, RunbookRecord, StartRunbook};
 use crate::domain::snapshot::SnapshotRecord;
 
@@ -171,6 +171,12 @@ impl Client {
     /// Fetches the document of a runbook.
     pub async fn runbook(&self, name: &str) -> Answer<Runbook> {
         self.get(&format!("/v1/runbooks/{}", encode(name)), PATIENCE).await
+    }
+
+    /// Asks whether a runbook could be begun now; its checks are asked for that, nothing is done.
+    pub async fn ask_readiness(&self, name: &str) -> Answer<Readiness> {
+        self.get(&format!("/v1/runbooks/{}/ready", encode(name)), LONG_PATIENCE)
+            .await
     }
 
     /// Fetches a page of executions of runbooks that have ended.

@@ -25,7 +25,7 @@ use crate::domain::event::EventRecord;
 use crate::domain::maintenance::MaintenanceRecord;
 use crate::domain::recovery::{RecoveryPlan, RecoveryRecord, RecoveryRequest};
 use crate::domain::run::RunRecord;
-use crate::domain::runbook::view::RunbookPlan;
+use crate::domain::runbook::view::{Readiness, RunbookPlan};
 use crate::domain::runbook::{Runbook, RunbookRecord};
 use crate::domain::snapshot::SnapshotRecord;
 
@@ -56,6 +56,7 @@ pub(super) fn router<B: Backend>(shared: Shared<B>) -> Router {
         .route("/v1/clusters", get(clusters))
         .route("/v1/journal", get(journal))
         .route("/v1/runbooks/{id}", get(runbook))
+        .route("/v1/runbooks/{id}/ready", get(ask_readiness))
         .route("/v1/executions", get(executions))
         .route("/v1/runbooks/plan", post(plan_runbook))
         .route("/v1/plan", post(plan))
@@ -190,6 +191,10 @@ async fn plan<B: Backend>(
 
 async fn runbook<B: Backend>(State(shared): State<Shared<B>>, name: Id) -> Answer<Runbook> {
     Ok(Json(shared.backend.runbook(&name?).await?))
+}
+
+async fn ask_readiness<B: Backend>(State(shared): State<Shared<B>>, name: Id) -> Answer<Readiness> {
+    Ok(Json(shared.backend.ask_readiness(&name?).await?))
 }
 
 async fn executions<B: Backend>(State(shared): State<Shared<B>>, query: RawQuery) -> Answer<Page<RunbookRecord>> {

@@ -14,6 +14,11 @@ pub enum RunbookCommand {
         /// Its name
         name: String,
     },
+    /// Ask now whether a runbook could be begun, and why not
+    Ready {
+        /// Its name
+        name: String,
+    },
     /// Show every command a run would carry out, and what its checks come to now; does nothing
     Plan(BeginArgs),
     /// Begin a run, and go through it

@@ -7,7 +7,7 @@ use crate::domain::id::RunbookRunId;
 use crate::domain::runbook::check::{CheckOutcome, CheckResult};
 use crate::domain::runbook::next::{self, Need};
 use crate::domain::runbook::show::document;
-use crate::domain::runbook::view::{ExecutionView, Ready, RunbookLine, RunbookPlan};
+use crate::domain::runbook::view::{ExecutionView, Readiness, Ready, RunbookLine, RunbookPlan};
 use crate::domain::runbook::{LastRun, Runbook, RunbookRecord};
 
 /// What a need is called.
@@ -143,6 +143,25 @@ pub(super) struct Document(pub(super) Runbook);
 impl Render for Document {
     fn text(&self, out: &mut Text) {
         document(&self.0).lines().for_each(|line| out.line(line));
+    }
+}
+
+impl Render for Readiness {
+    fn text(&self, out: &mut Text) {
+        match &self.state {
+            Ready::Yes { asks } if asks.is_empty() => out.painted(Paint::Good, "yes: it could be begun now"),
+            Ready::Yes { asks } => {
+                let words = format!("yes; this has to be said first: {}", asks.join(", "));
+                out.painted(Paint::Good, words);
+            }
+            Ready::No { because } => {
+                out.painted(Paint::Bad, "NO: what it would begin with does not hold");
+                for because in because {
+                    out.line(format!("  {because}"));
+                }
+            }
+            Ready::NotHere { because } => out.line(format!("not for this site: {because}")),
+        }
     }
 }
 

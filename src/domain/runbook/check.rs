@@ -96,7 +96,14 @@ impl Check {
             Question::Cluster(ask) => format!("{} {}", ask.cluster.text(), ask.is.words()),
             Question::Query(ask) => format!("{} at {} is {}", ask.sql.text(), ask.at.words(), ask.expect),
             Question::Answers(ask) => format!("{} answers", ask.url.text()),
-            Question::Runs(ask) => format!("{} ends well", command_words(&ask.command)),
+            Question::Runs(ask) => {
+                let command = command_words(&ask.command);
+                match (&ask.contains, ask.exit.unwrap_or(0)) {
+                    (Some(text), _) => format!("{command} says \"{}\"", text.text()),
+                    (None, 0) => format!("{command} ends well"),
+                    (None, status) => format!("{command} ends with status {status}"),
+                }
+            }
             Question::Snapshot(ask) => {
                 let level = ask.level.map_or("written", EvidenceLevel::word);
                 format!("{} has a snapshot that is {level}", ask.source.text())

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 
 use super::action::Action;
 use super::check::{CheckOutcome, CheckResult};
-use super::run::{Cause, RunbookRecord, RunbookRun, StepRun, StepState};
+use super::run::{Cause, RunbookOutcome, RunbookRecord, RunbookRun, StepRun, StepState};
 use super::{Runbook, Step};
 use crate::domain::units::{Millis, Timestamp};
 
@@ -16,14 +16,16 @@ pub fn report(record: &RunbookRecord) -> String {
     head(&mut text, record);
     result(&mut text, run);
     times(&mut text, record);
-    steps(&mut text, run, record.finished_at);
     deviations(&mut text, run);
+    // What is left to do comes before what was done: that is long.
     if !run.runbook.after.is_empty() {
         text.push_str("## When it is over\n\n");
         for line in &run.runbook.after {
             let _ = writeln!(text, "- [ ] {line}");
         }
+        text.push('\n');
     }
+    steps(&mut text, run, record.finished_at);
     text
 }
 
@@ -102,14 +104,15 @@ fn times(text: &mut String, record: &RunbookRecord) {
         let _ = writeln!(text, "| {} | {took} |", phase.word());
     }
     let _ = writeln!(text, "| **all** | **{}** |\n", record.took());
-    if let Some(objective) = run.objective {
-        let kept = if record.took() <= objective {
-            "kept"
-        } else {
-            "**broken**"
-        };
-        let _ = writeln!(text, "The objective of {objective} was {kept}.\n");
-    }
+    let Some(objective) = run.objective else { return };
+    let reached = matches!(record.outcome, RunbookOutcome::Completed | RunbookOutcome::Deviated);
+    let kept = match (record.took() <= objective, reached) {
+        (true, true) => "was kept",
+        // Whoever gives up early has not been fast.
+        (true, false) => "was not reached: this did not go through to its end",
+        (false, _) => "was **broken**",
+    };
+    let _ = writeln!(text, "The objective of {objective} {kept}.\n");
 }
 
 fn steps(text: &mut String, run: &RunbookRun, now: Timestamp) {

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use super::action::{Action, Server, ServiceDo};
 use super::check::command_words;
 use super::template::{Template, Values};
-use super::{InDrill, Runbook, Step, Undo};
+use super::{Class, InDrill, OnFailure, Runbook, Step, Undo};
 
 impl Action {
     /// Exactly what it does, in a line; with its values in place when it has been resolved.
@@ -185,18 +185,49 @@ fn step_lines(text: &mut String, number: usize, step: &Step) {
         line("only when", format!("{} {sign} {}", condition.value, condition.to));
     }
     line("needs", needs(step));
-    line(
-        "at most",
-        format!(
-            "{}; in doubt {}; on failure {}; in a drill {}",
-            step.timeout,
-            step.class.word(),
-            step.on_failure.word(),
-            step.drill.word()
-        ),
-    );
+    line("at most", format!("{}; in a drill {}", step.timeout, step.drill.word()));
+    if !step.action.needs_a_person() {
+        line("if it fails", on_failure(step).to_owned());
+        line("if the agent dies in it", in_doubt(step).to_owned());
+    }
     text.push('\n');
 }
+
+/// What follows when a step fails, in words.
+pub const fn on_failure(step: &Step) -> &'static str {
+    match step.on_failure {
+        OnFailure::Ask => "a person decides: again, pass it over, or abort",
+        OnFailure::Stop => "the run ends; what was done stays",
+        OnFailure::Continue => "it goes on with the next step",
+        OnFailure::Undo => "what was done is taken back, and the run ends",
+    }
+}
+
+/// What follows when the agent dies while a step is under way, in words: the rule of [`super::next`].
+pub fn in_doubt(step: &Step) -> &'static str {
+    let can_tell = !step.verify.is_empty() || step.action.leaves_a_record();
+    match (can_tell, step.class) {
+        _ if matches!(step.action, Action::Check(_) | Action::Wait(_)) => "it is asked again",
+        (true, Class::Once) => "it is looked whether it was done; if not, a person decides",
+        (true, _) => "it is looked whether it was done; if not, it is done again",
+        (false, Class::Once) => "it is not repeated; a person decides",
+        (false, _) => "it is done again",
+    }
+}
+
+/// What a step needs from people, in words, with the values there are.
+pub fn needs_with(step: &Step, values: &Values) -> String {
+    let mut asked = step.clone();
+    if let Some(typed) = &mut asked.needs.typed
+        && let Ok(text) = typed.resolve(values)
+    {
+        *typed = Template::plain(text);
+    }
+    needs(&asked)
+}
+
+/// What a step needs from people that goes by itself.
+pub const NOBODY: &str = "nobody: it goes by itself";
 
 /// What a step needs from people, in words.
 pub fn needs(step: &Step) -> String {
@@ -215,7 +246,7 @@ pub fn needs(step: &Step) -> String {
         words.push("somebody's word".to_owned());
     }
     if words.is_empty() {
-        "nobody".to_owned()
+        NOBODY.to_owned()
     } else {
         words.join(", ")
     }
@@ -276,7 +307,7 @@ pub fn planned(step: &Step, values: &Values, drill: bool) -> PlannedStep {
             Undo::Action(action) => words(action),
             other => other.words(),
         },
-        needs: needs(step),
+        needs: needs_with(step, values),
         passed: passed.or(in_drill),
         checks: Vec::new(),
     }

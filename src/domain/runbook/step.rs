@@ -131,10 +131,33 @@ impl Undo {
     pub fn words(&self) -> String {
         match self {
             Self::NotNeeded => "nothing to undo".to_owned(),
-            Self::None(instead) => format!("no undo ({instead})"),
+            Self::None(text) => match not_needed(text) {
+                Some(why) => format!("nothing to undo{why}"),
+                None => format!("no undo: {}", self.instead()),
+            },
             Self::Action(action) => action.words(),
         }
     }
+
+    /// Whether something is done that cannot be taken back.
+    pub fn is_final(&self) -> bool {
+        matches!(self, Self::None(text) if not_needed(text).is_none())
+    }
+
+    /// Why it cannot be taken back, or what to do instead; nothing where it can be, or need not.
+    pub fn instead(&self) -> &str {
+        match self {
+            Self::None(text) if self.is_final() => text.strip_prefix("none: ").unwrap_or(text),
+            _ => "",
+        }
+    }
+}
+
+/// A text that says that there is nothing to take back, and what it says of it: `not needed: it fills again`.
+fn not_needed(text: &str) -> Option<&str> {
+    ["not needed", "none needed"]
+        .iter()
+        .find_map(|words| text.strip_prefix(words))
 }
 
 /// What a step needs from people.
@@ -240,5 +263,24 @@ impl Phase {
             Self::Verify => "verify",
             Self::Restart => "restart",
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Undo;
+
+    #[test]
+    fn what_need_not_be_taken_back_is_not_called_final() {
+        let text = |text: &str| Undo::None(text.to_owned());
+        let fills = text("not needed: it fills again");
+        assert_eq!(fills.words(), "nothing to undo: it fills again");
+        assert!(!fills.is_final());
+        assert!(!text("none needed").is_final());
+        let lost = text("none: rebuild it from a snapshot");
+        assert_eq!(lost.words(), "no undo: rebuild it from a snapshot");
+        assert_eq!(lost.instead(), "rebuild it from a snapshot");
+        assert!(lost.is_final() && text("rebuild it").is_final());
+        assert!(!Undo::NotNeeded.is_final());
     }
 }

@@ -37,6 +37,9 @@ pub struct Readiness {
     pub at: Timestamp,
     /// The document that was looked at.
     pub hash: String,
+    /// When it is looked at again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next: Option<Timestamp>,
     /// What it came to.
     #[serde(flatten)]
     pub state: Ready,

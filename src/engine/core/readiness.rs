@@ -6,13 +6,22 @@ use std::collections::BTreeMap;
 
 use super::{Core, Input};
 use crate::domain::id::RunbookName;
-use crate::domain::runbook::view::Readiness;
+use crate::domain::runbook::view::{Readiness, Ready};
 use crate::domain::units::Timestamp;
 
 /// How often a runbook is looked at.
 const EVERY: chrono::Duration = chrono::Duration::minutes(30);
 /// A runbook that was not ready is looked at again sooner.
 const AGAIN: chrono::Duration = chrono::Duration::minutes(5);
+
+/// When a runbook is looked at next, after a look that came to that.
+pub(in crate::engine) fn next(at: Timestamp, state: &Ready) -> Timestamp {
+    at + if matches!(state, Ready::No { .. }) {
+        AGAIN
+    } else {
+        EVERY
+    }
+}
 /// Time for the first looks at repositories and logs, after a start.
 const FIRST: chrono::Duration = chrono::Duration::seconds(10);
 
@@ -66,10 +75,8 @@ impl Core {
 
     /// Takes in what a look found.
     pub(super) fn ready(&mut self, name: RunbookName, found: Option<Readiness>) {
-        let good = found
-            .as_ref()
-            .is_some_and(|found| !matches!(found.state, crate::domain::runbook::view::Ready::No { .. }));
-        let next = self.parts.clock.now() + if good { EVERY } else { AGAIN };
+        let next = found.as_ref().and_then(|found| found.next);
+        let next = next.unwrap_or_else(|| self.parts.clock.now() + AGAIN);
         if let Some((_, at)) = self.readiness.all.get_mut(&name) {
             *at = Some(next);
         }

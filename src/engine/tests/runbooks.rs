@@ -286,5 +286,18 @@ async fn a_runbook_is_ready_when_what_it_asks_first_holds_and_nothing_else_is_as
     };
     let asks = vec!["where".to_owned()];
     assert_eq!(judged(&unsaid).await.0, Ready::Yes { asks });
+
+    // Asked by a person, it is asked now, and everybody sees what it came to, and when it is asked again.
+    judged(&only_asks).await;
+    let found = engine.ask_readiness("fix").await.unwrap();
+    assert!(matches!(found.state, Ready::No { .. }));
+    assert_eq!(found.next, Some(found.at + chrono::Duration::minutes(5)));
+    let mut overview = engine.overview();
+    let shown = |overview: &Arc<crate::domain::view::Overview>| {
+        let line = overview.runbooks.iter().find(|line| line.name == "fix".into());
+        line.and_then(|line| line.readiness.clone()) == Some(found.clone())
+    };
+    overview.wait_for(shown).await.unwrap();
+    assert!(engine.ask_readiness("none").await.is_err());
     engine.stop("the test is over").await.unwrap();
 }

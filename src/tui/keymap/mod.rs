@@ -103,6 +103,7 @@ actions! {
     Drills "drills" "D" Look "drills" "The drills: recoveries for practice, when, how they went and how long they took.";
     Executions "executions" "H" Look "history" "Runs of runbooks that have ended, with their reports.";
     Retention "retention" "r" Look "retention" "What is kept of a job's snapshots, rule by rule.";
+    Readiness "readiness" "c" Look "ask again" "Ask the checks of the runbook again: whether it could be begun now.";
     Raw "raw" "v" Look "raw" "The row as JSON, as the API gives it.";
     Copy "copy" "y" Look "copy" "Copy the row's name, id or command to the clipboard (OSC 52).";
     Save "save" "" Look "save" "Save the row as JSON to a file here.";

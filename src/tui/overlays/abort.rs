@@ -3,8 +3,9 @@
 //! ```text
 //! ┌ Abort failover-orders ────────────────────────────────────────┐
 //! │ Done so far, the last first:                                   │
-//! │   Promote db2      no undo (rebuild from a snapshot)           │
-//! │   Fence db1        taken back by: lifeboat cluster unfence ... │
+//! │ - Promote db2: no undo: rebuild from a snapshot                │
+//! │ - Fence db1: taken back by: lifeboat cluster unfence ...       │
+//! │ Nothing to take back: Page the DBA                             │
 //! │ > then     [leave it as it is]   take it back, in reverse      │
 //! │   reason   INC-77                                              │
 //! │   Type failover-orders to go on:                               │
@@ -47,6 +48,7 @@ pub struct Abort {
     reason: Input,
     typed: Input,
     at: At,
+    scroll: usize,
     opened: Millis,
     complaint: Option<String>,
 }
@@ -62,6 +64,7 @@ impl Abort {
             reason: Input::default(),
             typed: Input::default(),
             at: At::Then,
+            scroll: 0,
             opened,
             complaint: None,
         }
@@ -79,6 +82,9 @@ impl Abort {
         self.complaint = None;
         match event.code {
             KeyCode::Enter => return self.go(app),
+            // The list may be longer than the dialog, and what cannot be taken back is worth reading to its end.
+            KeyCode::PageDown => self.scroll = self.scroll.saturating_add(3).min(self.done.len() * 4),
+            KeyCode::PageUp => self.scroll = self.scroll.saturating_sub(3),
             KeyCode::Tab | KeyCode::Down => self.at = self.at.next(),
             KeyCode::BackTab | KeyCode::Up => self.at = self.at.next().next(),
             _ => match self.at {
@@ -142,10 +148,18 @@ impl Abort {
             lines.prose("Nothing has been done yet; there is nothing to take back.", Role::Text);
         } else {
             lines.prose("Done so far, the last first:", Role::Dim);
-            for (title, how) in &self.done {
-                let back = how.starts_with("taken back by");
-                let role = if back { Role::Text } else { Role::Dim };
+            let (quiet, told): (Vec<_>, Vec<_>) = self.done.iter().partition(|(_, how)| how == "nothing to undo");
+            for (title, how) in told {
+                let role = if how.starts_with("no undo") {
+                    Role::Crit
+                } else {
+                    Role::Text
+                };
                 lines.list("-", &[format!("{title}: {how}")], role);
+            }
+            if !quiet.is_empty() {
+                let titles: Vec<&str> = quiet.iter().map(|(title, _)| title.as_str()).collect();
+                lines.prose(&format!("Nothing to take back: {}", titles.join("; ")), Role::Dim);
             }
         }
         let lines = lines.lines;
@@ -157,17 +171,14 @@ impl Abort {
             height: foot.max(1),
             ..inner
         };
-        detail::draw(canvas, list, &lines, 0);
+        detail::draw_keyed(canvas, list, &lines, self.scroll, Some("pgdn"));
         self.draw_lines(canvas, inner, foot);
         let deaf = app.uptime.0.saturating_sub(self.opened.0) < DEAF.0;
         let (hint, role) = match &self.complaint {
             Some(complaint) => (complaint.as_str(), Role::Crit),
             None if deaf => ("", Role::Dim),
             None if self.is_armed() && self.at == At::Name => ("Enter ends it, Esc does not", Role::Crit),
-            None => (
-                "Enter stays off until there is a reason and the name is typed",
-                Role::Dim,
-            ),
+            None => ("Enter ends it once there is a reason and the name", Role::Dim),
         };
         canvas.text(inner, 0, inner.height.saturating_sub(1), hint, role);
     }
@@ -184,9 +195,9 @@ impl Abort {
         let count = back.count();
         label(canvas, y, "then", At::Then);
         let words = if self.undo {
-            format!(" leave it as it is   [take back {count}, in reverse]  (space)")
+            format!(" leave it as it is  [take back {count}]  (space)")
         } else {
-            format!("[leave it as it is]   take back {count}, in reverse   (space)")
+            format!("[leave it as it is]  take back {count}   (space)")
         };
         canvas.text(inner, 10, y, &words, Role::Text);
         label(canvas, y + 1, "reason", At::Reason);

@@ -20,6 +20,7 @@ use super::dialog::{Dialog, Warning};
 use super::{Next, Overlay, action, closes, moved};
 use crate::domain::command::Command;
 use crate::domain::id::RunbookName;
+use crate::domain::runbook::show;
 use crate::domain::runbook::template::Values;
 use crate::domain::runbook::view::RunbookPlan;
 use crate::domain::runbook::{StartRunbook, Variable};
@@ -301,7 +302,15 @@ impl Begin {
         let place = app.overview.as_ref().map_or_else(String::new, |overview| {
             format!("{}, {} {}", overview.agent.host, overview.environment, overview.site)
         });
-        let mut facts = vec![("host", place), ("steps", format!("{steps}, each asks before it acts"))];
+        let alone = plan
+            .steps
+            .iter()
+            .filter(|step| step.passed.is_none() && step.needs == show::NOBODY);
+        let asks = match alone.count() {
+            0 => format!("{steps}, each asks before it acts"),
+            alone => format!("{steps}, {alone} of them without asking; the others ask before they act"),
+        };
+        let mut facts = vec![("host", place), ("steps", asks)];
         if !said.is_empty() {
             facts.push(("acts on", said.join(", ")));
         }
@@ -312,13 +321,14 @@ impl Begin {
             let words = words::plural(obstacles, "check");
             facts.push(("now", format!("{words} before its steps not met; looked at again then")));
         }
-        let no_undo = plan.steps.iter().filter(|step| step.undo.starts_with("no undo"));
+        let no_undo = plan.steps.iter().filter_map(|step| {
+            let why = step.undo.strip_prefix("no undo")?;
+            Some(format!("the way back after \"{}\"{why}", step.title))
+        });
         Warning {
             title: format!("Run {} for real", self.name),
             facts,
-            losses: no_undo
-                .map(|step| format!("the way back after \"{}\": {}", step.title, step.undo))
-                .collect(),
+            losses: no_undo.collect(),
             command: format!(
                 "lifeboat runbook run {}{}{incident}",
                 self.name,
@@ -341,8 +351,8 @@ impl Begin {
         match self.stage {
             Stage::Form => vec![
                 (Action::Open, Some("show the plan")),
-                (Action::NextPane, Some("complete")),
-                (Action::Down, Some("next")),
+                // Letters are typed here, so the key for down is not named: Tab goes on where it has nothing to offer.
+                (Action::NextPane, Some("complete, next")),
                 (Action::Back, Some("leave")),
             ],
             Stage::Plan => vec![

@@ -17,17 +17,21 @@
 //!
 //! From 100 columns on, alerts, jobs and repositories stand in a second column.
 
-use ratatui::layout::Rect;
-use ratatui::text::{Line, Span};
+mod running;
 
-use super::{kept, runbooks, servers};
-use crate::domain::view::{Overview, ProgressView, RecoveryView, RunView, ServiceView};
+use ratatui::layout::Rect;
+use ratatui::text::Line;
+
+use super::kept;
+use crate::domain::view::{Overview, ServiceView};
 use crate::tui::app::App;
 use crate::tui::canvas::{Canvas, Look, split, wrap};
 use crate::tui::subject::Subject;
 use crate::tui::theme::Role;
 use crate::tui::widgets::{gauge, instants, parts};
 use crate::tui::words;
+
+pub(super) use running::work;
 
 /// A piece of the Overview: the thing it is about, when the cursor can be on it, and its lines.
 pub(super) type Entry = (Option<Subject>, Vec<Line<'static>>);
@@ -95,7 +99,7 @@ pub fn draw(canvas: &mut Canvas<'_>, area: Rect, app: &App) {
         let width = usize::from(left.width);
         let mut column = words_first(overview, look, width);
         section(&mut column, look, "SERVICES", services(overview, look, width));
-        section(&mut column, look, "RUNNING", running(overview, look, width));
+        section(&mut column, look, "RUNNING", running::running(overview, look, width));
         logs(&mut column, overview, look, width);
         draw_column(canvas, left, app, &column);
         canvas.wall(right);
@@ -110,7 +114,7 @@ pub fn draw(canvas: &mut Canvas<'_>, area: Rect, app: &App) {
         let mut column = words_first(overview, look, width);
         section(&mut column, look, "SERVICES", services(overview, look, width));
         section(&mut column, look, "ALERTS", alerts(overview, look, width));
-        section(&mut column, look, "RUNNING", running(overview, look, width));
+        section(&mut column, look, "RUNNING", running::running(overview, look, width));
         logs(&mut column, overview, look, width);
         section(&mut column, look, "REPOSITORIES", repositories(overview, look, width));
         draw_column(canvas, area, app, &column);
@@ -243,123 +247,6 @@ pub fn fit(text: &str, width: usize, mark: &str) -> String {
     }
     let head: String = text.chars().take(width.saturating_sub(1)).collect();
     format!("{head}{mark}")
-}
-
-fn running(overview: &Overview, look: Look<'_>, width: usize) -> Vec<Entry> {
-    let mut entries: Vec<Entry> = overview.runs.iter().map(|view| run(view, look, width)).collect();
-    entries.extend(
-        overview
-            .executions
-            .iter()
-            .map(|view| runbooks::entry(view, look, width)),
-    );
-    entries.extend(overview.waiting.iter().map(|view| servers::entry(view, look, width)));
-    entries.extend(overview.recoveries.iter().map(|view| recovery_entry(view, look, width)));
-    entries.extend(
-        overview
-            .maintenance
-            .iter()
-            .map(|view| kept::maintenance(view, look, width)),
-    );
-    if entries.is_empty() {
-        let due = overview
-            .jobs
-            .iter()
-            .filter(|job| job.enabled)
-            .filter_map(|job| Some((job.next_due?, &job.name)));
-        let words = due.min().map_or_else(
-            || "  nothing is running, nothing is scheduled".to_owned(),
-            |(at, name)| format!("  nothing is running; next {name} {}", words::until(look.now, at)),
-        );
-        entries.push((None, vec![look.line(words, Role::Dim)]));
-    }
-    entries
-}
-
-fn run(view: &RunView, look: Look<'_>, width: usize) -> Entry {
-    use crate::domain::run::RunState;
-    let waiting = match &view.run.state {
-        _ if view.run.cancel_requested.is_some() => Some("stopping".to_owned()),
-        RunState::Queued => Some("queued".to_owned()),
-        RunState::Running => None,
-        RunState::WaitingRetry { at } => Some(format!(
-            "attempt {} failed, again {}",
-            view.run.attempt,
-            words::until(look.now, *at)
-        )),
-    };
-    let line = work(
-        "backup",
-        view.run.job.as_str(),
-        waiting,
-        view.progress.as_ref(),
-        look,
-        width,
-    );
-    (
-        Some(Subject::Run(view.run.id.clone(), view.run.job.clone())),
-        vec![line],
-    )
-}
-
-fn recovery_entry(view: &RecoveryView, look: Look<'_>, width: usize) -> Entry {
-    use crate::domain::recovery::RecoveryState;
-    let recovery = &view.recovery;
-    let kind = if recovery.request.target.is_verification() {
-        "verify"
-    } else {
-        "restore"
-    };
-    let waiting = match recovery.state {
-        _ if recovery.cancel_requested.is_some() => Some("stopping".to_owned()),
-        RecoveryState::Queued => Some("queued".to_owned()),
-        RecoveryState::Running => None,
-    };
-    let name = recovery
-        .job
-        .as_ref()
-        .map_or_else(|| recovery.request.snapshot.short(), |job| job.as_str());
-    let line = work(kind, name, waiting, view.progress.as_ref(), look, width);
-    (Some(Subject::Recovery(recovery.id.clone())), vec![line])
-}
-
-/// A piece of running work in one line.
-pub(super) fn work(
-    kind: &str,
-    name: &str,
-    waiting: Option<String>,
-    progress: Option<&ProgressView>,
-    look: Look<'_>,
-    width: usize,
-) -> Line<'static> {
-    let mut spans = vec![
-        look.span(format!("  {kind:<9} "), Role::Live),
-        look.span(format!("{name:<14.14} "), Role::Text),
-    ];
-    match (waiting, progress) {
-        (Some(waiting), _) => spans.push(look.span(waiting, Role::Warn)),
-        (None, None) => spans.push(look.span("starting", Role::Dim)),
-        (None, Some(progress)) => {
-            let fraction = progress.fraction();
-            if width >= 60 {
-                spans.extend(parts::bar(look, fraction.unwrap_or(0.0), 14, Role::Live));
-                spans.push(Span::raw(" "));
-            }
-            let done = fraction.map_or_else(
-                || words::size(progress.bytes_done),
-                |part| format!("{}%", parts::percent(part)),
-            );
-            let eta = progress
-                .eta
-                .map_or(String::new(), |eta| format!("{} left", words::clock(eta)));
-            spans.push(look.span(
-                format!("{done:>6}  {:<9} {eta:<11}", parts::rate(progress.rate)),
-                Role::Text,
-            ));
-            spans.push(look.span(progress.phase.clone(), Role::Dim));
-        }
-    }
-    Line::from(spans)
 }
 
 fn jobs(overview: &Overview, look: Look<'_>, width: usize) -> Vec<Entry> {

@@ -98,6 +98,11 @@ impl<'a> Detail<'a> {
 
 /// Draws lines from `scroll` on, with a note at the bottom when there are more.
 pub fn draw(canvas: &mut Canvas<'_>, area: Rect, lines: &[Line<'static>], scroll: usize) {
+    draw_keyed(canvas, area, lines, scroll, None);
+}
+
+/// Draws lines from `scroll` on, with a note at the bottom when there are more, and which key shows them.
+pub fn draw_keyed(canvas: &mut Canvas<'_>, area: Rect, lines: &[Line<'static>], scroll: usize, key: Option<&str>) {
     let height = usize::from(area.height);
     let scroll = scroll.min(lines.len().saturating_sub(height.saturating_sub(1)));
     let hidden = lines.len().saturating_sub(scroll + height);
@@ -106,7 +111,9 @@ pub fn draw(canvas: &mut Canvas<'_>, area: Rect, lines: &[Line<'static>], scroll
         canvas.line(area, 0, y, line);
     }
     if hidden > 0 {
-        let more = canvas.look.line(format!("{} more lines below", hidden + 1), Role::Dim);
+        let shows = key.map_or(String::new(), |key| format!(": {key}"));
+        let more = format!("{} more lines below{shows}", hidden + 1);
+        let more = canvas.look.line(more, Role::Dim);
         canvas.line(area, 0, area.height.saturating_sub(1), &more);
     }
 }

@@ -12,6 +12,7 @@ use crate::tui::keymap::{Action, Key};
 use crate::tui::message::Effect;
 use crate::tui::overlays::{closes, moved};
 use crate::tui::place::{Pane, Place};
+use crate::tui::screens::runbooks::panel;
 
 /// Gives a key to the wizard; none when it means there what it means everywhere.
 pub fn press(app: &mut App, event: &KeyEvent, key: Key) -> Option<Vec<Effect>> {
@@ -67,7 +68,11 @@ pub fn moves(app: &mut App, action: Action) {
     };
     let pages = [Action::HalfDown, Action::HalfUp, Action::PageDown, Action::PageUp];
     if pages.contains(&action) {
-        moved(Some(action), &mut app.scroll, 200, page / 2);
+        moved(Some(action), &mut app.scroll, 1_000, page / 2);
+        // Where there is nothing more to see one stays, so that the way back is not longer than the way was.
+        let width = usize::from(app.size.0).saturating_sub(2);
+        let most = panel::lines(&run, focus(app, &run), app.look(), width).len();
+        app.scroll = app.scroll.min(most);
         return;
     }
     let mut at = focus(app, &run);
@@ -108,10 +113,9 @@ pub fn hints(app: &App) -> Vec<(Action, Option<&'static str>)> {
     let at = focus(app, run);
     let needs = needs(run, at);
     let mut hints = Vec::new();
-    for lead in Lead::ALL {
-        // What is always possible comes last; what is not possible is in the menu, with its reason.
-        if matches!(lead, Lead::Pause | Lead::Abort | Lead::Value | Lead::Find) || refused(app, run, at, lead).is_some()
-        {
+    // What is always possible comes last; what is not possible is in the menu, with its reason.
+    for lead in WORTH_NAMING {
+        if refused(app, run, at, lead).is_some() {
             continue;
         }
         let words = match lead {
@@ -125,6 +129,10 @@ pub fn hints(app: &App) -> Vec<(Action, Option<&'static str>)> {
     if finder::step_of(run, at).is_some_and(told) {
         hints.push((Action::LeadFind, None));
     }
+    if is_small(app) {
+        let other = if app.pane == Pane::List { "steps" } else { "step" };
+        hints.push((Action::NextPane, Some(other)));
+    }
     if app.wizard.looked.is_some() {
         hints.insert(0, (Action::Back, Some("to its turn")));
     } else {
@@ -136,10 +144,23 @@ pub fn hints(app: &App) -> Vec<(Action, Option<&'static str>)> {
             hints.push((lead.action(), words));
         }
     }
-    if is_small(app) {
-        let other = if app.pane == Pane::List { "steps" } else { "step" };
-        hints.push((Action::NextPane, Some(other)));
-    }
-    hints.extend([(Action::Down, Some("look")), (Action::Log, None), (Action::Act, None)]);
+    hints.extend([
+        (Action::Down, Some("other step")),
+        (Action::Log, None),
+        (Action::Act, None),
+    ]);
     hints
 }
+
+/// What is said in a state, the most likely first.
+const WORTH_NAMING: [Lead; 9] = [
+    Lead::Go,
+    Lead::Approve,
+    Lead::WasDone,
+    Lead::Retry,
+    Lead::LeaveUndo,
+    Lead::Recheck,
+    Lead::Override,
+    Lead::Skip,
+    Lead::Take,
+];

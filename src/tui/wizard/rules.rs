@@ -121,6 +121,9 @@ pub fn refused(app: &App, run: &RunbookRun, at: usize, lead: Lead) -> Option<Str
     let unless = |holds: bool, why: String| (!holds).then_some(why);
     match lead {
         Lead::Go => why_not_go(run, at, &needs, &key),
+        Lead::Recheck if its_turn && done.checked.is_none() && run.runbook.steps[at].precheck.is_empty() => {
+            Some("it has no checks".to_owned())
+        }
         Lead::Recheck => unless(
             its_turn && done.state == StepState::Pending,
             "only a step whose turn it is is checked".to_owned(),
@@ -175,7 +178,7 @@ fn why_not_go(run: &RunbookRun, at: usize, needs: &[Need], key: &dyn Fn(Lead) ->
                 key(Lead::Recheck),
                 key(Lead::Override)
             ),
-            Need::Approval { other: true } => "a second engineer has to agree, from a console of their own".to_owned(),
+            Need::Approval { other: true } => "a second engineer has to agree, on a console of their own".to_owned(),
             Need::Approval { other: false } => format!("somebody has to agree: {} agrees", key(Lead::Approve)),
             Need::Failure => format!(
                 "it failed: {} does it again, {} passes it over, {} aborts",
@@ -184,13 +187,13 @@ fn why_not_go(run: &RunbookRun, at: usize, needs: &[Need], key: &dyn Fn(Lead) ->
                 key(Lead::Abort)
             ),
             Need::Doubt => format!(
-                "look first: {} it was done, {} do it again, {} pass it over",
+                "look at it first; then {}: it was done, {}: do it again, {}: pass it over",
                 key(Lead::WasDone),
                 key(Lead::Retry),
                 key(Lead::Skip)
             ),
             Need::UndoFailed => format!(
-                "{} takes it back again, {} leaves it",
+                "it could not be taken back: {} tries again, {} leaves it as it is",
                 key(Lead::Retry),
                 key(Lead::LeaveUndo)
             ),
@@ -205,7 +208,7 @@ fn why_not_go(run: &RunbookRun, at: usize, needs: &[Need], key: &dyn Fn(Lead) ->
         (StepState::Pending, Some(word)) => format!("{} has said go; it is being looked at once more", word.by),
         (StepState::Pending, None) if next::current(run).contains(&at) => "its checks are being asked".to_owned(),
         (StepState::Pending, None) => "it is not its turn".to_owned(),
-        (StepState::Acting, _) => "it is under way".to_owned(),
+        (StepState::Acting, _) => "it is at work; nothing is asked of you".to_owned(),
         (other, _) => format!("it is {}", other.word()),
     })
 }
@@ -217,7 +220,7 @@ fn why_not_agree(run: &RunbookRun, me: &str, needs: &[Need]) -> Option<String> {
     });
     match wanted {
         None => Some("nobody's word is wanted".to_owned()),
-        Some(true) if run.held_by == me => Some("somebody else than who leads has to agree".to_owned()),
+        Some(true) if run.held_by == me => Some("you lead it, so somebody else has to agree".to_owned()),
         Some(_) => None,
     }
 }

@@ -16,7 +16,7 @@ use crate::domain::id::RunId;
 use crate::domain::maintenance::MaintenanceRecord;
 use crate::domain::recovery::{RecoveryPlan, RecoveryRecord, RecoveryRequest};
 use crate::domain::run::{Failure, RunRecord};
-use crate::domain::runbook::view::RunbookPlan;
+use crate::domain::runbook::view::{Readiness, RunbookPlan};
 use crate::domain::runbook::{Runbook, RunbookRecord, StartRunbook};
 use crate::domain::snapshot::SnapshotRecord;
 use crate::engine::EngineError;
@@ -161,6 +161,10 @@ impl Backend for Arc<Fake> {
     }
     async fn runbook(&self, name: &str) -> Answer<Runbook> {
         self.note(format!("runbook {name}"));
+        Err(EngineError::Stopping)
+    }
+    async fn ask_readiness(&self, name: &str) -> Answer<Readiness> {
+        self.note(format!("readiness of {name}"));
         Err(EngineError::Stopping)
     }
     async fn executions(&self, _query: Query) -> Answer<Page<RunbookRecord>> {

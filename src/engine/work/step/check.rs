@@ -237,7 +237,12 @@ async fn runs(site: &Site<'_>, ask: &check::Runs) -> Result<Found, Failure> {
         .find(|line| !line.trim().is_empty())
         .unwrap_or_default();
     let status = status.map_or_else(|| "killed".to_owned(), |status| format!("status {status}"));
-    Ok(holds(right && said, format!("{status} {last}").trim().to_owned()))
+    let detail = if last.is_empty() {
+        status
+    } else {
+        format!("{status}, it said: {last}")
+    };
+    Ok(holds(right && said, detail))
 }
 
 async fn snapshot(site: &Site<'_>, ask: &check::Snapshot) -> Result<Found, Failure> {

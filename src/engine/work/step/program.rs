@@ -40,17 +40,15 @@ pub(super) async fn run(
         return Ok(output);
     }
     let line = words.join(" ");
-    let how = status.map_or_else(
-        || "it was killed".to_owned(),
-        |status| format!("it ended with status {status}"),
-    );
+    let how = status.map_or_else(|| "killed".to_owned(), |status| format!("status {status}"));
     let said = output
         .lines()
         .rev()
         .find(|line| !line.trim().is_empty())
         .unwrap_or("it said nothing");
     Err(Failure {
-        message: format!("{line}: {how}: {said}"),
+        // What went wrong comes first: it is what a short line has room for.
+        message: format!("{how}: {said} ({line})"),
         hint: Some("run it by hand as the agent's user".to_owned()),
         retryable: true,
     })

@@ -29,6 +29,7 @@ use crate::domain::{Millis, Timestamp};
 use crate::tui::app::App;
 use crate::tui::canvas::{Canvas, Look};
 use crate::tui::filter::Field;
+use crate::tui::keymap::Action;
 use crate::tui::subject::Subject;
 use crate::tui::table::Item;
 use crate::tui::theme::Role;
@@ -282,23 +283,9 @@ pub fn detail(app: &App, row: &RunbookRow, look: Look<'_>, width: usize) -> Vec<
     };
     detail.head(&format!("Runbook {}", line.name));
     detail.prose(&line.title, Role::Text);
-    let (word, role) = ready(line);
-    match &line.readiness {
-        None => detail.pair_as("ready", "not looked at yet", Role::Dim),
-        Some(seen) => {
-            detail.pair_as("ready", format!("{word}, looked at {}", ago(look.now, seen.at)), role);
-            match &seen.state {
-                Ready::Yes { asks } if !asks.is_empty() => detail.pair("will ask for", asks.join(", ")),
-                Ready::Yes { .. } => {}
-                Ready::No { because } => {
-                    for because in because {
-                        detail.pair_as("because", because, Role::Crit);
-                    }
-                }
-                Ready::NotHere { because } => detail.pair("because", because),
-            }
-        }
-    }
+    let document = document.filter(|document| document.hash == line.hash);
+    let key = app.settings.keymap.key(Action::Readiness).unwrap_or_default();
+    readiness(&mut detail, line, document, &key);
     for (label, last) in [("last drill", &line.last_drill), ("last use", &line.last_real)] {
         let (text, role) = last_words(look.now, last.as_ref());
         let took = last.as_ref().map_or(String::new(), |last| {
@@ -311,11 +298,44 @@ pub fn detail(app: &App, row: &RunbookRow, look: Look<'_>, width: usize) -> Vec<
         });
         detail.pair_as(label, format!("{text}{took}"), role);
     }
-    match document.filter(|document| document.hash == line.hash) {
+    match document {
         Some(document) => document_lines(&mut detail, document),
         None => detail.prose("asking the agent for the document", Role::Dim),
     }
     detail.lines
+}
+
+/// Whether it could be begun, why not, what will be asked, and when that was and will be looked at.
+fn readiness(detail: &mut Detail<'_>, line: &RunbookLine, document: Option<&Runbook>, key: &str) {
+    let now = detail.look.now;
+    let Some(seen) = &line.readiness else {
+        detail.pair_as("ready", format!("not looked at yet; {key} asks now"), Role::Dim);
+        return;
+    };
+    let role = ready(line).1;
+    match &seen.state {
+        Ready::Yes { asks } if asks.is_empty() => detail.pair_as("ready", "yes: it could be begun now", role),
+        Ready::Yes { asks } => {
+            detail.pair_as("ready", "yes; this has to be said first:", role);
+            for name in asks {
+                let known = document.and_then(|document| document.variables.iter().find(|one| one.name == *name));
+                let ask = known.map_or(String::new(), |variable| format!(": {}", variable.ask));
+                detail.pair("", format!("{name}{ask}"));
+            }
+        }
+        Ready::No { because } => {
+            detail.pair_as("ready", "NO: what it would begin with does not hold", role);
+            for because in because {
+                detail.pair_as("because", because, Role::Crit);
+            }
+        }
+        Ready::NotHere { because } => detail.pair_as("ready", format!("not for this site: {because}"), role),
+    }
+    let next = seen
+        .next
+        .map_or(String::new(), |next| format!("; again {}", words::until(now, next)));
+    let at = format!("{} ago ({}Z)", words::age(now, seen.at), seen.at.format("%H:%M"));
+    detail.pair_as("looked at", format!("{at}{next}; {key} asks now"), Role::Dim);
 }
 
 /// The document, from the same table that is executed.

@@ -34,7 +34,7 @@ pub fn marks(run: &RunbookRun, at: usize, look: Look<'_>) -> Vec<(String, Role)>
     } else {
         marks.push((format!("at most {}", words::clock(step.timeout)), Role::Dim));
     }
-    if matches!(step.undo, Undo::None(_)) {
+    if step.undo.is_final() {
         marks.push(("NOT REVERSIBLE".to_owned(), Role::Crit));
     }
     marks
@@ -45,24 +45,34 @@ pub fn lines(run: &RunbookRun, at: usize, look: Look<'_>, width: usize) -> Vec<L
     let (step, done) = (&run.runbook.steps[at], &run.steps[at]);
     let mut detail = Detail::new(look, width);
     trouble(&mut detail, done);
-    // What stands in the way is seen first, however little room there is.
+    // What stands in the way, and what is known of a doubt, is seen first, however little room there is.
     let blocked = done.state == StepState::Pending && done.obstacles().next().is_some();
     if blocked {
-        checks(&mut detail, run, step, done);
+        checks(&mut detail, step, done);
+    }
+    if done.state == StepState::InDoubt {
+        evidence(&mut detail, run, step, done);
     }
     does(&mut detail, run, step, done);
     match &step.undo {
-        Undo::NotNeeded => detail.pair("Undo", "nothing to undo"),
-        Undo::None(instead) => detail.pair_as("Undo", format!("NOT REVERSIBLE: {instead}"), Role::Crit),
+        Undo::NotNeeded => {}
+        undo if undo.is_final() => {
+            detail.pair_as("Undo", format!("NOT REVERSIBLE: {}", undo.instead()), Role::Crit);
+        }
+        Undo::None(_) => detail.pair("Undo", step.undo.words()),
         Undo::Action(action) => detail.pair("Undo", resolved(run, action)),
     }
     if !blocked {
-        checks(&mut detail, run, step, done);
+        checks(&mut detail, step, done);
+    }
+    if done.state != StepState::InDoubt {
+        evidence(&mut detail, run, step, done);
     }
     if !step.why.is_empty() {
         let why = step.why.resolve(&run.values).unwrap_or_else(|_| step.why.text());
         detail.pair("Why", why.trim().replace('\n', " "));
     }
+    together(&mut detail, run, at);
     needs(&mut detail, run, step, done);
     people(&mut detail, done);
     for (name, value) in &done.outputs {
@@ -72,9 +82,39 @@ pub fn lines(run: &RunbookRun, at: usize, look: Look<'_>, width: usize) -> Vec<L
     detail.lines
 }
 
+/// What is good to know of the whole execution, whichever step is looked at.
+pub fn about(run: &RunbookRun, at: usize, look: Look<'_>, width: usize) -> Vec<Line<'static>> {
+    let mut detail = Detail::new(look, width);
+    let lists = [
+        ("Have ready", &run.runbook.before, at == 0),
+        ("Keep in mind", &run.runbook.during, true),
+    ];
+    for (label, list, wanted) in lists {
+        let mut label = label;
+        for line in list.iter().filter(|_| wanted) {
+            detail.pair_as(std::mem::take(&mut label), line, Role::Warn);
+        }
+    }
+    let begun = run.started_at.format("%H:%M");
+    let (id, by) = (&run.id, &run.started_by);
+    detail.pair_as(
+        "This run",
+        format!("{id}, begun {begun} by {by}, led by {}", run.held_by),
+        Role::Dim,
+    );
+    let step = &run.runbook.steps[at].id;
+    let version = run.runbook.short_hash();
+    detail.pair_as(
+        "This step",
+        format!("{step} of {}, version {version}", run.runbook.name),
+        Role::Dim,
+    );
+    detail.lines
+}
+
 fn trouble(detail: &mut Detail<'_>, done: &StepRun) {
     if done.state == StepState::InDoubt {
-        let words = "UNKNOWN: the agent died while this was done. It is not repeated; what can be asked was asked.";
+        let words = "UNKNOWN: the agent died while this was under way. Nothing is repeated before somebody has looked.";
         detail.prose(words, Role::Crit);
     }
     if let Some(error) = &done.error {
@@ -84,33 +124,51 @@ fn trouble(detail: &mut Detail<'_>, done: &StepRun) {
 }
 
 fn does(detail: &mut Detail<'_>, run: &RunbookRun, step: &Step, done: &StepRun) {
-    let by_hand = matches!(
-        step.action,
-        Action::Manual(_) | Action::Choose(_) | Action::Approve(_) | Action::Wait(_) | Action::Check(_)
-    );
-    match &done.did {
-        Some(did) if !by_hand => detail.pair_as("Ran", did, Role::Accent),
-        _ if by_hand => detail.pair_as("Do", resolved(run, &step.action), Role::Accent),
-        _ => detail.pair_as("Will run", resolved(run, &step.action), Role::Accent),
+    let question = |question: &Template| question.resolve(&run.values).unwrap_or_else(|_| question.text());
+    let (label, text) = match (&step.action, &done.did) {
+        (Action::Approve(act), _) => ("Question", question(&act.question)),
+        (Action::Choose(act), _) => ("Question", question(&act.question)),
+        (Action::Manual(_) | Action::Wait(_) | Action::Check(_), _) => ("Do", resolved(run, &step.action)),
+        (_, Some(did)) => {
+            let label = match done.state {
+                StepState::Acting => "Runs",
+                StepState::InDoubt => "Had begun",
+                _ => "Ran",
+            };
+            (label, did.clone())
+        }
+        (action, None) => ("Will run", resolved(run, action)),
+    };
+    detail.pair_as(label, text, Role::Accent);
+}
+
+/// With which steps it is done at the same time.
+fn together(detail: &mut Detail<'_>, run: &RunbookRun, at: usize) {
+    let steps = &run.runbook.steps;
+    let Some(group) = &steps[at].parallel else { return };
+    let others = (0..steps.len()).filter(|other| *other != at && steps[*other].parallel.as_ref() == Some(group));
+    let others: Vec<String> = others.map(|other| format!("step {}", other + 1)).collect();
+    if !others.is_empty() {
+        detail.pair(
+            "Together with",
+            format!("{}: neither waits for the other", others.join(", ")),
+        );
     }
 }
 
 fn needs(detail: &mut Detail<'_>, run: &RunbookRun, step: &Step, done: &StepRun) {
-    let attempt = if done.attempt > 1 {
-        format!("; attempt {}", done.attempt)
-    } else {
-        String::new()
-    };
-    let mut asked = step.clone();
-    let typed = asked.needs.typed.iter_mut();
-    typed.for_each(|typed| {
-        if let Ok(text) = typed.resolve(&run.values) {
-            *typed = Template::plain(text);
-        }
-    });
-    let needs = show::needs(&asked);
-    let tail = format!("on failure {}, in doubt {}", step.on_failure.word(), step.class.word());
-    detail.pair_as("Needs", format!("{needs}; {tail}{attempt}"), Role::Dim);
+    // Once it is over, or has failed, what is asked stands at the bottom.
+    if !matches!(done.state, StepState::Pending | StepState::Acting) {
+        return;
+    }
+    detail.pair_as("Needs", show::needs_with(step, &run.values), Role::Dim);
+    if !step.action.needs_a_person() {
+        detail.pair_as("If it fails", show::on_failure(step), Role::Dim);
+        detail.pair_as("If agent dies", show::in_doubt(step), Role::Dim);
+    }
+    if done.attempt > 1 {
+        detail.pair_as("Attempt", done.attempt.to_string(), Role::Dim);
+    }
 }
 
 fn resolved(run: &RunbookRun, action: &Action) -> String {
@@ -118,7 +176,7 @@ fn resolved(run: &RunbookRun, action: &Action) -> String {
     action.map_or_else(|name| format!("(waits for a value of {name})"), |action| action.words())
 }
 
-fn checks(detail: &mut Detail<'_>, run: &RunbookRun, step: &Step, done: &StepRun) {
+fn checks(detail: &mut Detail<'_>, step: &Step, done: &StepRun) {
     let aside = done.overridden.as_ref().map_or(&[][..], |aside| &aside.checks);
     let mut label = "Checks";
     let mut line = |detail: &mut Detail<'_>, result: &CheckResult| {
@@ -139,22 +197,31 @@ fn checks(detail: &mut Detail<'_>, run: &RunbookRun, step: &Step, done: &StepRun
         }
         None => {}
     }
-    let mut label = "Evidence";
+}
+
+/// What was found after it was done, or what will be asked then.
+fn evidence(detail: &mut Detail<'_>, run: &RunbookRun, step: &Step, done: &StepRun) {
+    let mut label = if done.state == StepState::InDoubt {
+        "Found"
+    } else {
+        "Evidence"
+    };
     for result in &done.evidence {
         let (sign, role) = check_sign(result.outcome);
         let text = format!("{sign} {}: {}", result.title, result.detail);
         detail.pair_as(std::mem::take(&mut label), text, role);
     }
-    if done.evidence.is_empty() && !done.state.is_settled() {
-        label = "Proved by";
-        for check in &step.verify {
-            let (text, known) = match check.resolved(&run.values) {
-                Ok(check) => (check.words(), true),
-                Err(_) => (check.words(), false),
-            };
-            let role = if known { Role::Text } else { Role::Dim };
-            detail.pair_as(std::mem::take(&mut label), text, role);
-        }
+    if !done.evidence.is_empty() || done.state.is_settled() {
+        return;
+    }
+    label = "Proved by";
+    for check in &step.verify {
+        let (text, known) = match check.resolved(&run.values) {
+            Ok(check) => (check.words(), true),
+            Err(_) => (check.words(), false),
+        };
+        let role = if known { Role::Text } else { Role::Dim };
+        detail.pair_as(std::mem::take(&mut label), text, role);
     }
 }
 
@@ -192,13 +259,23 @@ pub fn asks(app: &App, run: &RunbookRun, at: usize) -> (String, Role) {
         return (words, Role::Warn);
     }
     if run.held_by != *me {
-        let also = if approval {
-            format!("; {} agrees to this step", key(Lead::Approve))
+        let word = run
+            .words
+            .iter()
+            .rev()
+            .find(|(what, word)| what == "taken over" && word.by == run.held_by);
+        let since = word.map_or(String::new(), |(_, word)| {
+            format!(" since {} ({})", word.at.format("%H:%M"), word.text)
+        });
+        let held = format!("held by {}{since}; {} takes it over", run.held_by, key(Lead::Take));
+        return if approval {
+            (
+                format!("Your word is wanted: {} agrees. This is {held}", key(Lead::Approve)),
+                Role::Accent,
+            )
         } else {
-            String::new()
+            (capital(&held), Role::Warn)
         };
-        let words = format!("held by {}{also}; {} takes it over", run.held_by, key(Lead::Take));
-        return (words, Role::Warn);
     }
     if let Some(why) = wizard::refused(app, run, at, Lead::Go) {
         let role = match run.steps[at].state {
@@ -206,14 +283,20 @@ pub fn asks(app: &App, run: &RunbookRun, at: usize) -> (String, Role) {
             _ if needs.is_empty() => Role::Dim,
             _ => Role::Warn,
         };
-        return (capital(&why), role);
+        let other = needs.contains(&Need::Approval { other: true });
+        let way = if other {
+            format!(", or by: lifeboat runbook approve {}", run.id)
+        } else {
+            String::new()
+        };
+        return (format!("{}{way}", capital(&why)), role);
     }
     let go = key(Lead::Go);
     let words = match needs.first() {
-        Some(Need::Done) => format!("Do it, then {go}: done"),
-        Some(Need::Value { variable }) => format!("{go}: say {variable}"),
-        Some(Need::Go { typed: Some(typed) }) => format!("{go}, then type  {typed}  to run it"),
-        _ => format!("{go} runs it"),
+        Some(Need::Done) => format!("Do it, then press {go}: done"),
+        Some(Need::Value { variable }) => format!("Press {go} to say {variable}"),
+        Some(Need::Go { typed: Some(typed) }) => format!("Press {go}, then type  {typed}  to run it"),
+        _ => format!("Press {go} to run it"),
     };
     (words, Role::Accent)
 }
@@ -239,9 +322,14 @@ pub fn total(run: &RunbookRun, elapsed: Millis) -> (String, Role) {
     };
     match run.objective {
         Some(objective) => {
-            let role = if elapsed > objective { Role::Crit } else { Role::Text };
+            let role = match elapsed {
+                _ if elapsed > objective => Role::Crit,
+                // The last quarter.
+                _ if elapsed.0 > objective.0 / 4 * 3 => Role::Warn,
+                _ => Role::Text,
+            };
             let over = if elapsed > objective { " OVER" } else { "" };
-            (format!("{}/{}{over}", clock(elapsed), clock(objective)), role)
+            (format!("{} of {}{over}", clock(elapsed), clock(objective)), role)
         }
         None => (clock(elapsed), Role::Text),
     }

@@ -42,6 +42,20 @@ pub fn state(run: &RunbookRun, at: usize) -> (&'static str, Role) {
     }
 }
 
+/// The brace around steps that are done at the same time, as far as it passes this one.
+fn brace(canvas: &Canvas<'_>, run: &RunbookRun, at: usize) -> &'static str {
+    let steps = &run.runbook.steps;
+    let group = |at: usize| steps.get(at).and_then(|step| step.parallel.as_ref());
+    let joins = |other: Option<usize>| group(at).is_some() && other.is_some_and(|other| group(other) == group(at));
+    let glyphs = canvas.look.glyphs;
+    match (joins(at.checked_sub(1)), joins(Some(at + 1))) {
+        (false, false) => " ",
+        (false, true) => glyphs.corners[1],
+        (true, true) => glyphs.wall,
+        (true, false) => glyphs.corners[3],
+    }
+}
+
 /// A step's title, with its values as far as they are known.
 pub fn title(run: &RunbookRun, step: &Step) -> String {
     step.title.resolve(&run.values).unwrap_or_else(|_| step.title.text())
@@ -80,7 +94,7 @@ fn line(canvas: &Canvas<'_>, run: &RunbookRun, at: usize, width: usize, looked: 
     let cursor = if looked { look.glyphs.cursor } else { " " };
     let mut spans: Vec<Span<'static>> = vec![
         look.span(cursor, Role::Accent),
-        look.span(format!("{:>2} ", at + 1), Role::Dim),
+        look.span(format!("{:>2}{}", at + 1, brace(canvas, run, at)), Role::Dim),
         look.span(format!("[{word}] "), role),
     ];
     let when = done.ended_at.or(done.started_at);

@@ -1,7 +1,7 @@
 //! The wizard as it looks: the steps, everything about one of them, what is asked now, and what is being said by those at work.
 //!
 //! ```text
-//!  PROD eu-west > runbook failover-orders  RW  REAL  live  14:32Z  total 11:20/60:00
+//!  PROD eu-west > runbook failover-orders  RW  REAL  live  14:32Z  total 11:20 of 60:00
 //!  1 [ok  ] Declare incident, page DBA           ana      14:21
 //! >4 [WAIT] Promote db1-new
 //! -- Step 4: Promote db1-new ------------------------ at most 10:00  NOT REVERSIBLE --
@@ -18,9 +18,11 @@ use ratatui::text::{Line, Span};
 
 use super::{history, panel, steps};
 use crate::domain::id::RunbookRunId;
+use crate::domain::runbook::RunbookRun;
 use crate::domain::runbook::view::ExecutionView;
 use crate::tui::app::App;
-use crate::tui::canvas::{Canvas, below, split, wrap};
+use crate::tui::canvas::{Canvas, below, columns, split, wrap};
+use crate::tui::keymap::Action;
 use crate::tui::overlays::dialog::DEAF;
 use crate::tui::place::{Pane, Place};
 use crate::tui::screens::overview::fit;
@@ -40,6 +42,7 @@ pub fn header(canvas: &mut Canvas<'_>, area: Rect, app: &App) {
     };
     let (total, role) = panel::total(run, run.elapsed(finished.unwrap_or(look.now)));
     let narrow = area.width < 72;
+    let total = if narrow { total.replace(" of ", "/") } else { total };
     let truth = header::truth(canvas, app).into_iter().next();
     // Where it is tight, that all is well is not worth its place; that it is not, is.
     let mut right: Vec<Span<'static>> = truth.filter(|_| !narrow || app.is_stale()).into_iter().collect();
@@ -47,7 +50,7 @@ pub fn header(canvas: &mut Canvas<'_>, area: Rect, app: &App) {
     let label = match run.incident_at {
         _ if narrow => "  ",
         Some(_) if area.width >= 100 => "  since it happened ",
-        Some(_) => "  since ",
+        Some(_) => "  elapsed ",
         None => "  total ",
     };
     right.push(look.span(label, Role::Dim));
@@ -93,7 +96,8 @@ pub fn draw(canvas: &mut Canvas<'_>, area: Rect, app: &App, id: &RunbookRunId) {
     match app.ended(id) {
         Some(record) => {
             let lines = history::detail(record, canvas.look, usize::from(inner.width));
-            detail::draw(canvas, inner, &lines, app.scroll);
+            let down = app.settings.keymap.key(Action::Down);
+            detail::draw_keyed(canvas, inner, &lines, app.scroll, down.as_deref());
         }
         None if app.executions.loading || app.wizard.asked => {
             let words = format!("{id} is not under way; asking the agent for its report");
@@ -127,6 +131,7 @@ fn live(canvas: &mut Canvas<'_>, area: Rect, app: &App, view: &ExecutionView) {
         };
         step(canvas, top, app, view, at);
         log(canvas, below(inner, top.height), view);
+        about(canvas, left, run, at);
     } else if !wizard::is_small(app) {
         let count = u16::try_from(run.steps.len()).unwrap_or(u16::MAX);
         let rows = count.min(area.height * 2 / 5);
@@ -139,13 +144,25 @@ fn live(canvas: &mut Canvas<'_>, area: Rect, app: &App, view: &ExecutionView) {
     }
 }
 
-/// The step, and below it, while something is at work, what that says.
+/// The step, and below it what those at work say: while something is at work in any case, else where there is room.
 fn step_and_log(canvas: &mut Canvas<'_>, area: Rect, app: &App, view: &ExecutionView, at: usize) {
-    let acting = view.run.steps.iter().any(|step| step.state.is_live()) && !view.said.is_empty();
-    let logged = if acting && area.height >= 10 {
+    let width = usize::from(area.width.saturating_sub(2));
+    let lines = panel::lines(&view.run, at, canvas.look, width).len();
+    let asked = asked(app, &view.run, at, width).len() + if app.wizard.prompt.is_some() { 2 } else { 0 };
+    let said = u16::try_from(view.said.len().saturating_add(1)).unwrap_or(u16::MAX);
+    let taken = u16::try_from(lines + asked + 1).unwrap_or(u16::MAX);
+    let free = area.height.saturating_sub(taken);
+    let acting = view.run.steps.iter().any(|step| step.state.is_live());
+    let least = if acting && area.height >= 10 {
         area.height / 3
     } else {
         0
+    };
+    let room = free.max(least);
+    let logged = if view.said.is_empty() || room < 3 {
+        0
+    } else {
+        room.min(said)
     };
     let top = Rect {
         height: area.height - logged,
@@ -153,13 +170,27 @@ fn step_and_log(canvas: &mut Canvas<'_>, area: Rect, app: &App, view: &Execution
     };
     step(canvas, top, app, view, at);
     if logged > 0 {
-        let inner = Rect {
-            x: area.x + 1,
-            width: area.width.saturating_sub(2),
-            ..below(area, top.height)
-        };
-        log(canvas, inner, view);
+        log(canvas, below(area, top.height), view);
     }
+}
+
+/// What is asked, and why the last word was not taken: the lines above the one that is typed into.
+fn asked(app: &App, run: &RunbookRun, at: usize, width: usize) -> Vec<(String, Role)> {
+    let mut all: Vec<(String, Role)> = Vec::new();
+    let (words, role) = panel::asks(app, run, at);
+    if let Some(refusal) = &app.wizard.refusal {
+        let lines = wrap(&format!("Refused: {refusal}"), width);
+        all.extend(lines.into_iter().take(3).map(|line| (line, Role::Crit)));
+        // The same twice would only be longer.
+        if refusal.eq_ignore_ascii_case(&words) {
+            return all;
+        }
+    }
+    let mine = run.held_by == app.settings.me;
+    if app.wizard.prompt.is_none() || !mine {
+        all.extend(wrap(&words, width).into_iter().take(3).map(|line| (line, role)));
+    }
+    all
 }
 
 /// Everything about a step, and at the bottom what is asked.
@@ -172,19 +203,13 @@ fn step(canvas: &mut Canvas<'_>, area: Rect, app: &App, view: &ExecutionView, at
         ..below(area, 1)
     };
     let width = usize::from(inner.width);
-    let mut asked: Vec<(String, Role)> = Vec::new();
-    if let Some(refusal) = &app.wizard.refusal {
-        let lines = wrap(&format!("Refused: {refusal}"), width);
-        asked.extend(lines.into_iter().take(3).map(|line| (line, Role::Crit)));
-    }
-    let prompting = app.wizard.prompt.is_some();
-    if !prompting || run.held_by != app.settings.me {
-        let (words, role) = panel::asks(app, run, at);
-        asked.extend(wrap(&words, width).into_iter().take(3).map(|line| (line, role)));
-    }
-    let below_rows = asked.len() + if prompting { 2 } else { 0 };
+    let asked = asked(app, run, at, width);
+    let below_rows = asked.len() + if app.wizard.prompt.is_some() { 2 } else { 0 };
     let rows = u16::try_from(below_rows).unwrap_or(u16::MAX).min(inner.height);
-    let lines = panel::lines(run, at, canvas.look, width);
+    let mut lines = panel::lines(run, at, canvas.look, width);
+    if app.size.0 < 100 || wizard::is_small(app) {
+        lines.extend(panel::about(run, at, canvas.look, width));
+    }
     // On a tall screen what is asked stands right below what it is about, not at the end of an empty pane.
     let count = u16::try_from(lines.len()).unwrap_or(u16::MAX).saturating_add(1);
     let least = if inner.height > 24 { count.max(12) } else { u16::MAX };
@@ -192,13 +217,36 @@ fn step(canvas: &mut Canvas<'_>, area: Rect, app: &App, view: &ExecutionView, at
         height: (inner.height - rows).min(least),
         ..inner
     };
-    detail::draw(canvas, text, &lines, app.scroll);
+    let down = app.settings.keymap.key(Action::HalfDown);
+    detail::draw_keyed(canvas, text, &lines, app.scroll, down.as_deref());
     let mut y = text.height;
-    for (line, role) in asked {
-        canvas.text(inner, 0, y, &line, role);
+    for (line, role) in &asked {
+        canvas.text(inner, 0, y, line, *role);
         y += 1;
     }
+    if run.held_by == app.settings.me && app.wizard.prompt.is_none() {
+        let room = asked.last().map_or(0, |(line, _)| width.saturating_sub(columns(line)));
+        let words = "led by you";
+        if room > words.len() + 2 {
+            canvas.right(inner, y.saturating_sub(1), &canvas.look.line(words, Role::Dim));
+        }
+    }
     prompt(canvas, inner, app, y);
+}
+
+/// What is good to know of the whole, below the steps where there is room.
+fn about(canvas: &mut Canvas<'_>, area: Rect, run: &RunbookRun, at: usize) {
+    let count = u16::try_from(run.steps.len()).unwrap_or(u16::MAX);
+    let rest = below(area, count.saturating_add(1));
+    let inner = Rect {
+        x: rest.x + 1,
+        width: rest.width.saturating_sub(2),
+        ..rest
+    };
+    let lines = panel::about(run, at, canvas.look, usize::from(inner.width));
+    if lines.len() <= usize::from(inner.height) {
+        detail::draw(canvas, inner, &lines, 0);
+    }
 }
 
 fn title(canvas: &mut Canvas<'_>, area: Rect, app: &App, view: &ExecutionView, at: usize) {
@@ -276,6 +324,11 @@ fn log(canvas: &mut Canvas<'_>, area: Rect, view: &ExecutionView) {
     canvas.text(area, 2, 0, " Log ", Role::Heading);
     let rows = usize::from(area.height.saturating_sub(1));
     let from = view.said.len().saturating_sub(rows);
+    let area = Rect {
+        x: area.x + 1,
+        width: area.width.saturating_sub(2),
+        ..area
+    };
     for (y, line) in (1u16..).zip(view.said.iter().skip(from)) {
         canvas.text(area, 0, y, line, Role::Text);
     }
