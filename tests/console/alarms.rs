@@ -1,8 +1,11 @@
-//! The alerts and the clusters of the made-up site.
+//! The alerts, the clusters and the log of the made-up site.
 
+use lifeboat::domain::Bytes;
 use lifeboat::domain::alert::{Acknowledgement, Alert, AlertKind, AlertRecord, AlertSubject};
+use lifeboat::domain::pitr::{Interval, LogSight, Missing};
+use lifeboat::domain::wal::{Lsn, SystemId, TimelineId};
 
-use crate::fixture::{ago, now};
+use crate::fixture::{ago, now, snapshot_id};
 
 /// The alerts, resolved ones too.
 pub fn alerts() -> Vec<AlertRecord> {
@@ -132,4 +135,36 @@ pub fn clusters() -> Vec<lifeboat::domain::cluster::ClusterView> {
         members: names.iter().zip(answers).map(seen).collect(),
     };
     vec![ClusterView::new(&cluster, seen, &Record::default(), None)]
+}
+
+/// The log of the orders: two stretches with a gap between them, the newer one up to four seconds ago.
+pub fn log_sight() -> LogSight {
+    let stretch = |from: i64, to: i64, number, gap| Interval {
+        timeline: TimelineId(7),
+        from: Lsn(0x16_0000_0000),
+        from_at: ago(from),
+        to: Lsn(0x16_b374_d848),
+        to_at: Some(ago(to)),
+        bases: vec![snapshot_id(number)],
+        gap,
+    };
+    let gap = Missing {
+        first: "000000070000001600000061".parse().unwrap(),
+        resumes: "000000070000001600000063".parse().ok(),
+    };
+    LogSight {
+        source: "orders-db".into(),
+        repository: "vault-a".into(),
+        system: Some(SystemId(7_301_884_412)),
+        looked_at: now(),
+        recoverable_to: Some(now() - chrono::Duration::seconds(4)),
+        stretches: vec![stretch(60 * 26, 60 * 9, 9, Some(gap)), stretch(60 * 7, 1, 1, None)],
+        gap: None,
+        live: Some(Lsn(0x16_b375_0000)),
+        behind: Some(Bytes(1976)),
+        waiting_since: Some(now() - chrono::Duration::seconds(2)),
+        silent: None,
+        failure: None,
+        receiver: None,
+    }
 }

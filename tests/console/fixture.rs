@@ -1,5 +1,6 @@
 //! A night with something of everything: what the screens are looked at and tested with. Nothing in it moves.
 
+use crate::alarms::log_sight;
 pub use crate::alarms::{alerts, clusters};
 pub use crate::history::{content, journal, plan, recoveries, runs, snapshot, trashed, tree};
 pub use crate::kept::retention;
@@ -8,7 +9,6 @@ use crate::kept::{maintenance_live, upkeep};
 use lifeboat::domain::drill::{DrillResult, DrillView};
 use lifeboat::domain::id::SnapshotId;
 use lifeboat::domain::objective::{GaugeLevel, RpoGauge, RtoGauge};
-use lifeboat::domain::pitr::{Interval, LogSight, Missing};
 use lifeboat::domain::recovery::{Recovery, RecoveryPhase, RecoveryRequest, RecoveryState, RecoveryTarget};
 use lifeboat::domain::run::{Failure, Outcome, Run, RunState, Trigger};
 use lifeboat::domain::snapshot::{Evidence, EvidenceLevel};
@@ -16,7 +16,6 @@ use lifeboat::domain::state::RetentionFacts;
 use lifeboat::domain::view::{
     AgentView, JobView, Overview, ProgressView, RecoveryView, RepositoryView, RunView, ServiceView,
 };
-use lifeboat::domain::wal::{Lsn, SystemId, TimelineId};
 use lifeboat::domain::{Bytes, Millis, Timestamp};
 
 /// The moment everything is seen from.
@@ -127,38 +126,6 @@ fn drill() -> DrillView {
         }),
         last_success_at: Some(ago(60 * 49)),
         overdue_since: None,
-    }
-}
-
-/// The log of the orders: two stretches with a gap between them, the newer one up to four seconds ago.
-fn log_sight() -> LogSight {
-    let stretch = |from: i64, to: i64, number, gap| Interval {
-        timeline: TimelineId(7),
-        from: Lsn(0x16_0000_0000),
-        from_at: ago(from),
-        to: Lsn(0x16_b374_d848),
-        to_at: Some(ago(to)),
-        bases: vec![snapshot_id(number)],
-        gap,
-    };
-    let gap = Missing {
-        first: "000000070000001600000061".parse().unwrap(),
-        resumes: "000000070000001600000063".parse().ok(),
-    };
-    LogSight {
-        source: "orders-db".into(),
-        repository: "vault-a".into(),
-        system: Some(SystemId(7_301_884_412)),
-        looked_at: now(),
-        recoverable_to: Some(now() - chrono::Duration::seconds(4)),
-        stretches: vec![stretch(60 * 26, 60 * 9, 9, Some(gap)), stretch(60 * 7, 1, 1, None)],
-        gap: None,
-        live: Some(Lsn(0x16_b375_0000)),
-        behind: Some(Bytes(1976)),
-        waiting_since: Some(now() - chrono::Duration::seconds(2)),
-        silent: None,
-        failure: None,
-        receiver: None,
     }
 }
 

@@ -153,6 +153,16 @@ fn every_state_of_the_wizard_as_it_looks() {
 }
 
 #[test]
+fn over_its_objective_it_says_so_and_goes_no_further_by_itself() {
+    let mut run = run();
+    run.started_at = ago(75);
+    let mut console = wizard_at((80, 24), Eye::Mono, run);
+    assert!(console.shows("75:00 of 60:00 OVER"), "{}", console.text());
+    console.wait(120_000);
+    assert!(console.commands().is_empty());
+}
+
+#[test]
 fn no_size_breaks_the_wizard() {
     for columns in [20u16, 59, 60, 61, 72, 79, 99, 100, 101, 200] {
         for rows in [5u16, 16, 17, 18, 20, 24, 60] {

@@ -292,12 +292,11 @@ async fn a_runbook_is_ready_when_what_it_asks_first_holds_and_nothing_else_is_as
     let found = engine.ask_readiness("fix").await.unwrap();
     assert!(matches!(found.state, Ready::No { .. }));
     assert_eq!(found.next, Some(found.at + chrono::Duration::minutes(5)));
-    let mut overview = engine.overview();
-    let shown = |overview: &Arc<crate::domain::view::Overview>| {
+    until(&engine, "what was found", |overview| {
         let line = overview.runbooks.iter().find(|line| line.name == "fix".into());
         line.and_then(|line| line.readiness.clone()) == Some(found.clone())
-    };
-    overview.wait_for(shown).await.unwrap();
+    })
+    .await;
     assert!(engine.ask_readiness("none").await.is_err());
     engine.stop("the test is over").await.unwrap();
 }
