@@ -7,6 +7,9 @@
 //! win; here one write of a key goes through at a time. And it sends four kilobytes at a time, which costs everybody more than
 //! the reading; here it is a quarter of a mebibyte.
 //!
+//! A key is a path below its bucket and nothing else: one with `..`, `.`, an empty part or a leading `/` is refused before
+//! anything is looked for, because s3s-fs keeps such a key within the whole of what it serves, not within its bucket.
+//!
 //! What it never does: listen on anything but the loopback address, answer a request that is not signed with the key that was
 //! made up for this one sandbox, or say that key anywhere but in files only the sandbox's owner can read.
 
@@ -32,6 +35,7 @@ use tokio::task::JoinSet;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::SandboxError;
+use super::dir::make_private;
 use crate::clock::Clock;
 use crate::store::AccessKey;
 
@@ -54,7 +58,7 @@ impl Bucket {
     /// Serves a directory on a port of the system's choice.
     pub(super) async fn start(root: &Path, clock: &Clock) -> Result<Self, SandboxError> {
         let bucket = root.join(BUCKET);
-        std::fs::create_dir_all(&bucket).map_err(|error| SandboxError::local("create", &bucket, error))?;
+        make_private(&bucket).map_err(|error| SandboxError::local("create", &bucket, error))?;
         let key = AccessKey {
             id: format!("sandbox-{}", random::<4>()),
             secret: SecretString::from(random::<20>()),
@@ -182,6 +186,18 @@ impl Objects {
     }
 }
 
+/// Refuses a key that is not the path of a file below its bucket.
+fn sound(key: &str) -> S3Result<()> {
+    let strange = |part: &str| matches!(part, "" | "." | "..") || part.contains('\0');
+    if key.split('/').any(strange) {
+        return Err(s3s::s3_error!(
+            InvalidArgument,
+            "the key is not the path of a file in the bucket"
+        ));
+    }
+    Ok(())
+}
+
 /// A part of a file, a frame at a time.
 fn in_large_frames(path: PathBuf, start: u64, length: u64) -> StreamingBlob {
     let frames = futures_util::stream::try_unfold((start, start + length), move |(at, end)| {
@@ -207,14 +223,20 @@ fn in_large_frames(path: PathBuf, start: u64, length: u64) -> StreamingBlob {
 
 /// Passes operations on as they are, but for those that are written out.
 macro_rules! pass_on {
-    ($($name:ident $input:ident $output:ident),* $(,)?) => {
+    (keys: $($keyed:ident $keyed_input:ident $keyed_output:ident),*; buckets: $($name:ident $input:ident $output:ident),* $(,)?) => {
         #[async_trait::async_trait]
         impl S3 for Objects {
+            $(async fn $keyed(&self, request: S3Request<$keyed_input>) -> S3Result<S3Response<$keyed_output>> {
+                sound(&request.input.key)?;
+                self.inner.$keyed(request).await
+            })*
+
             $(async fn $name(&self, request: S3Request<$input>) -> S3Result<S3Response<$output>> {
                 self.inner.$name(request).await
             })*
 
             async fn put_object(&self, mut request: S3Request<PutObjectInput>) -> S3Result<S3Response<PutObjectOutput>> {
+                sound(&request.input.key)?;
                 self.condition(&mut request.input.if_none_match)?;
                 // It stores one class only, and refuses the others.
                 request.input.storage_class = None;
@@ -223,6 +245,7 @@ macro_rules! pass_on {
             }
 
             async fn get_object(&self, request: S3Request<GetObjectInput>) -> S3Result<S3Response<GetObjectOutput>> {
+                sound(&request.input.key)?;
                 let path = self.root.join(&request.input.bucket).join(&request.input.key);
                 let range = request.input.range;
                 let mut response = self.inner.get_object(request).await?;
@@ -254,6 +277,7 @@ macro_rules! pass_on {
                 &self,
                 mut request: S3Request<CompleteMultipartUploadInput>,
             ) -> S3Result<S3Response<CompleteMultipartUploadOutput>> {
+                sound(&request.input.key)?;
                 self.condition(&mut request.input.if_none_match)?;
                 let _alone = self.alone(&request.input.bucket, &request.input.key).await;
                 self.inner.complete_multipart_upload(request).await
@@ -263,14 +287,16 @@ macro_rules! pass_on {
 }
 
 pass_on! {
+    keys:
     abort_multipart_upload AbortMultipartUploadInput AbortMultipartUploadOutput,
     create_multipart_upload CreateMultipartUploadInput CreateMultipartUploadOutput,
     delete_object DeleteObjectInput DeleteObjectOutput,
+    head_object HeadObjectInput HeadObjectOutput,
+    upload_part UploadPartInput UploadPartOutput;
+    buckets:
     get_bucket_location GetBucketLocationInput GetBucketLocationOutput,
     head_bucket HeadBucketInput HeadBucketOutput,
-    head_object HeadObjectInput HeadObjectOutput,
     list_buckets ListBucketsInput ListBucketsOutput,
-    upload_part UploadPartInput UploadPartOutput,
 }
 
 #[cfg(test)]
@@ -295,12 +321,13 @@ mod tests {
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
     async fn it_keeps_what_a_store_promises_and_answers_only_who_has_the_key() {
         let dir = tempfile::tempdir().unwrap();
-        let bucket = Bucket::start(dir.path(), &Clock::system()).await.unwrap();
+        let root = dir.path().join("far");
+        let bucket = Bucket::start(&root, &Clock::system()).await.unwrap();
         assert!(bucket.address().ip().is_loopback());
         let ours = open(&bucket, bucket.key.secret.expose_secret());
         store::conformance::run(&*ours).await;
         ours.put("data/cd/cdef", Bytes::from_static(b"bytes")).await.unwrap();
-        let file = dir.path().join(BUCKET).join("repository/data/cd/cdef");
+        let file = root.join(BUCKET).join("repository/data/cd/cdef");
         assert_eq!(std::fs::read(file).unwrap(), b"bytes", "laid out as the keys say");
 
         let error = open(&bucket, "guessed").get("data/cd/cdef").await.unwrap_err();
@@ -318,6 +345,10 @@ mod tests {
         assert!(!url.contains(bucket.key.secret.expose_secret()));
         assert!(!said.contains(bucket.key.secret.expose_secret()));
 
+        for made in [&root, &root.join(BUCKET)] {
+            let mode = std::os::unix::fs::MetadataExt::mode(&std::fs::metadata(made).unwrap());
+            assert_eq!(mode & 0o777, 0o700, "{}", made.display());
+        }
         let address = bucket.address();
         drop(bucket);
         // It ends with the value; the task that is aborted lets go of the port soon after.
@@ -330,5 +361,69 @@ mod tests {
             clock.sleep(Duration::from_millis(20)).await;
         }
         panic!("somebody still answers on {address}");
+    }
+
+    /// Asks the objects themselves, past the client, which would not send such a key.
+    #[tokio::test]
+    async fn no_key_leads_out_of_its_bucket() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = dir.path().join("served");
+        std::fs::create_dir_all(root.join(BUCKET)).unwrap();
+        std::fs::create_dir_all(root.join("another")).unwrap();
+        for file in ["secret", "served/secret", "served/another/secret"] {
+            std::fs::write(dir.path().join(file), "a secret").unwrap();
+        }
+        let objects = Objects::new(&root, Conditions::Honoured).unwrap();
+        let absolute = root.join("another/secret").display().to_string();
+        let outside = dir.path().join("new").display().to_string();
+        for key in [
+            "../secret",
+            "../../secret",
+            "../another/secret",
+            "a/../../another/secret",
+            absolute.as_str(),
+            outside.as_str(),
+            "/etc/passwd",
+            "..",
+            ".",
+            "",
+            "a//b",
+            "a/./b",
+        ] {
+            let get = GetObjectInput::builder().bucket(BUCKET.to_owned()).key(key.to_owned());
+            let got = objects.get_object(s3s_request(get.build().unwrap())).await;
+            assert!(got.is_err(), "{key:?} was read");
+            let put = PutObjectInput::builder().bucket(BUCKET.to_owned()).key(key.to_owned());
+            let body = StreamingBlob::from(s3s::Body::from(Bytes::from_static(b"overwritten")));
+            let put = put.body(Some(body)).build().unwrap();
+            assert!(
+                objects.put_object(s3s_request(put)).await.is_err(),
+                "{key:?} was written"
+            );
+            let delete = DeleteObjectInput::builder()
+                .bucket(BUCKET.to_owned())
+                .key(key.to_owned());
+            let gone = objects.delete_object(s3s_request(delete.build().unwrap())).await;
+            assert!(gone.is_err(), "{key:?} was deleted");
+        }
+        for file in ["secret", "served/secret", "served/another/secret"] {
+            assert_eq!(std::fs::read(dir.path().join(file)).unwrap(), b"a secret", "{file}");
+        }
+        assert!(!dir.path().join("new").exists());
+        assert_eq!(std::fs::read_dir(root.join(BUCKET)).unwrap().count(), 0);
+    }
+
+    fn s3s_request<T>(input: T) -> S3Request<T> {
+        S3Request {
+            input,
+            method: hyper::Method::GET,
+            uri: hyper::Uri::from_static("/"),
+            headers: hyper::HeaderMap::new(),
+            extensions: hyper::http::Extensions::new(),
+            credentials: None,
+            region: None,
+            service: None,
+            trailing_headers: None,
+        }
     }
 }
