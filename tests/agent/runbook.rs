@@ -125,6 +125,41 @@ fn killed_inside_every_step_a_run_goes_on_where_it_was() {
 }
 
 #[test]
+fn an_execution_whose_agent_died_right_after_it_was_accepted_is_begun_once() {
+    let world = World::new(&[]);
+    world.runbook("mend", &noting("one", "sleep 600;"));
+    let marks = world.path("marks");
+    fs::create_dir(&marks).unwrap();
+    // It dies when the beginning is durable, before anything follows from it and before anybody is told.
+    let mut command = world.command(&["agent", "run"]);
+    let mut agent = command.env("LIFEBOAT_CRASH", &marks).spawn().unwrap();
+    world.wait_until("it answers", |world| world.agent_pid().is_some());
+    let words = ["runbook", "run", "mend", "--yes", "--no-wait"];
+    let first = world.run(&words);
+    assert!(
+        !first.status.success(),
+        "nobody said that it was begun: {}",
+        said(&first)
+    );
+    agent.wait().unwrap();
+    assert!(marks.join("after.started.").exists() && world.words("acted").is_empty());
+    // Whoever asked does not know, and asks again: another agent has it already.
+    let again = world.run(&words);
+    assert!(!again.status.success(), "{}", said(&again));
+    assert!(said(&again).contains("already going through"), "{}", said(&again));
+    world.wait_until("it acts", |world| !world.words("acted").is_empty());
+    let third = world.run(&words);
+    assert!(said(&third).contains("already going through"), "{}", said(&third));
+    let begun = |record: &&Value| record["event"]["event"] == "runbook" && record["event"]["fact"]["fact"] == "started";
+    assert_eq!(world.events().iter().filter(begun).count(), 1);
+    assert_eq!(world.words("acted"), "one\n");
+    let run = world.live()["id"].as_str().unwrap().to_owned();
+    let ended = world.run(&["runbook", "abort", &run, "--reason", "enough"]);
+    assert!(ended.status.success(), "{}", said(&ended));
+    world.wait_until("it has ended", |world| world.live().is_null());
+}
+
+#[test]
 fn what_a_person_does_is_waited_for_and_said_once() {
     let world = World::new(&[]);
     let text = "[[step]]\nid = \"call\"\nkind = \"manual\"\ninstruction = \"call the owner\"\n\
