@@ -119,7 +119,7 @@ impl Hands for Worker {
 
     fn list(&self, repository: RepositoryDefinition, known: Known) -> Doing<'_, Result<Listing, Failure>> {
         Box::pin(async move {
-            let repo = self.repositories.get(&repository, &self.clock).await?;
+            let repo = self.repositories.get_to_list(&repository, &self.clock).await?;
             browse::list(&repository, &repo, &known).await
         })
     }
