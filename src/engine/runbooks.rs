@@ -86,6 +86,7 @@ impl Engine {
     async fn looked(&self, run: &Arc<RunbookRun>, at: usize, doing: Doing) -> Vec<CheckResult> {
         let work = Work {
             definitions: self.definitions.borrow().clone(),
+            in_use: Arc::default(),
             cancel: CancellationToken::new(),
             progress: Arc::default(),
             observe: Arc::new(|_| {}),

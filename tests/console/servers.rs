@@ -91,6 +91,7 @@ fn view(server: LeftServer) -> WaitingView {
             recovery: ID.into(),
             source: Some("orders-db".into()),
             repository: "vault-a".into(),
+            base: None,
             server,
             follow_up: None,
         },

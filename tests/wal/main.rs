@@ -4,6 +4,7 @@ mod archive;
 mod cluster;
 mod drill;
 mod follow_up;
+mod hold;
 mod kill;
 mod load;
 mod physical;

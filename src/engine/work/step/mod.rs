@@ -6,7 +6,8 @@
 //! | file | kinds |
 //! | --- | --- |
 //! | `check` | the questions |
-//! | `data` | backup, restore, recover, verify, drill: commands to the engine, waited for |
+//! | `data` | backup, verify, drill: commands to the engine, waited for |
+//! | `restore` | restore and recover: the same, bound to the plan that was shown |
 //! | `cluster` | fence, unfence, replay, promote, rewind, and the services of members |
 //! | `found` | what a step in doubt did, by the engine's own records |
 //! | `leftover` | programs that outlived their agent |
@@ -20,6 +21,7 @@ mod data;
 mod found;
 mod leftover;
 mod program;
+mod restore;
 mod server;
 mod web;
 
@@ -123,7 +125,7 @@ pub(super) async fn perform(worker: &Worker, work: Work, order: StepOrder) -> St
             let at = worker.clock.now();
             let mut results = site.ask(&step.precheck, values).await;
             if let Ok(action) = step.action.resolved(values) {
-                results.extend(data::plan_line(&site, &action).await);
+                results.extend(restore::plan_line(&site, &action).await);
             }
             StepSeen::Checked(Checked { at, results })
         }
@@ -277,8 +279,8 @@ async fn do_it(site: &Site<'_>, step: &Step, action: &Action) -> Result<Values, 
             None => nothing,
         },
         Action::Backup(backup) => data::backup(site, backup).await,
-        Action::Restore(restore) => data::restore(site, restore).await,
-        Action::Recover(recover) => data::recover(site, recover).await,
+        Action::Restore(wanted) => restore::restore(site, wanted).await,
+        Action::Recover(wanted) => restore::recover(site, wanted).await,
         Action::Verify(verify) => data::verify(site, verify).await,
         Action::Drill(drill) => data::drill(site, drill).await,
         Action::Fence(of) => cluster::fence(site, of).await,
