@@ -200,7 +200,7 @@ fn a_server_that_is_gone_is_told_until_it_waits_again_or_somebody_has_decided() 
         seen: Box::new(seen(fate, Target::Time(at(10)))),
     };
     let alerts = |world: &mut World| {
-        let events = world.context(|context| alert_events(context));
+        let events = world.context(alert_events);
         world.commit(events);
         world.state.alerts.get(&key).map(|alert| alert.next_step.clone())
     };

@@ -21,6 +21,8 @@ use crate::store;
 #[derive(Default)]
 pub(super) struct Repositories {
     open: Mutex<HashMap<RepositoryName, (RepositoryDefinition, Repository)>>,
+    /// What was at each address when it was opened last, also when it was forgotten since.
+    seen: Mutex<HashMap<RepositoryName, (String, String)>>,
     /// Those that are not what they were, until somebody was told.
     changed: Mutex<HashMap<RepositoryName, Failure>>,
 }
@@ -60,7 +62,6 @@ impl Repositories {
         {
             return Ok(repository.clone());
         }
-        open.remove(&definition.name);
         let password = secret::resolve(&definition.password).await.map_err(|error| Failure {
             message: format!("the password of repository {} cannot be read: {error}", definition.name),
             hint: error.hint(),
@@ -76,7 +77,15 @@ impl Repositories {
                 Some((_, changed)) => named(format!("{changed}; and {error}"), changed.hint(), false),
                 None => named(error.to_string(), error.hint(), error.retryable()),
             })?;
-        if let Some((_, changed)) = before {
+        let now = (definition.url.clone(), repository.id().to_owned());
+        let last = self.seen.lock().await.insert(definition.name.clone(), now.clone());
+        let replaced = last
+            .filter(|last| last.0 == now.0 && last.1 != now.1)
+            .map(|last| RepoError::Replaced {
+                location: now.0,
+                id: short(&last.1).to_owned(),
+            });
+        if let Some(changed) = before.map(|(_, changed)| changed).or(replaced) {
             let words = format!("{changed}; it was opened again, and is {}", short(repository.id()));
             tracing::warn!("repository {}: {words}", definition.name);
             let told = Failure {
@@ -105,5 +114,72 @@ impl Repositories {
     /// Forgets an open repository, so that the next use looks at it afresh.
     pub async fn forget(&self, name: &RepositoryName) {
         self.open.lock().await.remove(name);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+    use std::path::Path;
+
+    use secrecy::SecretString;
+
+    use super::*;
+    use crate::domain::job::{StoreAccess, UpkeepPolicy};
+    use crate::domain::source::SecretRef;
+
+    async fn init(place: &Path, password: &str) -> Repository {
+        let _ = std::fs::remove_dir_all(place);
+        let store = store::open(&place.display().to_string()).unwrap();
+        let password = SecretString::from(password.to_owned());
+        Repository::init(store, &password, Clock::system()).await.unwrap()
+    }
+
+    #[tokio::test]
+    async fn another_repository_at_the_same_address_is_opened_anew_and_told() {
+        let (dir, clock) = (tempfile::tempdir().unwrap(), Clock::system());
+        let (place, password) = (dir.path().join("vault"), dir.path().join("password"));
+        std::fs::write(&password, "secret\n").unwrap();
+        std::fs::set_permissions(&password, PermissionsExt::from_mode(0o600)).unwrap();
+        let definition = RepositoryDefinition {
+            name: "vault".into(),
+            url: place.display().to_string(),
+            password: SecretRef::File(password),
+            upkeep: UpkeepPolicy::default(),
+            access: StoreAccess::default(),
+        };
+        let kept = Repositories::default();
+        let mut last = init(&place, "secret").await.id().to_owned();
+        assert_eq!(kept.get_to_list(&definition, &clock).await.unwrap().id(), last);
+        // Found while it is kept open, and found when it was forgotten meanwhile.
+        for forgotten in [false, true] {
+            let now = init(&place, "secret").await.id().to_owned();
+            if forgotten {
+                kept.forget(&definition.name).await;
+            }
+            assert_eq!(kept.get(&definition, &clock).await.unwrap().id(), now);
+            let told = kept.get_to_list(&definition, &clock).await.unwrap_err().message;
+            assert!(told.contains(short(&last)) && told.contains(short(&now)), "{told}");
+            assert_eq!(
+                kept.get_to_list(&definition, &clock).await.unwrap().id(),
+                now,
+                "it is told once"
+            );
+            last = now;
+        }
+        // With a password that opens it not: nobody gets the one from before, and everybody is told why.
+        let other = init(&place, "another").await;
+        for _ in 0..2 {
+            let refused = kept.get(&definition, &clock).await.unwrap_err().message;
+            assert!(refused.contains("another repository is at"), "{refused}");
+            assert!(refused.contains("opens none of the keys"), "{refused}");
+        }
+        // The same repository, and the key that it was opened with is gone.
+        let word = SecretString::from("secret".to_owned());
+        let added = other.add_key(&word).await.unwrap();
+        kept.get(&definition, &clock).await.unwrap();
+        other.remove_key(&added).await.unwrap();
+        let refused = kept.get(&definition, &clock).await.unwrap_err().message;
+        assert!(refused.contains("was removed"), "{refused}");
     }
 }
