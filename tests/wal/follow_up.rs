@@ -12,8 +12,8 @@ use lifeboat::domain::recovery::{InstantWish, RecoveryRecord, RecoveryRequest, R
 use lifeboat::domain::run::Outcome;
 use lifeboat::domain::view::Query;
 
-use crate::drill::{agent, carried_out, configure, engine, left_by, seen};
-use crate::recover::{Entry, SUM, servers_on, spend, target};
+use crate::engine::{agent, carried_out, configure, engine, left_by, seen};
+use crate::ledger::{Entry, SUM, servers_on, spend, target};
 use crate::world::{Killed, World, code, psql, said};
 
 /// A world with an agent, and what was spent in it.

@@ -8,9 +8,9 @@ use lifeboat::domain::follow_up::{Fate, FollowUp};
 use lifeboat::domain::run::Outcome;
 use lifeboat::source::postgres::recovery::Hold;
 
-use crate::drill::{left_by, seen};
+use crate::engine::{left_by, seen};
 use crate::follow_up::Scene;
-use crate::recover::{servers_on, target};
+use crate::ledger::{servers_on, target};
 use crate::world::said;
 
 #[tokio::test]
