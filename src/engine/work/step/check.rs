@@ -229,17 +229,15 @@ async fn answers(site: &Site<'_>, ask: &check::Answers) -> Result<Found, Failure
 }
 
 async fn runs(site: &Site<'_>, ask: &check::Runs) -> Result<Found, Failure> {
-    let (status, output) = program::ended(site, &program::words(&ask.command), false, None).await?;
-    let right = status == Some(ask.exit.unwrap_or(0));
+    let ended = program::ended(site, &program::words(&ask.command), false, None).await?;
+    let right = ended.code() == Some(ask.exit.unwrap_or(0));
     let wanted = ask.contains.as_ref().map(Template::text);
-    let said = wanted.as_ref().is_none_or(|wanted| output.contains(wanted));
-    let last = output
-        .lines()
-        .rev()
-        .find(|line| !line.trim().is_empty())
-        .unwrap_or_default();
-    let status = status.map_or_else(|| "killed".to_owned(), |status| format!("status {status}"));
-    Ok(holds(right && said, format!("{status} {last}").trim().to_owned()))
+    let said = wanted.as_ref().is_none_or(|wanted| ended.said().contains(wanted));
+    let detail = match (right, said, wanted) {
+        (true, false, Some(wanted)) => format!("{}, without \"{wanted}\"", ended.how()),
+        _ => ended.how(),
+    };
+    Ok(holds(right && said, detail))
 }
 
 async fn snapshot(site: &Site<'_>, ask: &check::Snapshot) -> Result<Found, Failure> {

@@ -34,6 +34,7 @@ use crate::domain::runbook::check::{Check, CheckOutcome, CheckResult, together};
 use crate::domain::runbook::next::Doing;
 use crate::domain::runbook::run::Checked;
 use crate::domain::runbook::template::{Template, Values};
+use crate::domain::runbook::tidy;
 use crate::domain::runbook::{RunbookRun, Step, StepEnd, StepSeen, Undo};
 use crate::domain::units::parse_duration;
 use crate::engine::Engine;
@@ -78,7 +79,7 @@ struct Site<'a> {
 
 impl Site<'_> {
     fn tell(&self, line: impl Into<String>) {
-        (self.order.tell)(line.into());
+        (self.order.tell)(tidy::line(&line.into()));
     }
 
     /// Waits a little; an error when somebody cancelled.
@@ -111,8 +112,12 @@ fn cancelled() -> Failure {
     Failure::permanent("it was stopped", "look at what it did before going on")
 }
 
-/// Does what is to be done for a step.
+/// Does what is to be done for a step. What others said comes out of here bounded and harmless.
 pub(super) async fn perform(worker: &Worker, work: Work, order: StepOrder) -> StepSeen {
+    performed(worker, work, order).await.tidied()
+}
+
+async fn performed(worker: &Worker, work: Work, order: StepOrder) -> StepSeen {
     let site = Site {
         worker,
         work: &work,
@@ -211,7 +216,7 @@ async fn act(site: &Site<'_>, step: &Step) -> StepEnd {
         Ok(evidence) => evidence,
         Err(error) => return failed(error),
     };
-    let error = (together(&evidence) != CheckOutcome::Holds).then(|| not_proved(&evidence));
+    let error = (together(&evidence) != CheckOutcome::Holds).then(|| not_proved(&action, &evidence));
     if error.is_none() && matches!(action, Action::Wait(_)) {
         outputs.insert("held".to_owned(), "true".to_owned());
     }
@@ -251,9 +256,17 @@ async fn verified(
     }
 }
 
-fn not_proved(evidence: &[CheckResult]) -> Failure {
+fn not_proved(action: &Action, evidence: &[CheckResult]) -> Failure {
     let first = evidence.iter().find(|result| !result.holds());
     let why = first.map_or_else(String::new, |result| format!("{}: {}", result.title, result.detail));
+    // Nothing was done where there is only something to ask.
+    if matches!(action, Action::Check(_) | Action::Wait(_)) {
+        return Failure {
+            message: format!("it does not hold: {why}"),
+            hint: Some("mend it, then ask again".to_owned()),
+            retryable: true,
+        };
+    }
     Failure::permanent(
         format!("it was done, and is not proved: {why}"),
         "find out why before going on; trying again does it once more",
