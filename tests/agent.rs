@@ -15,6 +15,8 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
 
+#[path = "agent/cut.rs"]
+mod cut;
 #[path = "agent/kinds.rs"]
 mod kinds;
 #[path = "agent/runbook.rs"]

@@ -2,23 +2,30 @@
 
 use std::fs::DirBuilder;
 use std::os::unix::fs::DirBuilderExt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Serialize;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 
 use super::args::AgentCommand;
 use super::context::Ctx;
 use super::error::{CliError, Exit};
 use super::output::{Paint, Render, Text};
 use super::reload::{ConfigWatch, Idle};
-use crate::api::types::AgentView;
+use crate::api::types::{AgentView, Overview};
 use crate::api::{BindError, Server, Socket, VERSION};
+use crate::clock::Clock;
 use crate::config::Config;
 use crate::engine::{Engine, EngineOptions};
 
 /// How long an agent may take to end.
 const STOP_PATIENCE: Duration = Duration::from_secs(30);
+
+/// How long after its end it may take to be said that an engine was stopped.
+const STOP_SAID_WITHIN: Duration = Duration::from_secs(5);
 
 /// Runs a verb of `lifeboat agent`.
 pub async fn run(command: Option<AgentCommand>, ctx: &Ctx) -> Result<Exit, CliError> {
@@ -46,6 +53,7 @@ async fn serve(ctx: &Ctx, started_on_demand: bool) -> Result<Exit, CliError> {
     let mut watch = ConfigWatch::new(&config, ctx.clock.clone());
     let idle_exit = config.agent.idle_exit.filter(|_| started_on_demand);
     let mut idle = Idle::new(idle_exit, engine.overview(), ctx.clock.clone());
+    let mut pictures = engine.overview();
     let reason = loop {
         tokio::select! {
             reason = signals.next() => match reason {
@@ -55,6 +63,7 @@ async fn serve(ctx: &Ctx, started_on_demand: bool) -> Result<Exit, CliError> {
             () = watch.changed() => watch.reload(&engine),
             () = idle.long_enough() => break Some("idle"),
             () = stopped.cancelled() => break None,
+            () = died(&mut pictures, &stopped, &ctx.clock) => return Err(lost()),
         }
     };
     if let Some(reason) = reason {
@@ -65,6 +74,22 @@ async fn serve(ctx: &Ctx, started_on_demand: bool) -> Result<Exit, CliError> {
     }
     let _ = serving.await;
     Ok(Exit::Done)
+}
+
+/// Waits until the engine is gone though nobody stopped it. Better no agent than one that answers and does nothing: whoever
+/// started it starts another, which goes on where this one was.
+async fn died(pictures: &mut watch::Receiver<Arc<Overview>>, stopped: &CancellationToken, clock: &Clock) {
+    while pictures.changed().await.is_ok() {}
+    // One that was stopped ends a moment before this is said.
+    tokio::select! {
+        () = stopped.cancelled() => std::future::pending().await,
+        () = clock.sleep(STOP_SAID_WITHIN) => {}
+    }
+}
+
+fn lost() -> CliError {
+    let hint = "start it again; it goes on where it was. Its last words are in its log";
+    CliError::failed("the engine has ended by a fault of its own").hint(hint)
 }
 
 /// Starts an engine on a configuration.

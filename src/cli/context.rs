@@ -2,6 +2,7 @@
 
 use std::io::IsTerminal;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use tokio::sync::OnceCell;
 use tokio_util::sync::CancellationToken;
@@ -32,6 +33,8 @@ pub struct Ctx {
     pub actor: Actor,
     /// The engine in this process, once `--embedded` has started it.
     pub(super) embedded: OnceCell<launch::Embedded>,
+    /// Whether it was said that the configuration cannot be used.
+    warned: AtomicBool,
 }
 
 impl Ctx {
@@ -44,6 +47,7 @@ impl Ctx {
             clock,
             actor: actor(via),
             embedded: OnceCell::new(),
+            warned: AtomicBool::new(false),
         }
     }
 
@@ -72,12 +76,25 @@ impl Ctx {
         Ok(Client::connect(&self.socket()?, self.actor.clone()).read_only(self.global.read_only))
     }
 
-    /// Where the agent listens.
+    /// Where the agent listens. One that is running goes by the configuration it could last use, and is reached even when an
+    /// edit has broken the files: nobody is shut out of what is under way by a slip of the pen in another runbook.
     pub fn socket(&self) -> Result<PathBuf, CliError> {
-        match &self.global.socket {
-            Some(socket) => Ok(socket.clone()),
-            None => Ok(self.config()?.agent.socket),
+        if let Some(socket) = &self.global.socket {
+            return Ok(socket.clone());
         }
+        let error = match self.config() {
+            Ok(config) => return Ok(config.agent.socket),
+            Err(error) => error,
+        };
+        let running = config::socket_of(self.global.config.as_deref()).filter(|socket| launch::answers(socket));
+        let Some(socket) = running else { return Err(error) };
+        if !self.warned.swap(true, Ordering::Relaxed) {
+            let why = error.why.as_deref().unwrap_or_default();
+            self.out.remark(&format!(
+                "the configuration cannot be used, so the agent goes by the one before; see: lifeboat config check\n{why}"
+            ));
+        }
+        Ok(socket)
     }
 
     /// Finds out which repository is meant and where its password comes from; the configuration is read only if needed.

@@ -15,9 +15,10 @@ use crate::api::Client;
 use crate::api::types::{Query, Receipt};
 use crate::domain::command::Command;
 use crate::domain::id::{MaintenanceId, RepositoryName, SnapshotId};
-use crate::domain::maintenance::MaintenanceRecord;
+use crate::domain::maintenance::{Maintenance, MaintenanceRecord, Task};
 use crate::domain::run::Outcome;
 use crate::domain::snapshot::SnapshotRecord;
+use crate::domain::view::MaintenanceView;
 use crate::domain::{Millis, Timestamp};
 use crate::repo::{Repository, SnapshotInfo};
 
@@ -64,9 +65,27 @@ pub async fn run(command: MaintenanceCommand, ctx: &Ctx) -> Result<Exit, CliErro
     }
 }
 
-/// Gives a command that begins maintenance, and waits for its end.
+/// Gives a command that begins maintenance, and waits for its end. What is under way already, asked for by somebody else or
+/// before the agent was started again, is waited for and not begun a second time.
 async fn do_it(ctx: &Ctx, client: &Client, command: Command, title: &str, no_wait: bool) -> Result<Exit, CliError> {
-    let receipt = give(client, command).await?;
+    let overview = client.overview().await;
+    let overview = overview.map_err(|error| CliError::from_client("the agent cannot be asked", error))?;
+    let receipt = match under_way(&overview.maintenance, &command).filter(|_| !no_wait) {
+        Some(live) => {
+            ctx.progress(title).say(&format!(
+                "{} does that already, asked for by {} at {}; waiting for it",
+                live.id,
+                live.requested_by,
+                moment(live.requested_at)
+            ));
+            Receipt {
+                seq: overview.seq,
+                maintenance: vec![live.id.clone()],
+                ..Receipt::default()
+            }
+        }
+        None => give(client, command).await?,
+    };
     if no_wait && !ctx.global.embedded {
         let message = format!("{title} began; see: lifeboat status");
         ctx.print(&Ordered { message, receipt })?;
@@ -74,6 +93,17 @@ async fn do_it(ctx: &Ctx, client: &Client, command: Command, title: &str, no_wai
     }
     let records = wait(ctx, client, &receipt, title).await?;
     show(ctx, records)
+}
+
+/// The maintenance that does just what a command asks for.
+fn under_way<'a>(views: &'a [MaintenanceView], command: &Command) -> Option<&'a Maintenance> {
+    let (wanted, task) = match command {
+        Command::PruneRepository { repository } => (repository, Task::Prune),
+        Command::CheckRepository { repository, subset } => (repository, Task::Check { subset: subset.clone() }),
+        _ => return None,
+    };
+    let mut live = views.iter().map(|view| &view.maintenance);
+    live.find(|live| live.repository == *wanted && live.task == task && live.cancel_requested.is_none())
 }
 
 /// Waits for all maintenance that a command began.
@@ -300,5 +330,43 @@ impl Render for MaintenanceRecord {
                 out.line(format!("hint: {hint}"));
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(repository: &str, subset: Option<&str>) -> Command {
+        Command::CheckRepository {
+            repository: repository.into(),
+            subset: subset.map(str::to_owned),
+        }
+    }
+
+    #[test]
+    fn only_what_does_the_same_and_was_not_asked_to_stop_is_waited_for() {
+        let view = |cancel: Option<&str>| -> MaintenanceView {
+            serde_json::from_value(serde_json::json!({
+                "id": "mnt-1", "repository": "near", "task": {"task": "check", "subset": "all"}, "requested_by": "ana",
+                "requested_at": "2026-03-01T00:00:00Z", "due": null, "started_at": null, "attempt": 1,
+                "state": "running", "cancel_requested": cancel, "progress": null,
+            }))
+            .unwrap()
+        };
+        let live = [view(None)];
+        assert!(under_way(&live, &check("near", Some("all"))).is_some());
+        let prune = Command::PruneRepository {
+            repository: "near".into(),
+        };
+        for other in [
+            check("far", Some("all")),
+            check("near", Some("5%")),
+            check("near", None),
+            prune,
+        ] {
+            assert!(under_way(&live, &other).is_none(), "{other:?}");
+        }
+        assert!(under_way(&[view(Some("ana"))], &check("near", Some("all"))).is_none());
     }
 }

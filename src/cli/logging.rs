@@ -18,7 +18,10 @@ pub fn begin(level: &str, verbose: u8) {
         .with_env_filter(filter.unwrap_or_else(|| EnvFilter::new(ours)))
         .with_writer(std::io::stderr)
         .with_ansi(false)
-        .with_target(false);
+        .with_target(false)
+        // A line that cannot be written, on a disk that is full, is lost. To complain of it on that same stream would be the
+        // end of whoever wrote it: of the engine.
+        .log_internal_errors(false);
     // There is one already when `-v` was given to the agent; it says more.
     let _ = log.try_init();
 }

@@ -7,33 +7,36 @@ mod lead;
 mod words;
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use super::args::{BeginArgs, OfStep, OfStepBecause, RunArgs, RunbookCommand};
 use super::context::Ctx;
 use super::error::{CliError, Exit};
 use super::job::give;
+use super::launch;
 use super::output::Listing;
 use super::recover::instant;
 use super::views;
-use crate::api::Client;
 use crate::api::types::Query;
+use crate::api::{Client, ClientError};
+use crate::config::Config;
 use crate::domain::command::Command;
 use crate::domain::id::RunbookRunId;
+use crate::domain::runbook::decide::undo_list;
 use crate::domain::runbook::report::report;
-use crate::domain::runbook::view::{ExecutionView, Ready};
-use crate::domain::runbook::{RunbookRecord, Saying, StartRunbook, next};
+use crate::domain::runbook::view::{ExecutionView, Ready, RunbookPlan};
+use crate::domain::runbook::{Runbook, RunbookRecord, Saying, StartRunbook, next};
 use words::{Document, Report};
+
+/// How long an agent may take to read files that have changed.
+const READ_WITHIN: Duration = Duration::from_secs(6);
 
 /// Runs a verb of `lifeboat runbook`.
 pub async fn run(command: RunbookCommand, ctx: &Ctx) -> Result<Exit, CliError> {
     match command {
         RunbookCommand::List => ctx.print(&Listing(views::overview(ctx).await?.runbooks))?,
         RunbookCommand::Show { name } => {
-            let client = ctx.client().await?;
-            let found = client.runbook(&name).await;
-            ctx.print(&Document(
-                found.map_err(|error| CliError::from_client(format!("runbook {name}"), error))?,
-            ))?;
+            ctx.print(&Document(document_of(ctx, &name).await?))?;
         }
         RunbookCommand::Ready { name } => {
             let client = ctx.client().await?;
@@ -70,6 +73,21 @@ pub async fn run(command: RunbookCommand, ctx: &Ctx) -> Result<Exit, CliError> {
     Ok(Exit::Done)
 }
 
+/// The document of a runbook: that of the agent when one runs; else as the files say, because it may be wanted on paper when no
+/// agent can be had.
+async fn document_of(ctx: &Ctx, name: &str) -> Result<Runbook, CliError> {
+    let failed = |error| CliError::from_client(format!("runbook {name}"), error);
+    let socket = ctx.socket();
+    if ctx.global.embedded || socket.as_ref().is_ok_and(|socket| launch::answers(socket)) {
+        return ctx.client().await?.runbook(name).await.map_err(failed);
+    }
+    let config = ctx.config()?;
+    let found = config.definitions.runbooks.get(&name.into()).cloned();
+    found.ok_or_else(|| {
+        CliError::usage(format!("there is no runbook {name}")).hint("list them with: lifeboat runbook list")
+    })
+}
+
 /// Reads `NAME=VALUE`, any number of times.
 fn set(given: &[String]) -> Result<BTreeMap<String, String>, CliError> {
     let read = |text: &String| {
@@ -94,19 +112,51 @@ fn wish(args: &BeginArgs) -> Result<StartRunbook, CliError> {
 
 async fn plan(ctx: &Ctx, args: &BeginArgs) -> Result<Exit, CliError> {
     let client = ctx.client().await?;
-    let planned = client.plan_runbook(wish(args)?).await;
+    let planned = planned(ctx, &client, &wish(args)?).await;
     let planned =
         planned.map_err(|error| CliError::from_client(format!("runbook {} has no plan", args.name), error))?;
     let refused = planned
         .steps
         .first()
-        .is_some_and(|step| step.checks.iter().any(|check| !check.holds()));
+        .is_some_and(|step| step.passed.is_none() && step.checks.iter().any(|check| !check.holds()));
     ctx.print(&planned)?;
     Ok(if refused || !planned.missing.is_empty() {
         Exit::Refused
     } else {
         Exit::Done
     })
+}
+
+/// The plan of what stands in the files now: the agent reads them every other second, and whoever has just corrected a runbook
+/// must not be given the one before.
+async fn planned(ctx: &Ctx, client: &Client, wish: &StartRunbook) -> Result<RunbookPlan, ClientError> {
+    let known = ctx.config().ok();
+    let own = async |config: &Config| {
+        let seen = client.overview().await.ok()?;
+        (seen.agent.config_path.as_deref() == config.path.to_str()).then_some(())
+    };
+    let wanted = match &known {
+        Some(config) if own(config).await.is_some() => config.definitions.runbooks.get(&wish.runbook),
+        _ => None,
+    };
+    let begun = ctx.clock.monotonic();
+    loop {
+        let planned = client.plan_runbook(wish.clone()).await;
+        let Some(wanted) = wanted else { return planned };
+        let fresh = planned.as_ref().is_ok_and(|planned| planned.hash == wanted.hash);
+        // A value may be right in one version and wrong in the other.
+        if fresh || ctx.clock.elapsed(begun) > READ_WITHIN {
+            if let (false, Ok(planned)) = (fresh, &planned) {
+                ctx.out.remark(&format!(
+                    "the agent goes by version {}, the files here hold {}; see: lifeboat config check",
+                    planned.hash.get(..8).unwrap_or_default(),
+                    wanted.short_hash()
+                ));
+            }
+            return planned;
+        }
+        ctx.clock.sleep(Duration::from_millis(200)).await;
+    }
 }
 
 async fn begin(ctx: &Ctx, args: RunArgs) -> Result<Exit, CliError> {
@@ -117,7 +167,7 @@ async fn begin(ctx: &Ctx, args: RunArgs) -> Result<Exit, CliError> {
     wish.incident_at = args.incident.map(|text| instant(&text, ctx.clock.now())).transpose()?;
     let name = wish.runbook.clone();
     let failed = |error| CliError::from_client(format!("runbook {name} was not begun"), error);
-    let planned = client.plan_runbook(wish.clone()).await.map_err(failed)?;
+    let planned = planned(ctx, &client, &wish).await.map_err(failed)?;
     if !ctx.out.json {
         ctx.print(&planned)?;
     }
@@ -193,13 +243,23 @@ async fn say(ctx: &Ctx, word: RunbookCommand) -> Result<Exit, CliError> {
     let client = ctx.client().await?;
     let (run, saying) = saying(&client, word).await?;
     let ending = matches!(saying, Saying::Abort { .. });
+    if ending {
+        let live = execution(&client, Some(run.as_str())).await?;
+        for (title, how) in undo_list(&live.run) {
+            ctx.out.remark(&format!("was done: {title}; {how}"));
+        }
+    }
     let command = Command::SayInRunbook {
         run: run.clone(),
         saying,
     };
     give(&client, command).await?;
     if ending {
-        return lead::follow(ctx, &client, &run, true).await.map(|_| Exit::Done);
+        // It ended as it was told to; what could not be taken back waits for a decision, and says so.
+        return Ok(match lead::follow(ctx, &client, &run, true).await? {
+            Exit::Partial => Exit::Partial,
+            _ => Exit::Done,
+        });
     }
     let said = execution(&client, Some(run.as_str())).await;
     match said {

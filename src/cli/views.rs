@@ -41,7 +41,7 @@ impl Render for Overview {
             agent.version, agent.host, agent.pid, agent.clients
         ));
         if let Some(error) = &self.config_error {
-            out.painted(Paint::Bad, format!("configuration NOT in force: {error}"));
+            out.painted(Paint::Bad, error);
         }
         if !self.services.is_empty() {
             out.heading("Services");

@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io::Read;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use super::build::{Built, build};
@@ -122,6 +122,14 @@ pub(super) fn load(main: &Path, overlay: Option<&Overlay>, world: &Surroundings)
     }
 }
 
+/// Where the agent of a configuration listens; none when the main file does not say that much.
+pub(super) fn socket_of(main: &Path, world: &Surroundings) -> Option<PathBuf> {
+    let file = read_file(main).ok()?;
+    let mut problems = Problems::default();
+    let built = build(std::slice::from_ref(&file), &mut problems);
+    agent_settings(&built, &file, world, &mut problems).map(|agent| agent.socket)
+}
+
 fn dropins(main: &Path, overlay: Option<&Overlay>) -> Result<Vec<PathBuf>, ConfigError> {
     let mut found = toml_files(&dropin_directory(main))?;
     found.extend(overlay.map(|overlay| overlay.path.clone()));
@@ -168,11 +176,17 @@ fn runbook_files(main: &Path) -> Result<Vec<SourceFile>, ConfigError> {
 
 fn read_file(path: &Path) -> Result<SourceFile, ConfigError> {
     let failed = |source| ConfigError::io("read", path, source);
-    let file = File::open(path).map_err(failed)?;
+    // A pipe that lies there must not be waited for.
+    let mut options = File::options();
+    options.read(true).custom_flags(nix::fcntl::OFlag::O_NONBLOCK.bits());
+    let file = options.open(path).map_err(failed)?;
     // The permissions of what was opened, not of what may have been put in its place since.
     let meta = file.metadata().map_err(failed)?;
     if meta.is_dir() {
         return Err(failed(std::io::ErrorKind::IsADirectory.into()));
+    }
+    if !meta.is_file() {
+        return Err(failed(std::io::Error::other("it is not a file")));
     }
     check_permissions(path, meta.mode(), meta.uid())?;
     let mut bytes = Vec::new();

@@ -93,6 +93,13 @@ pub fn load(path: Option<&Path>) -> Result<Config, ConfigError> {
     load::load(&load::find(path, &world)?, None, &world)
 }
 
+/// Where the agent of a configuration listens, even when the rest of the configuration cannot be used: an agent that is running
+/// goes by the one before, and people have to reach it.
+pub fn socket_of(path: Option<&Path>) -> Option<PathBuf> {
+    let world = load::Surroundings::real();
+    load::socket_of(&load::find(path, &world).ok()?, &world)
+}
+
 /// The directories beside a main file whose files belong to the configuration too: drop-ins and runbooks.
 pub fn directories(main: &Path) -> [PathBuf; 2] {
     [load::dropin_directory(main), load::runbook_directory(main)]

@@ -73,6 +73,8 @@ pub enum AlertKind {
     MassEncryption,
     /// A runbook that goes on by itself waits for a person.
     RunbookWaiting,
+    /// A recovered server that waited for a person has ended, or its directory is gone.
+    RecoveredServerGone,
     /// The primary of a cluster did not answer several times in a row.
     PrimaryDown,
     /// Another member of a cluster did not.
@@ -107,6 +109,7 @@ impl AlertKind {
             Self::SizeAnomaly => "size-anomaly",
             Self::MassEncryption => "mass-encryption",
             Self::RunbookWaiting => "runbook-waiting",
+            Self::RecoveredServerGone => "recovered-server-gone",
             Self::PrimaryDown => "primary-down",
             Self::SecondaryUnreachable => "secondary-unreachable",
             Self::ReplicationLag => "replication-lag",
@@ -140,6 +143,7 @@ impl AlertKind {
             | Self::DrillOverdue
             | Self::DrillFailed
             | Self::SizeAnomaly
+            | Self::RecoveredServerGone
             | Self::ReplicationLag => Severity::Warning,
         }
     }

@@ -4,6 +4,8 @@
 //! takes the newest restore point, or one at random: a backup that was good when it was made, and is read again years later,
 //! is what a random one finds out about.
 
+mod dice;
+
 use serde::{Deserialize, Serialize};
 
 use super::command::{Refusal, RefusalKind};
@@ -11,7 +13,7 @@ use super::decide::Context;
 use super::event::Event;
 use super::id::{DrillName, RecoveryId, SourceName};
 use super::job::SqlProbe;
-use super::pitr::{self, LogSight, TimelineChoice};
+use super::pitr::{self, TimelineChoice};
 use super::recovery::{InstantWish, PhaseTime, Recovery, RecoveryRecord, RecoveryRequest, RecoveryTarget};
 use super::rules::log::is_unseen;
 use super::run::Outcome;
@@ -19,6 +21,7 @@ use super::schedule::Schedule;
 use super::snapshot::{EvidenceLevel, SnapshotRecord};
 use super::state::State;
 use super::units::{Millis, Timestamp};
+use dice::Dice;
 
 /// Due times counted at most when many were missed.
 const MISSED_COUNTED: usize = 1000;
@@ -310,46 +313,6 @@ fn choose<'a>(
             Some((before(at).unwrap_or(newest), Some(wish(pitr::Target::Time(at)))))
         }
         (DrillPoint::Random, None) => Some((restorable[dice.below(restorable.len() as u64)], None)),
-    }
-}
-
-/// Numbers that nobody chose, from what differs at every decision.
-struct Dice(u64);
-
-impl Dice {
-    fn new(context: &Context<'_>) -> Self {
-        let millis = u64::try_from(context.now.timestamp_millis()).unwrap_or(0);
-        Self(millis ^ (u64::from(context.unique) << 40))
-    }
-
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut word = self.0;
-        word = (word ^ (word >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        word = (word ^ (word >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        word ^ (word >> 31)
-    }
-
-    fn below(&mut self, bound: u64) -> usize {
-        usize::try_from(self.next() % bound.max(1)).unwrap_or(0)
-    }
-
-    /// An instant of what can be restored, each as likely as the others.
-    fn instant(&mut self, sight: &LogSight) -> Option<Timestamp> {
-        let spans = sight
-            .spans()
-            .into_iter()
-            .map(|(from, to)| (from, Millis::between(from, to).0 + 1));
-        let spans: Vec<(Timestamp, u64)> = spans.collect();
-        let whole: u64 = spans.iter().map(|(_, length)| length).sum();
-        let mut place = self.next() % whole.max(1);
-        for (from, length) in spans {
-            if place < length {
-                return Some(from + Millis(place).to_chrono());
-            }
-            place -= length;
-        }
-        None
     }
 }
 

@@ -2,18 +2,18 @@
 //!
 //! Events are only ever added to. A field that comes later has a default; a change of meaning is a new variant.
 
+mod record;
 mod server;
 
 use serde::{Deserialize, Serialize};
 
 use super::alert::Alert;
-use super::command::Actor;
 use super::follow_up::{FollowUp, LeftServer};
 use super::id::{
     AlertKey, ClusterName, DrillName, JobName, MaintenanceId, MemberName, RecoveryId, RepositoryName, RunId,
     RunbookRunId, SnapshotId,
 };
-use super::maintenance::{Maintenance, MaintenanceRecord, Task};
+use super::maintenance::{Maintenance, MaintenanceRecord};
 use super::recovery::{Recovery, RecoveryPhase, RecoveryRecord};
 use super::retention::TooMany;
 use super::run::{Failure, RunRecord, Trigger};
@@ -21,6 +21,9 @@ use super::runbook::RunbookFact;
 use super::snapshot::{EvidenceFailure, EvidenceLevel, Mark, SnapshotRecord};
 use super::units::Timestamp;
 use super::wal::Lsn;
+
+pub use record::EventRecord;
+use record::task_words;
 
 /// The version of the event vocabulary this program writes.
 pub const EVENT_VERSION: u32 = 1;
@@ -392,31 +395,4 @@ impl Event {
             other => other.word().to_owned(),
         }
     }
-}
-
-/// What is done to which repository, in a few words.
-fn task_words(task: &Task, repository: &RepositoryName) -> String {
-    match task.subject() {
-        none if none.is_empty() => format!("{} {repository}", task.word()),
-        subject => format!("{} {subject} in {repository}", task.word()),
-    }
-}
-
-/// An event as the journal keeps it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct EventRecord {
-    /// Its place in the journal, from one, without gaps.
-    pub seq: u64,
-    /// When it was appended.
-    pub at: Timestamp,
-    /// Who caused it.
-    pub actor: Actor,
-    /// The version of the vocabulary it was written in.
-    pub version: u32,
-    /// What happened.
-    pub event: Event,
-    /// SHA-256 of the record before it, hexadecimal; zeros for the first.
-    pub previous_hash: String,
-    /// SHA-256 of this record, hexadecimal.
-    pub hash: String,
 }

@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 
 pub(super) use self::decide::{apply, ask, cancel, doubt_all, ended, in_the_way, left, looked, starting};
 
-use super::id::{RecoveryId, RepositoryName, SourceName};
+use super::id::{RecoveryId, RepositoryName, SnapshotId, SourceName};
 use super::pitr::Target;
 use super::run::{Failure, Outcome};
 use super::units::Timestamp;
@@ -101,6 +101,8 @@ pub enum Fate {
     Waiting,
     /// It does not run any more; what was laid down is there, and it can be started again.
     Gone,
+    /// Its directory is not there any more, and nobody said that it should go: removed by hand, moved, or not mounted.
+    Lost,
     /// It was opened: it is a cluster of its own now.
     Promoted,
     /// It was stopped, and what was laid down was removed.
@@ -113,6 +115,7 @@ impl Fate {
         match self {
             Self::Waiting => "WAITS",
             Self::Gone => "SERVER GONE",
+            Self::Lost => "DIRECTORY GONE",
             Self::Promoted => "opened",
             Self::Discarded => "thrown away",
         }
@@ -120,7 +123,7 @@ impl Fate {
 
     /// Whether somebody still has to say what becomes of it.
     pub const fn is_undecided(self) -> bool {
-        matches!(self, Self::Waiting | Self::Gone)
+        matches!(self, Self::Waiting | Self::Gone | Self::Lost)
     }
 }
 
@@ -240,6 +243,10 @@ pub struct Waiting {
     pub source: Option<SourceName>,
     /// The repository its log is read from.
     pub repository: RepositoryName,
+    /// The base backup it was laid down from, without which it cannot be moved or started again; none in what an earlier
+    /// version kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub base: Option<SnapshotId>,
     /// The server.
     pub server: LeftServer,
     /// What is being done with it.
@@ -260,6 +267,10 @@ impl Waiting {
             return Some(format!("{} already, asked by {}", live.what.doing(), live.by));
         }
         match (what, self.server.seen.fate, &self.server.seen.target) {
+            (FollowUp::Promote | FollowUp::Move { .. } | FollowUp::Resume, Fate::Lost, _) => Some(format!(
+                "{} is not there any more; put it back, or recover again and throw away what is left of this",
+                self.server.directory.display()
+            )),
             (FollowUp::Resume, Fate::Waiting, _) => Some("its server is running".to_owned()),
             (
                 FollowUp::Move {

@@ -7,6 +7,7 @@ mod anomaly;
 mod cluster;
 mod drill;
 pub(super) mod log;
+mod recovered;
 mod runbook;
 mod storage;
 
@@ -119,6 +120,7 @@ fn conditions(context: &Context<'_>) -> BTreeMap<AlertKey, Condition> {
     all.extend(log::conditions(context));
     all.extend(drill::conditions(context));
     all.extend(anomaly::conditions(context));
+    all.extend(recovered::conditions(context));
     all.extend(runbook::conditions(context));
     all.extend(cluster::conditions(context));
     all.into_iter()

@@ -1,5 +1,7 @@
 //! What people and programs are shown: the live picture, pages of history, requests and answers. Every type here is part of the `--json` contract.
 
+mod query;
+
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
@@ -25,6 +27,7 @@ use super::snapshot::EvidenceLevel;
 use super::state::RetentionFacts;
 use super::units::{Bytes, Millis, Timestamp};
 use super::upkeep::UpkeepRun;
+pub use query::Query;
 
 /// Everything that is live, as one picture: what the Overview shows and `lifeboat status --json` prints.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -314,37 +317,6 @@ pub struct Page<T> {
     pub items: Vec<T>,
     /// Hand this back for the page after; none at the end.
     pub next: Option<String>,
-}
-
-/// Which rows of history are wanted. Absent means any.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(default)]
-pub struct Query {
-    /// Of this job.
-    pub job: Option<String>,
-    /// Of this source.
-    pub source: Option<String>,
-    /// Not before.
-    pub since: Option<Timestamp>,
-    /// Not after.
-    pub until: Option<Timestamp>,
-    /// With this tag.
-    pub tag: Option<String>,
-    /// Proved at least to this level.
-    pub evidence: Option<EvidenceLevel>,
-    /// Snapshots: begins with these digits. Runs and recoveries: this id. Journal: this event word.
-    pub id: Option<String>,
-    /// Contains this text, anywhere people can see it.
-    pub text: Option<String>,
-    /// Snapshots: only those in the trash.
-    pub trash: Option<bool>,
-    /// Snapshots: those that are gone, too.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub gone: Option<bool>,
-    /// Where the page begins.
-    pub cursor: Option<String>,
-    /// How many rows, 1 to 1000; 100 when absent.
-    pub limit: Option<u32>,
 }
 
 /// A command and who gives it.

@@ -5,6 +5,7 @@
 //! with the error, an observation waits and is tried again.
 
 mod begin;
+mod commit;
 #[cfg(debug_assertions)]
 mod crash;
 mod drills;
@@ -27,25 +28,18 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 use tokio_util::task::TaskTracker;
 
-use self::ends::{is_cut_off, receipt};
+use self::ends::is_cut_off;
 use self::given::Live;
 pub(super) use self::given::{Input, Parts};
-use super::EngineError;
 use super::overview::Beside;
-use crate::domain::apply::apply;
-use crate::domain::command::{Actor, Command, Observation};
-use crate::domain::decide::{self, Context, LookedUp};
-use crate::domain::event::Event;
+use crate::domain::command::{Actor, Observation};
+use crate::domain::decide::Context;
 use crate::domain::id::{MaintenanceId, RecoveryId, RepositoryName, RunId};
 use crate::domain::job::Definitions;
 use crate::domain::observe;
 use crate::domain::react;
-use crate::domain::run::Failure;
-use crate::domain::runbook::RunbookFact;
 use crate::domain::state::State;
 use crate::domain::units::{Millis, Timestamp};
-use crate::domain::view::Receipt;
-use crate::journal::JournalError;
 
 /// How often progress is drawn while somebody watches.
 const PROGRESS_EVERY: Duration = Duration::from_millis(250);
@@ -257,85 +251,6 @@ impl Core {
             now: self.parts.clock.now(),
             unique,
         }
-    }
-
-    async fn command(
-        &mut self,
-        actor: &Actor,
-        command: &Command,
-        mut looked_up: LookedUp,
-    ) -> Result<Receipt, EngineError> {
-        self.look_up(command, &mut looked_up).await?;
-        let (definitions, unique) = (self.definitions(), self.next_ids());
-        let context = self.context(&definitions, unique);
-        match decide::command(&context, actor, command, looked_up) {
-            Ok(events) => {
-                let receipt = receipt(&events);
-                self.commit(actor, events).await.map_err(EngineError::Failed)?;
-                Ok(Receipt {
-                    seq: self.state.seq,
-                    ..receipt
-                })
-            }
-            Err(refusal) => {
-                let refused = Event::CommandRefused {
-                    command: command.word().to_owned(),
-                    reason: refusal.reason.clone(),
-                };
-                if let Err(failure) = self.commit(actor, vec![refused]).await {
-                    tracing::warn!("a refusal could not be journalled: {failure}");
-                }
-                Err(EngineError::Refused(refusal))
-            }
-        }
-    }
-
-    /// Appends events and applies them; on failure nothing has happened.
-    async fn commit(&mut self, actor: &Actor, events: Vec<Event>) -> Result<(), Failure> {
-        if events.is_empty() {
-            return Ok(());
-        }
-        let snapshots_changed = events.iter().any(|event| event.word().starts_with("snapshot_"));
-        #[cfg(debug_assertions)]
-        crash::before(&events);
-        let records = match self.parts.journal.append(actor, self.parts.clock.now(), events).await {
-            Ok(records) => records,
-            Err(error) => {
-                let failure = super::failure::of_journal(&error);
-                self.beside.trouble = Some(format!("the journal cannot be written: {failure}"));
-                tracing::error!("the journal cannot be written: {failure}");
-                if matches!(error, JournalError::Overtaken { .. }) {
-                    self.let_go();
-                }
-                return Err(failure);
-            }
-        };
-        #[cfg(debug_assertions)]
-        crash::after(&records);
-        self.beside
-            .trouble
-            .take_if(|trouble| trouble.starts_with("the journal"));
-        for record in &records {
-            tracing::info!(seq = record.seq, "{}", record.event.summary());
-            apply(&mut self.state, record);
-            if let Event::Runbook {
-                fact: RunbookFact::Finished { record },
-                ..
-            } = &record.event
-            {
-                steps::keep_report(&self.parts.reports, record);
-            }
-        }
-        if snapshots_changed && let Ok(counts) = self.parts.journal.snapshot_counts().await {
-            self.beside.snapshots = counts;
-        }
-        self.parts.state.send_replace(Arc::new(self.state.clone()));
-        // The picture comes before the events: who has seen an event and then asks finds it in the picture.
-        self.publish();
-        for record in records {
-            let _ = self.parts.events.send(Arc::new(record));
-        }
-        Ok(())
     }
 
     /// Takes in what was observed, lets the state settle, begins the work it calls for, shows the result.

@@ -37,6 +37,8 @@ pub type Doing<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 pub struct Work {
     /// What is configured, as it was when the work began.
     pub definitions: Arc<Definitions>,
+    /// The snapshots that recoveries and recovered servers need, as it was when the work began.
+    pub in_use: Arc<BTreeSet<SnapshotId>>,
     /// Cancelled when somebody asks it to stop, or the agent ends.
     pub cancel: CancellationToken,
     /// Where the work puts its sampler.

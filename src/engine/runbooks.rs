@@ -31,14 +31,19 @@ impl Engine {
     pub async fn plan_runbook(&self, actor: Actor, wish: StartRunbook) -> Answer<RunbookPlan> {
         let (run, missing) = self.prepared(&actor.name, &wish).map_err(EngineError::Refused)?;
         let run = Arc::new(run);
+        let opening = next::opening(&run.runbook, &run.values);
         let looks = (0..run.runbook.steps.len()).map(|at| {
-            let run = run.clone();
+            let (run, opens) = (run.clone(), opening.contains(&at));
             async move {
                 let step = &run.runbook.steps[at];
                 let mut line = planned(step, &run.values, run.drill);
                 let passed = line.passed.is_some() && !(run.drill && step.drill == InDrill::Simulate);
                 if !passed && step.action.resolved(&run.values).is_ok() {
-                    line.checks = self.looked(&run, at, Doing::Look).await;
+                    line.checks = if opens {
+                        self.asked_before(&run, at).await
+                    } else {
+                        self.looked(&run, at, Doing::Look).await
+                    };
                     // What only a step before it can bring about does not speak against beginning.
                     line.checks
                         .retain(|check| at == 0 || check.outcome != CheckOutcome::Unknown);
@@ -87,6 +92,7 @@ impl Engine {
     async fn looked(&self, run: &Arc<RunbookRun>, at: usize, doing: Doing) -> Vec<CheckResult> {
         let work = Work {
             definitions: self.definitions.borrow().clone(),
+            in_use: Arc::default(),
             cancel: CancellationToken::new(),
             progress: Arc::default(),
             observe: Arc::new(|_| {}),

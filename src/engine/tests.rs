@@ -30,6 +30,7 @@ mod keeping;
 mod puppet;
 mod runbooks;
 mod servers;
+mod upkeep;
 
 use puppet::Puppet;
 

@@ -19,6 +19,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
+use super::Repository;
 use super::beside::PARALLEL_READS;
 use super::error::RepoError;
 use super::files::FileKind;
@@ -29,7 +30,6 @@ use super::progress::{Phase, Progress};
 use super::snapshot::SnapshotInfo;
 use super::stop::Stop;
 use super::transfer::{Moved, Transfer, Wanted};
-use super::{Config, Repository};
 use crate::clock::Clock;
 use crate::store::Store;
 
@@ -280,19 +280,6 @@ impl Copy<'_> {
             report.copied.push(Copied { source: info.id, copy });
         }
         Ok(report)
-    }
-}
-
-impl Config {
-    /// The settings of a new repository of the version that is written.
-    pub(super) fn fresh(polynomial: u64) -> Result<Self, RepoError> {
-        let mut id = [0; 32];
-        getrandom::fill(&mut id).map_err(|error| RepoError::internal(format!("no randomness: {error}")))?;
-        Ok(Self {
-            version: 2,
-            id: hex::encode(id),
-            chunker_polynomial: format!("{polynomial:x}"),
-        })
     }
 }
 

@@ -25,6 +25,22 @@ pub enum RepoError {
         /// What is missing.
         why: String,
     },
+    /// What was opened is not what is there any more.
+    #[error("another repository is at {location} than the one that was opened, {id}; nothing was written to it")]
+    Replaced {
+        /// The address.
+        location: String,
+        /// The short id of the one that was opened.
+        id: String,
+    },
+    /// The key that opened the repository was removed.
+    #[error("key {key}, which {location} was opened with, was removed")]
+    KeyRemoved {
+        /// The address.
+        location: String,
+        /// The short name of the key file.
+        key: String,
+    },
     /// A repository is already there.
     #[error("{location} already holds a repository")]
     AlreadyInitialised {
@@ -168,7 +184,7 @@ impl RepoError {
     pub fn retryable(&self) -> bool {
         match self {
             Self::Store(error) => error.retryable(),
-            Self::Locked { .. } => true,
+            Self::Locked { .. } | Self::Replaced { .. } | Self::KeyRemoved { .. } => true,
             _ => false,
         }
     }
@@ -186,6 +202,12 @@ impl RepoError {
                 Some("check the password file; every key of the repository has its own password")
             }
             Self::NotARepository { .. } => Some("check the address, or create one with `lifeboat repo init`"),
+            Self::Replaced { .. } => Some(
+                "if nobody of you replaced it, stop here and find out who did; else do it again, which opens the new one",
+            ),
+            Self::KeyRemoved { .. } => {
+                Some("if that was meant, do it again with a password that still has a key: lifeboat repo key list")
+            }
             Self::AlreadyInitialised { .. } => Some("use it as it is, or choose another address"),
             Self::UnsupportedVersion { .. } => Some("it was written by a newer program: update this one"),
             Self::Damaged { .. } | Self::MissingBlob { .. } => {

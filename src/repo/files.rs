@@ -189,6 +189,7 @@ impl Repository {
 
     /// Stores a new object, repeating a request that may have succeeded.
     pub(crate) async fn put_new(&self, key: &str, data: Bytes, progress: Option<&Progress>) -> Result<(), RepoError> {
+        self.is_here().await?;
         let put = || async {
             match self.0.store.put(key, data.clone()).await {
                 // An earlier attempt reached the store after all. The name is the hash of the bytes.

@@ -56,6 +56,7 @@ impl Repository {
     pub async fn add_key(&self, password: &SecretString) -> Result<String, RepoError> {
         let (master, clock, password) = (self.key().clone(), self.clock().clone(), password.clone());
         let file = off_runtime(move || KeyFile::create(&master, &password, &clock)).await??;
+        self.is_here_now().await?;
         store_key(self.0.store.as_ref(), &file).await
     }
 

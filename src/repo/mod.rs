@@ -19,7 +19,8 @@
 //!
 //! | file | what it holds |
 //! | --- | --- |
-//! | `mod` | [`Repository`]: create, open, snapshots, index |
+//! | `mod` | [`Repository`]: snapshots, index |
+//! | `open` | create, open, and whether what was opened is still there |
 //! | [`id`], [`crypto`], [`key`] | names, the envelope, passwords |
 //! | [`chunk`], [`polynomial`] | where chunks end |
 //! | [`pack`], [`index`], [`tree`], [`snapshot`], [`gojson`], [`gotime`] | the formats, pure |
@@ -58,6 +59,7 @@ pub mod key;
 pub mod keys;
 pub mod lock;
 pub mod lsmode;
+mod open;
 pub mod pack;
 pub mod pins;
 pub mod polynomial;
@@ -80,12 +82,10 @@ pub mod tree;
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use secrecy::SecretString;
-use serde::{Deserialize, Serialize};
 use tokio::sync::Mutex;
 
 use crate::clock::Clock;
-use crate::store::{ObjectInfo, Store};
+use crate::store::Store;
 
 pub use archive::assemble::{Aside, Assembler, Assembly, AssemblyOptions, Content, bare_node};
 pub use archive::stream::{StreamOptions, StreamSnapshot, StreamStats};
@@ -110,20 +110,12 @@ pub use tree::NodeKind;
 use crypto::CipherKey;
 use files::FileKind;
 use index::{Index, IndexFile};
-use key::{KeyFailure, KeyFile};
+use open::Config;
 
 /// What this program writes into its snapshots.
 pub const PROGRAM_VERSION: &str = concat!("lifeboat ", env!("CARGO_PKG_VERSION"));
 /// The file at the root of our trees that says what a snapshot holds.
 pub const DESCRIPTION_NAME: &str = "lifeboat.json";
-
-/// The `config` file.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-struct Config {
-    version: u32,
-    id: String,
-    chunker_polynomial: String,
-}
 
 /// An open repository; cheap to clone.
 #[derive(Clone)]
@@ -134,6 +126,7 @@ struct Inner {
     key: CipherKey,
     key_id: String,
     config: Config,
+    here: open::Here,
     clock: Clock,
     index: Mutex<LoadedIndex>,
     trees: blob::TreePacks,
@@ -155,97 +148,14 @@ impl std::fmt::Debug for Repository {
 }
 
 impl Repository {
-    /// Creates a repository in an empty store.
-    pub async fn init(store: Arc<dyn Store>, password: &SecretString, clock: Clock) -> Result<Self, RepoError> {
-        let random = |error: getrandom::Error| RepoError::internal(format!("no randomness: {error}"));
-        let master = CipherKey::random().map_err(random)?;
-        let polynomial = polynomial::random_irreducible().map_err(random)?;
-        Self::init_with(store, master, polynomial, password, clock).await
-    }
-
-    async fn init_with(
-        store: Arc<dyn Store>,
-        master: CipherKey,
-        polynomial: u64,
-        password: &SecretString,
-        clock: Clock,
-    ) -> Result<Self, RepoError> {
-        let location = store.location().to_owned();
-        match store.head("config").await {
-            Ok(_) => return Err(RepoError::AlreadyInitialised { location }),
-            Err(error) if error.kind == crate::store::ErrorKind::NotFound => {}
-            Err(error) => return Err(error.into()),
-        }
-        store.create().await?;
-        let file = off_runtime({
-            let (master, password, clock) = (master.clone(), password.clone(), clock.clone());
-            move || KeyFile::create(&master, &password, &clock)
-        })
-        .await??;
-        let key_id = keys::store_key(store.as_ref(), &file).await?;
-        let config = Config::fresh(polynomial)?;
-        let plain = serde_json::to_vec(&config).map_err(|error| RepoError::internal(error.to_string()))?;
-        let sealed = master
-            .seal(&plain)
-            .map_err(|error| RepoError::internal(format!("no randomness: {error}")))?;
-        // The config is written last: before it, the store is not a repository and may be initialised again.
-        store
-            .put("config", sealed.into())
-            .await
-            .map_err(|error| match error.kind {
-                crate::store::ErrorKind::AlreadyExists => RepoError::AlreadyInitialised { location },
-                _ => error.into(),
-            })?;
-        Ok(Self::assemble(store, master, key_id, config, clock))
-    }
-
-    /// Opens a repository with one of its passwords.
-    pub async fn open(store: Arc<dyn Store>, password: &SecretString, clock: Clock) -> Result<Self, RepoError> {
-        let location = store.location().to_owned();
-        let not_found = |error: &crate::store::StoreError| error.kind == crate::store::ErrorKind::NotFound;
-        // Asked together: far away, each question takes a twentieth of a second.
-        let (sealed, keys) = tokio::join!(store.get("config"), store.list("keys/"));
-        let sealed = match sealed {
-            Ok(sealed) => sealed,
-            Err(error) if not_found(&error) => {
-                return Err(RepoError::NotARepository {
-                    location,
-                    why: "it has no config file".to_owned(),
-                });
-            }
-            Err(error) => return Err(error.into()),
-        };
-        let (key_id, key) = open_keys(store.as_ref(), keys?, password).await?;
-        let plain = key
-            .open(&sealed)
-            .map_err(|_| RepoError::damaged("config", "it does not authenticate"))?;
-        let config: Config =
-            serde_json::from_slice(&plain).map_err(|error| RepoError::damaged("config", error.to_string()))?;
-        if !(1..=2).contains(&config.version) {
-            return Err(RepoError::UnsupportedVersion {
-                location,
-                version: config.version,
-            });
-        }
-        Ok(Self::assemble(store, key, key_id, config, clock))
-    }
-
-    fn assemble(store: Arc<dyn Store>, key: CipherKey, key_id: String, config: Config, clock: Clock) -> Self {
-        let (index, trees) = (Mutex::default(), blob::TreePacks::default());
-        Self(Arc::new(Inner {
-            store,
-            key,
-            key_id,
-            config,
-            clock,
-            index,
-            trees,
-        }))
-    }
-
     /// The id of the repository, 64 hexadecimal digits.
     pub fn id(&self) -> &str {
         &self.0.config.id
+    }
+
+    /// Whether both are the same open repository, however often it was cloned.
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
     }
 
     /// The address of its store.
@@ -379,47 +289,6 @@ impl Repository {
         }
         loaded.files.extend(missing);
         Ok(Arc::clone(&loaded.index))
-    }
-}
-
-/// Tries every key file with the password.
-async fn open_keys(
-    store: &dyn Store,
-    keys: Vec<ObjectInfo>,
-    password: &SecretString,
-) -> Result<(String, CipherKey), RepoError> {
-    let mut damaged = None;
-    let mut sound = 0;
-    for object in keys {
-        let name = object.key.trim_start_matches("keys/").to_owned();
-        let label = format!("key {}", short(&name));
-        let data = store.get(&object.key).await?;
-        let file = match serde_json::from_slice::<KeyFile>(&data) {
-            Ok(file) if Id::of(&data).hex() == name => file,
-            Ok(_) => {
-                damaged = Some(RepoError::damaged(label, "its bytes do not match its name"));
-                continue;
-            }
-            Err(error) => {
-                damaged = Some(RepoError::damaged(label, error.to_string()));
-                continue;
-            }
-        };
-        let password = password.clone();
-        match off_runtime(move || file.open(&password)).await? {
-            Ok(key) => return Ok((name, key)),
-            Err(KeyFailure::Password) => sound += 1,
-            Err(KeyFailure::Damaged(why)) => damaged = Some(RepoError::damaged(label, why)),
-        }
-    }
-    let location = store.location().to_owned();
-    match damaged {
-        Some(error) if sound == 0 => Err(error),
-        _ if sound == 0 => Err(RepoError::NotARepository {
-            location,
-            why: "it has no key files".to_owned(),
-        }),
-        _ => Err(RepoError::WrongPassword { location }),
     }
 }
 

@@ -44,7 +44,11 @@ impl Repository {
             Ok::<_, RepoError>((Bytes::from(sealed), id))
         });
         let (sealed, id) = sealed.await??;
-        self.is_here().await?;
+        if self.store().capabilities().remote {
+            self.is_here().await?;
+        } else {
+            self.is_here_now().await?;
+        }
         match self.retry(None, || self.store().put(key, sealed.clone())).await {
             Ok(()) => {}
             Err(error) if error.kind == ErrorKind::AlreadyExists => return Ok(Put::Exists),
@@ -63,23 +67,9 @@ impl Repository {
         }
         let found = self.retry(None, || self.store().get(key)).await?;
         let same = off_runtime(move || Id::of(&found) == id).await?;
-        self.is_here().await?;
+        // Where a disk was unmounted, an empty directory is left, and takes anything.
+        self.is_here_now().await?;
         if same { Ok(()) } else { Err(damaged()) }
-    }
-
-    /// Looks whether a directory is still this repository: where a disk was unmounted, an empty one is left, and takes anything.
-    async fn is_here(&self) -> Result<(), RepoError> {
-        if self.store().capabilities().remote {
-            return Ok(());
-        }
-        match self.retry(None, || self.store().head("config")).await {
-            Ok(_) => Ok(()),
-            Err(error) if error.kind == ErrorKind::NotFound => Err(RepoError::NotARepository {
-                location: self.location().to_owned(),
-                why: "its config file is gone; is the disk mounted?".to_owned(),
-            }),
-            Err(error) => Err(error.into()),
-        }
     }
 
     /// Reads and opens an object; none when there is none.

@@ -3,44 +3,33 @@
 //! It is s3s on s3s-fs, in this process, and ends with it: there is no server to look for after a kill. What it keeps is laid
 //! out as the keys say, so that a repository in it can be read as a directory when the server is gone (`--keep`).
 //!
-//! Two things are not as in s3s-fs. It looks whether an object exists and then writes it, so two writers of one key could both
-//! win; here one write of a key goes through at a time. And it sends four kilobytes at a time, which costs everybody more than
-//! the reading; here it is a quarter of a mebibyte.
-//!
 //! What it never does: listen on anything but the loopback address, answer a request that is not signed with the key that was
 //! made up for this one sandbox, or say that key anywhere but in files only the sandbox's owner can read.
 
-use std::hash::{BuildHasher, RandomState};
+mod objects;
+
 use std::net::{Ipv4Addr, SocketAddr};
-use std::os::unix::fs::FileExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
-use bytes::Bytes;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use s3s::auth::SimpleAuth;
-#[allow(clippy::wildcard_imports, reason = "the inputs and outputs of every operation")]
-use s3s::dto::*;
 use s3s::service::{S3Service, S3ServiceBuilder};
-use s3s::{S3, S3Request, S3Response, S3Result};
-use s3s_fs::FileSystem;
 use secrecy::{ExposeSecret, SecretString};
 use tokio::net::TcpListener;
-use tokio::sync::{Mutex, MutexGuard};
 use tokio::task::JoinSet;
 use tokio_util::task::AbortOnDropHandle;
 
+pub use objects::{Conditions, Objects};
+
 use super::SandboxError;
+use super::dir::make_private;
 use crate::clock::Clock;
 use crate::store::AccessKey;
 
 /// The bucket that is there from the beginning.
 pub(super) const BUCKET: &str = "backups";
-/// How many keys may be written at one time.
-const WRITES_AT_ONCE: usize = 64;
-/// How much of an object is sent at a time.
-const FRAME: u64 = 256 << 10;
 
 /// A running server. Dropped means gone, with every connection.
 #[derive(Debug)]
@@ -54,7 +43,7 @@ impl Bucket {
     /// Serves a directory on a port of the system's choice.
     pub(super) async fn start(root: &Path, clock: &Clock) -> Result<Self, SandboxError> {
         let bucket = root.join(BUCKET);
-        std::fs::create_dir_all(&bucket).map_err(|error| SandboxError::local("create", &bucket, error))?;
+        make_private(&bucket).map_err(|error| SandboxError::local("create", &bucket, error))?;
         let key = AccessKey {
             id: format!("sandbox-{}", random::<4>()),
             secret: SecretString::from(random::<20>()),
@@ -126,156 +115,11 @@ async fn serve(listener: TcpListener, service: S3Service, clock: Clock) {
     }
 }
 
-/// How a server treats the condition of a write; not all there are honour it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Conditions {
-    /// An object that is there stays.
-    Honoured,
-    /// It is written over.
-    Ignored,
-    /// The request is refused as not understood.
-    Refused,
-}
-
-/// The objects of a directory: s3s-fs, with what it lacks.
-pub struct Objects {
-    inner: FileSystem,
-    root: PathBuf,
-    conditions: Conditions,
-    writes: [Mutex<()>; WRITES_AT_ONCE],
-    hasher: RandomState,
-}
-
-impl std::fmt::Debug for Objects {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Objects")
-            .field("root", &self.root)
-            .finish_non_exhaustive()
-    }
-}
-
-impl Objects {
-    /// The objects of a directory that is there; its directories are the buckets.
-    pub fn new(root: &Path, conditions: Conditions) -> std::io::Result<Self> {
-        Ok(Self {
-            inner: FileSystem::new(root).map_err(|error| std::io::Error::other(format!("{error:?}")))?,
-            root: root.to_owned(),
-            conditions,
-            writes: std::array::from_fn(|_| Mutex::new(())),
-            hasher: RandomState::new(),
-        })
-    }
-
-    fn condition<T>(&self, condition: &mut Option<T>) -> S3Result<()> {
-        match self.conditions {
-            Conditions::Ignored => *condition = None,
-            Conditions::Refused if condition.is_some() => return Err(s3s::s3_error!(NotImplemented)),
-            Conditions::Honoured | Conditions::Refused => {}
-        }
-        Ok(())
-    }
-
-    /// Held by whoever writes an object, from the look to the end.
-    async fn alone(&self, bucket: &str, key: &str) -> MutexGuard<'_, ()> {
-        let place = self.hasher.hash_one((bucket, key)) % WRITES_AT_ONCE as u64;
-        self.writes[usize::try_from(place).unwrap_or_default()].lock().await
-    }
-}
-
-/// A part of a file, a frame at a time.
-fn in_large_frames(path: PathBuf, start: u64, length: u64) -> StreamingBlob {
-    let frames = futures_util::stream::try_unfold((start, start + length), move |(at, end)| {
-        let path = path.clone();
-        async move {
-            if at >= end {
-                return Ok(None);
-            }
-            let read = move || {
-                let mut frame = vec![0; usize::try_from((end - at).min(FRAME)).unwrap_or_default()];
-                let read = std::fs::File::open(path).and_then(|file| file.read_exact_at(&mut frame, at));
-                read.map(|()| Bytes::from(frame))
-            };
-            let frame = tokio::task::spawn_blocking(read)
-                .await
-                .map_err(std::io::Error::other)??;
-            let next = at + frame.len() as u64;
-            Ok::<_, std::io::Error>(Some((frame, (next, end))))
-        }
-    });
-    StreamingBlob::wrap(frames)
-}
-
-/// Passes operations on as they are, but for those that are written out.
-macro_rules! pass_on {
-    ($($name:ident $input:ident $output:ident),* $(,)?) => {
-        #[async_trait::async_trait]
-        impl S3 for Objects {
-            $(async fn $name(&self, request: S3Request<$input>) -> S3Result<S3Response<$output>> {
-                self.inner.$name(request).await
-            })*
-
-            async fn put_object(&self, mut request: S3Request<PutObjectInput>) -> S3Result<S3Response<PutObjectOutput>> {
-                self.condition(&mut request.input.if_none_match)?;
-                // It stores one class only, and refuses the others.
-                request.input.storage_class = None;
-                let _alone = self.alone(&request.input.bucket, &request.input.key).await;
-                self.inner.put_object(request).await
-            }
-
-            async fn get_object(&self, request: S3Request<GetObjectInput>) -> S3Result<S3Response<GetObjectOutput>> {
-                let path = self.root.join(&request.input.bucket).join(&request.input.key);
-                let range = request.input.range;
-                let mut response = self.inner.get_object(request).await?;
-                let length = response.output.content_length.unwrap_or_default().unsigned_abs();
-                let start = match range {
-                    Some(Range::Int { first, .. }) => first,
-                    Some(Range::Suffix { .. }) => std::fs::metadata(&path).map_or(0, |file| file.len() - length),
-                    None => 0,
-                };
-                response.output.body = Some(in_large_frames(path, start, length));
-                Ok(response)
-            }
-
-            // An empty delimiter is none, for every real server and for restic.
-            async fn list_objects(&self, mut request: S3Request<ListObjectsInput>) -> S3Result<S3Response<ListObjectsOutput>> {
-                request.input.delimiter = request.input.delimiter.filter(|delimiter| !delimiter.is_empty());
-                self.inner.list_objects(request).await
-            }
-
-            async fn list_objects_v2(
-                &self,
-                mut request: S3Request<ListObjectsV2Input>,
-            ) -> S3Result<S3Response<ListObjectsV2Output>> {
-                request.input.delimiter = request.input.delimiter.filter(|delimiter| !delimiter.is_empty());
-                self.inner.list_objects_v2(request).await
-            }
-
-            async fn complete_multipart_upload(
-                &self,
-                mut request: S3Request<CompleteMultipartUploadInput>,
-            ) -> S3Result<S3Response<CompleteMultipartUploadOutput>> {
-                self.condition(&mut request.input.if_none_match)?;
-                let _alone = self.alone(&request.input.bucket, &request.input.key).await;
-                self.inner.complete_multipart_upload(request).await
-            }
-        }
-    };
-}
-
-pass_on! {
-    abort_multipart_upload AbortMultipartUploadInput AbortMultipartUploadOutput,
-    create_multipart_upload CreateMultipartUploadInput CreateMultipartUploadOutput,
-    delete_object DeleteObjectInput DeleteObjectOutput,
-    get_bucket_location GetBucketLocationInput GetBucketLocationOutput,
-    head_bucket HeadBucketInput HeadBucketOutput,
-    head_object HeadObjectInput HeadObjectOutput,
-    list_buckets ListBucketsInput ListBucketsOutput,
-    upload_part UploadPartInput UploadPartOutput,
-}
-
 #[cfg(test)]
 mod tests {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    use bytes::Bytes;
 
     use super::*;
     use crate::store::{self, Access};
@@ -295,12 +139,13 @@ mod tests {
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
     async fn it_keeps_what_a_store_promises_and_answers_only_who_has_the_key() {
         let dir = tempfile::tempdir().unwrap();
-        let bucket = Bucket::start(dir.path(), &Clock::system()).await.unwrap();
+        let root = dir.path().join("far");
+        let bucket = Bucket::start(&root, &Clock::system()).await.unwrap();
         assert!(bucket.address().ip().is_loopback());
         let ours = open(&bucket, bucket.key.secret.expose_secret());
         store::conformance::run(&*ours).await;
         ours.put("data/cd/cdef", Bytes::from_static(b"bytes")).await.unwrap();
-        let file = dir.path().join(BUCKET).join("repository/data/cd/cdef");
+        let file = root.join(BUCKET).join("repository/data/cd/cdef");
         assert_eq!(std::fs::read(file).unwrap(), b"bytes", "laid out as the keys say");
 
         let error = open(&bucket, "guessed").get("data/cd/cdef").await.unwrap_err();
@@ -318,6 +163,10 @@ mod tests {
         assert!(!url.contains(bucket.key.secret.expose_secret()));
         assert!(!said.contains(bucket.key.secret.expose_secret()));
 
+        for made in [&root, &root.join(BUCKET)] {
+            let mode = std::os::unix::fs::MetadataExt::mode(&std::fs::metadata(made).unwrap());
+            assert_eq!(mode & 0o777, 0o700, "{}", made.display());
+        }
         let address = bucket.address();
         drop(bucket);
         // It ends with the value; the task that is aborted lets go of the port soon after.

@@ -88,6 +88,11 @@ impl Drop for SandboxDir {
     }
 }
 
+/// Makes a directory that only the sandbox's owner looks into, with those on the way to it.
+pub(super) fn make_private(path: &Path) -> std::io::Result<()> {
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(path)
+}
+
 /// Empties a directory that an earlier demo left; refuses any other that is not empty.
 fn make_room(path: &Path, clock: &Clock) -> Result<(), SandboxError> {
     let failed = |error| SandboxError::local("read", path, error);

@@ -9,6 +9,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use tokio::io::AsyncWriteExt as _;
 use tokio::sync::watch;
 use tokio_util::task::AbortOnDropHandle;
 
@@ -42,6 +43,8 @@ const TABLE: &str = "select (count(*) > 1000)::text from order_items";
 /// Whether every order has its payment.
 const PAID: &str = "select (not exists (select from orders o where not exists
     (select from payments p where p.order_id = o.id)))::text";
+/// Where the scores are kept, in the sandbox.
+const BOOK: &str = "scores.txt";
 /// Whether people can be read.
 const READABLE: &str = "select (count(*) > 0 and count(*) filter (where email not like '%@example.org') = 0)::text
     from customers";
@@ -147,9 +150,30 @@ impl Keeper {
                 if self.holds(&mut memory, &broken).await {
                     let lost = self.lost(&mut memory).await;
                     memory.taken.retain(|(incident, _)| *incident != broken.incident);
-                    self.scores.cured(broken.incident, self.clock.now(), lost);
+                    let now = self.clock.now();
+                    if let Some(line) = self.scores.cured(broken.incident, now, lost) {
+                        self.note(&format!("{} {line}\n", now.format("%Y-%m-%dT%H:%M:%SZ")))
+                            .await;
+                    }
                 }
             }
+        }
+    }
+
+    /// Writes a line of the book into the sandbox, where it is read when the screen is gone.
+    async fn note(&self, line: &str) {
+        let path = self.sandbox.join(BOOK);
+        let written = async {
+            let mut file = tokio::fs::OpenOptions::new()
+                .create(true)
+                .append(true)
+                .open(&path)
+                .await?;
+            file.write_all(line.as_bytes()).await?;
+            file.flush().await
+        };
+        if let Err(error) = written.await {
+            tracing::warn!("the score cannot be written to {}: {error}", path.display());
         }
     }
 

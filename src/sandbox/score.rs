@@ -130,12 +130,10 @@ impl Scores {
         }
     }
 
-    /// It holds again.
-    pub(super) fn cured(&self, incident: &str, now: Timestamp, lost: String) {
+    /// It holds again; returns the line of the book, once.
+    pub(super) fn cured(&self, incident: &str, now: Timestamp, lost: String) -> Option<String> {
         let mut book = self.book();
-        let Some(place) = book.open.iter().position(|broken| broken.incident == incident) else {
-            return;
-        };
+        let place = book.open.iter().position(|broken| broken.incident == incident)?;
         let broken = book.open.remove(place);
         let between = |from: Option<Timestamp>, to: Option<Timestamp>| Some(Millis::between(from?, to?));
         let score = Score {
@@ -146,8 +144,10 @@ impl Scores {
             all: Millis::between(broken.at, now),
             lost,
         };
-        tracing::info!("practice: {score}");
+        let line = score.to_string();
+        tracing::info!("practice: {line}");
         book.cured.push(score);
+        Some(line)
     }
 
     /// The newest lines, for the screen; empty when nothing was broken yet.
@@ -252,8 +252,9 @@ mod tests {
             scores.words(at(17))
         );
         scores.see(&event(20, "ana", prune("ana")));
-        scores.cured(DISK_FULL, at(50), "nothing".to_owned());
-        scores.cured(DISK_FULL, at(60), "nothing".to_owned());
+        let line = scores.cured(DISK_FULL, at(50), "nothing".to_owned());
+        assert!(line.is_some_and(|line| line.starts_with("disk-full: cured in ")));
+        assert_eq!(scores.cured(DISK_FULL, at(60), "nothing".to_owned()), None, "once");
         let line = "disk-full: cured in 40.0s (detect 4.0s, decide 6.0s, recover 30.0s); lost: nothing";
         assert_eq!(scores.all(), [line]);
         assert!(scores.open().is_empty());

@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::bucket::Bucket;
-use super::dir::{SandboxDir, reap_killed};
+use super::dir::{SandboxDir, make_private, reap_killed};
 use super::incidents::{Incidents, Offer};
 use super::keeper::Keeper;
 use super::orders::{Customers, Service};
@@ -278,7 +278,8 @@ async fn fill(dir: &Path, pair: Option<&Pair>, clock: &Clock) -> Result<(), Sand
     let stop = CancellationToken::new();
     // Dropped with this future: a thread that still wrote would outlive the directory's removal.
     let _stops = stop.clone().drop_guard();
-    let writing = tokio::task::spawn_blocking(move || documents::create(&root, &stop));
+    let writing =
+        tokio::task::spawn_blocking(move || make_private(&root).and_then(|()| documents::create(&root, &stop)));
     if let Some(pair) = pair {
         let login = pair.shop_login();
         let shop = async { shop::create(&login, clock).await.map_err(SandboxError::from) };
@@ -320,7 +321,7 @@ async fn start_engine(
         hint: error.hint(),
     })?;
     let state_dir = config.agent.state_dir;
-    fs::create_dir_all(&state_dir).map_err(|error| SandboxError::local("create", &state_dir, error))?;
+    make_private(&state_dir).map_err(|error| SandboxError::local("create", &state_dir, error))?;
     let options = EngineOptions {
         definitions: config.definitions,
         config_path: Some(config.path),

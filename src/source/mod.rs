@@ -82,6 +82,8 @@ pub struct Subject {
     pub secrets: Secrets,
     /// The address of the repository, for the commands that do the same without us.
     pub repository_url: String,
+    /// Who this is done for: what was begun for the same is gone on with.
+    pub owner: Option<String>,
     /// This machine, to mark scratch things as ours.
     pub host: String,
 }

@@ -125,7 +125,7 @@ pub async fn plan(subject: &Subject, target: &RecoveryTarget, work: &Work<'_>) -
                 Box::pin(postgres::recovery::instant::plan(subject, target, instant, work)).await
             }
             RecoveryTarget::Directory { .. } if physical::is_whole(subject, target) => {
-                physical::plan(subject, target, work).await
+                physical::plan(subject, target, false, work).await
             }
             RecoveryTarget::Directory { .. } => files::plan(subject, target, work).await,
             RecoveryTarget::Database {

@@ -125,6 +125,41 @@ fn killed_inside_every_step_a_run_goes_on_where_it_was() {
 }
 
 #[test]
+fn an_execution_whose_agent_died_right_after_it_was_accepted_is_begun_once() {
+    let world = World::new(&[]);
+    world.runbook("mend", &noting("one", "sleep 600;"));
+    let marks = world.path("marks");
+    fs::create_dir(&marks).unwrap();
+    // It dies when the beginning is durable, before anything follows from it and before anybody is told.
+    let mut command = world.command(&["agent", "run"]);
+    let mut agent = command.env("LIFEBOAT_CRASH", &marks).spawn().unwrap();
+    world.wait_until("it answers", |world| world.agent_pid().is_some());
+    let words = ["runbook", "run", "mend", "--yes", "--no-wait"];
+    let first = world.run(&words);
+    assert!(
+        !first.status.success(),
+        "nobody said that it was begun: {}",
+        said(&first)
+    );
+    agent.wait().unwrap();
+    assert!(marks.join("after.started.").exists() && world.words("acted").is_empty());
+    // Whoever asked does not know, and asks again: another agent has it already.
+    let again = world.run(&words);
+    assert!(!again.status.success(), "{}", said(&again));
+    assert!(said(&again).contains("already going through"), "{}", said(&again));
+    world.wait_until("it acts", |world| !world.words("acted").is_empty());
+    let third = world.run(&words);
+    assert!(said(&third).contains("already going through"), "{}", said(&third));
+    let begun = |record: &&Value| record["event"]["event"] == "runbook" && record["event"]["fact"]["fact"] == "started";
+    assert_eq!(world.events().iter().filter(begun).count(), 1);
+    assert_eq!(world.words("acted"), "one\n");
+    let run = world.live()["id"].as_str().unwrap().to_owned();
+    let ended = world.run(&["runbook", "abort", &run, "--reason", "enough"]);
+    assert!(ended.status.success(), "{}", said(&ended));
+    world.wait_until("it has ended", |world| world.live().is_null());
+}
+
+#[test]
 fn what_a_person_does_is_waited_for_and_said_once() {
     let world = World::new(&[]);
     let text = "[[step]]\nid = \"call\"\nkind = \"manual\"\ninstruction = \"call the owner\"\n\
@@ -164,7 +199,19 @@ fn programs_that_hang_fail_prove_nothing_or_are_missing_end_their_step_with_a_re
     let cases = [
         ("command = [\"sleep\", \"600\"]\ntimeout = \"1s\"", "did not end within"),
         ("command = [\"/no/such/program\"]", "cannot be started"),
-        ("command = [\"sh\", \"-c\", \"echo no; exit 7\"]", "status 7: no"),
+        (
+            "command = [\"sh\", \"-c\", \"echo no; exit 7\"]",
+            "it ended with status 7: no",
+        ),
+        // What was said of the failure comes before what was printed, and the command stands elsewhere.
+        (
+            "command = [\"sh\", \"-c\", \"echo half; echo no room >&2; exit 7\"]",
+            "it ended with status 7: no room",
+        ),
+        (
+            "command = [\"sh\", \"-c\", \"kill -9 $$\"]",
+            "it was killed by signal 9 and said nothing",
+        ),
         // It succeeds, and what it was to bring about is not there.
         (
             "command = [\"true\"]\nverify = [{ check = \"path\", path = \"DIR/never\" }]\ntimeout = \"2s\"",
@@ -177,12 +224,20 @@ fn programs_that_hang_fail_prove_nothing_or_are_missing_end_their_step_with_a_re
     ];
     for (step, expected) in cases {
         let world = World::new(&[]);
-        world.runbook("bad", &format!("[[step]]\nid = \"a\"\nkind = \"command\"\n{step}\n"));
+        let text = format!("objective = \"10m\"\n[[step]]\nid = \"a\"\nkind = \"command\"\n{step}\n");
+        world.runbook("bad", &text);
         let output = world.run(&["runbook", "run", "bad", "--yes"]);
         assert_eq!(output.status.code(), Some(1), "{step}: {}", said(&output));
         let record = world.report("bad");
         let error = record["run"]["steps"][0]["error"]["message"].as_str().unwrap();
         assert!(error.contains(expected), "{step}: {error}");
+        assert!(!error.contains("sh -c"), "{step}: {error}");
+        let text = world.run(&["runbook", "report", "bad"]);
+        let text = String::from_utf8(text.stdout).unwrap();
+        assert!(
+            text.contains("The objective of 10m00s was **not reached**: it failed"),
+            "{text}"
+        );
     }
 }
 
@@ -251,4 +306,92 @@ fn a_program_that_prints_a_gigabyte_ends_well_and_fills_neither_memory_nor_disk(
     assert!(grown < 64 << 10, "its memory grew by {grown} KiB");
     let grown = size(&world.path("state")).saturating_sub(disk);
     assert!(grown < 8 << 20, "its state grew by {grown} bytes");
+}
+
+#[test]
+fn what_a_program_prints_steers_no_terminal() {
+    let world = World::new(&[]);
+    let evil = r"printf '\033]0;owned\007\033[31mred\377\r\nsecond\302\233m\342\200\256`'";
+    let step = |id: &str, more: &str| {
+        format!("[[step]]\nid = \"{id}\"\nkind = \"command\"\nshell = true\ncommand = ['''{evil}{more}''']\n")
+    };
+    world.runbook("evil", &[step("a", ""), step("b", " >&2; exit 1")].concat());
+    let output = world.run(&["runbook", "run", "evil", "--yes"]);
+    assert_eq!(output.status.code(), Some(1), "{}", said(&output));
+    let report = world.run(&["runbook", "report", "evil"]);
+    let journal = world.run(&["journal", "tail", "--json"]);
+    let run = world.report("evil")["run"]["id"].as_str().unwrap().to_owned();
+    let kept = fs::read(world.path(&format!("state/reports/{run}.md"))).unwrap();
+    let log = fs::read(world.path("state/agent.log")).unwrap();
+    for (what, bytes) in [
+        ("the command line", output.stderr),
+        ("the report", report.stdout),
+        ("the kept report", kept),
+        ("the journal", journal.stdout),
+        ("the log", log),
+    ] {
+        let text = String::from_utf8(bytes).unwrap();
+        let steers = |c: char| (c.is_control() && c != '\n') || c == '\u{202e}';
+        assert!(!text.chars().any(steers), "{what}: {text:?}");
+        assert!(!text.contains("\\u001b") && !text.contains("\\u009b"), "{what}: {text}");
+    }
+}
+
+#[test]
+fn an_edit_counts_at_once_and_a_broken_one_shuts_nobody_out() {
+    let world = World::new(&[]);
+    let waits = "[[step]]\nid = \"call\"\nkind = \"manual\"\ninstruction = \"WHAT\"\n\
+                 [[step]]\nid = \"last\"\nkind = \"command\"\ncommand = [\"true\"]\n";
+    world.runbook("lead", &waits.replace("WHAT", "the first version"));
+    let plan = world.json(&["runbook", "plan", "lead"]);
+    assert_eq!(plan["steps"][0]["does"], "the first version");
+    // Whoever has just corrected a runbook is not led through the one before.
+    world.runbook("lead", &waits.replace("WHAT", "the second version"));
+    let plan = world.json(&["runbook", "plan", "lead"]);
+    assert_eq!(plan["steps"][0]["does"], "the second version");
+    let run = world.begin_runbook("lead", &[]);
+    world.runbook("other", "[[step]]\nid = \"a\"\nkind = \"typo\"\n");
+    let output = world.run(&["runbook", "resume", &run]);
+    assert_eq!(output.status.code(), Some(3), "{}", said(&output));
+    for expected in [
+        "the agent goes by the one before",
+        "other.toml:",
+        "does: the second version",
+    ] {
+        assert!(said(&output).contains(expected), "{expected}: {}", said(&output));
+    }
+    assert!(world.run(&["runbook", "go", &run]).status.success());
+    world.wait_until("it is the turn of the last", |world| world.step(0) == "done");
+    let output = world.run(&["runbook", "approve", &run, "last"]);
+    assert!(said(&output).contains("needs nobody's word"), "{}", said(&output));
+    let output = world.run(&["runbook", "abort", &run, "--reason", "enough"]);
+    assert!(output.status.success(), "{}", said(&output));
+    assert_eq!(world.run(&["config", "check"]).status.code(), Some(2));
+    // The document is there on paper when no agent can be had.
+    fs::remove_file(world.path("runbooks/other.toml")).unwrap();
+    assert!(world.run(&["agent", "stop"]).status.success());
+    let shown = world.run(&["runbook", "show", "manual-failover"]);
+    let text = String::from_utf8(shown.stdout).unwrap();
+    assert!(
+        text.contains("by hand: ") && text.contains("select pg_promote()"),
+        "{text}"
+    );
+    assert!(world.agent_pid().is_none(), "nobody needed one");
+}
+
+#[test]
+fn an_agent_whose_log_cannot_be_written_goes_on() {
+    let world = World::new(&[]);
+    world.runbook(
+        "fix",
+        "[[step]]\nid = \"a\"\nkind = \"command\"\ncommand = [\"true\"]\n",
+    );
+    let full = fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+    let mut agent = world.command(&["agent", "run"]);
+    let mut agent = agent.stderr(full).spawn().unwrap();
+    world.wait_until("it answers", |world| world.path("state/agent.sock").exists());
+    let output = world.run(&["runbook", "run", "fix", "--yes"]);
+    assert!(output.status.success(), "{}", said(&output));
+    assert!(world.run(&["agent", "stop"]).status.success());
+    assert!(agent.wait().unwrap().success());
 }

@@ -90,6 +90,7 @@ pub fn view(server: LeftServer) -> WaitingView {
             recovery: ID.into(),
             source: Some("orders-db".into()),
             repository: "vault-a".into(),
+            base: None,
             server,
             follow_up: None,
         },

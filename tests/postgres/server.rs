@@ -2,8 +2,9 @@
 
 use lifeboat::clock::Clock;
 use lifeboat::sandbox::server::{ServerOptions, reap};
+use lifeboat::source::postgres::{ask, execute};
 
-use crate::world::{server, until};
+use crate::world::{World, server, until};
 
 #[tokio::test]
 async fn it_is_never_root_listens_nowhere_and_goes_with_its_handle() {
@@ -55,4 +56,32 @@ async fn a_directory_with_a_long_path_gets_its_socket_elsewhere() {
     assert!(!sockets.starts_with(&long) && sockets.exists());
     drop(server);
     assert!(!sockets.exists());
+}
+
+#[tokio::test]
+async fn an_answer_of_any_size_is_bounded_and_what_nobody_waits_for_is_stopped_on_the_server() {
+    let world = World::new().await;
+    let login = world.server.login();
+    let clock = &world.clock;
+    let large = ask(&login, "postgres", "select repeat('x', 30000000)", clock).await;
+    assert_eq!(large.unwrap().unwrap().len(), 64 << 10);
+    let rows = "select g, repeat('x', 100) from generate_series(1, 300000) g";
+    assert_eq!(ask(&login, "postgres", rows, clock).await.unwrap().unwrap(), "1");
+    let late = "select 1 / (299999 - g) from generate_series(1, 300000) g";
+    ask(&login, "postgres", late, clock).await.unwrap_err();
+    for (what, sql) in [("asked", "select pg_sleep(611)"), ("done", "select pg_sleep(612)")] {
+        let running = format!("select count(*) from pg_stat_activity where query = '{sql}' and state = 'active'");
+        let count = async || ask(&login, "postgres", &running, clock).await.unwrap().unwrap();
+        let (task_login, task_clock) = (login.clone(), clock.clone());
+        let waiting = tokio::spawn(async move {
+            if what == "asked" {
+                drop(ask(&task_login, "postgres", sql, &task_clock).await);
+            } else {
+                drop(execute(&task_login, "postgres", sql, &task_clock).await);
+            }
+        });
+        until("the server sleeps", async || count().await == "1").await;
+        waiting.abort();
+        until("the server was told to stop", async || count().await == "0").await;
+    }
 }

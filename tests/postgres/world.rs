@@ -164,6 +164,7 @@ impl World {
             source: Some(self.source()),
             secrets: Secrets::default(),
             repository_url: "/srv/backup".to_owned(),
+            owner: None,
             host: "here".to_owned(),
         }
     }

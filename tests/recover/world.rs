@@ -200,6 +200,7 @@ impl World {
             source: Some(self.source.clone()),
             secrets: Secrets::default(),
             repository_url: "/srv/backup".to_owned(),
+            owner: None,
             host: "here".to_owned(),
         }
     }

@@ -2,11 +2,13 @@
 
 mod conformance;
 mod faults;
+mod keeping;
 mod moto;
 mod real;
 mod repository;
 #[allow(dead_code, reason = "each of its users needs a part of it")]
 mod server;
+mod uploads;
 
 use std::sync::Arc;
 use std::time::Duration;

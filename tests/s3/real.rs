@@ -103,38 +103,6 @@ async fn classes_and_encryption_are_as_the_address_says() {
 }
 
 #[tokio::test]
-async fn an_upload_that_is_dropped_leaves_no_parts_on_a_real_server() {
-    let moto = Moto::start().await;
-    let store = open(&moto.bucket("parts", false).await);
-    let put = tokio::spawn(async move { store.put("data/large", Bytes::from(vec![7; 200 << 20])).await });
-    let client = moto.client();
-    let uploads = || async {
-        client
-            .list_multipart_uploads()
-            .bucket("parts")
-            .send()
-            .await
-            .unwrap()
-            .uploads()
-            .len()
-    };
-    let mut tries = 0;
-    while uploads().await == 0 {
-        tries += 1;
-        assert!(tries < 1000 && !put.is_finished(), "no upload was seen");
-    }
-    put.abort();
-    let mut left = uploads().await;
-    for _ in 0..1000 {
-        if left == 0 {
-            return;
-        }
-        left = uploads().await;
-    }
-    panic!("{left} uploads are left");
-}
-
-#[tokio::test]
 async fn a_missing_bucket_is_told_as_such_by_every_operation() {
     let moto = Moto::start().await;
     let store = open(&format!("s3://nowhere/p?endpoint={}", moto.endpoint));

@@ -12,21 +12,21 @@ use lifeboat::domain::recovery::{InstantWish, RecoveryRecord, RecoveryRequest, R
 use lifeboat::domain::run::Outcome;
 use lifeboat::domain::view::Query;
 
-use crate::drill::{agent, carried_out, configure, engine, left_by, seen};
-use crate::recover::{Entry, SUM, servers_on, spend, target};
+use crate::engine::{agent, carried_out, configure, engine, left_by, seen};
+use crate::ledger::{Entry, SUM, servers_on, spend, target};
 use crate::world::{Killed, World, code, psql, said};
 
 /// A world with an agent, and what was spent in it.
-struct Scene {
-    world: World,
+pub struct Scene {
+    pub world: World,
     config: String,
-    entries: Vec<Entry>,
+    pub entries: Vec<Entry>,
     agent: Option<Killed>,
-    client: Client,
+    pub client: Client,
 }
 
 impl Scene {
-    async fn new() -> Self {
+    pub async fn new() -> Self {
         let world = World::new(true).await;
         world.sql("create table account (id bigint generated always as identity, amount bigint not null)");
         let path = configure(&world, 0);
@@ -64,7 +64,7 @@ impl Scene {
     }
 
     /// Recovers to just after an entry, and waits there.
-    async fn recover(&self, place: &str, entry: usize) -> RecoveryRecord {
+    pub async fn recover(&self, place: &str, entry: usize) -> RecoveryRecord {
         let snapshots = self.client.snapshots(&Query::default()).await.unwrap().items;
         let request = RecoveryRequest {
             snapshot: snapshots[0].id.clone(),
@@ -92,14 +92,14 @@ impl Scene {
         record
     }
 
-    async fn order(&self, recovery: &RecoveryId, what: FollowUp) {
+    pub async fn order(&self, recovery: &RecoveryId, what: FollowUp) {
         let recovery = recovery.clone();
         let command = Command::FollowUpRecovery { recovery, what };
         self.client.command(command).await.unwrap();
     }
 
     /// Waits until nothing is being done with a server, and says how it stands.
-    async fn settled(&self, recovery: &RecoveryId) -> LeftServer {
+    pub async fn settled(&self, recovery: &RecoveryId) -> LeftServer {
         seen(&self.world, &self.client, "what was asked has ended", |overview| {
             overview.waiting.iter().all(|view| view.waiting.follow_up.is_none())
         })
@@ -120,7 +120,7 @@ impl Scene {
         self.client = client;
     }
 
-    fn ask(&self, server: &LeftServer, sql: &str) -> String {
+    pub fn ask(&self, server: &LeftServer, sql: &str) -> String {
         let words = server.seen.psql.as_deref().unwrap_or_else(|| panic!("{server:?}"));
         let socket = words.split_whitespace().nth(2).unwrap();
         psql(&self.world.server.bin_dir, socket, sql)
@@ -131,7 +131,7 @@ impl Scene {
     }
 
     /// A command of the program that asks this agent.
-    fn program(&self, args: &[&str]) -> (serde_json::Value, i32) {
+    pub fn program(&self, args: &[&str]) -> (serde_json::Value, i32) {
         let mut all = vec!["--json", "--config", &self.config];
         all.extend(args);
         let output = self.world.lifeboat(&self.world.own(), &all);
@@ -297,7 +297,7 @@ async fn an_agent_that_is_killed_between_the_order_and_its_end_finds_out_and_doe
                 assert_eq!(step.outcome, Outcome::Interrupted, "{server:?}");
                 assert!(servers_on(&place).is_empty());
             }
-            Fate::Discarded => panic!("{server:?}"),
+            Fate::Discarded | Fate::Lost => panic!("{server:?}"),
         }
         // Nothing is done again by itself.
         let steps = server.steps.len();

@@ -22,7 +22,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
 
-use crate::recover::{ask, recover, servers_on, target};
+use crate::ledger::{ask, recover, servers_on, target};
 use crate::world::{Killed, World, as_server, said};
 
 const CLIENTS: u64 = 4;

@@ -3,8 +3,11 @@
 mod archive;
 mod cluster;
 mod drill;
+mod engine;
 mod follow_up;
+mod hold;
 mod kill;
+mod ledger;
 mod load;
 mod physical;
 mod prune;

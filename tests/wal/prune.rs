@@ -4,7 +4,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
 
-use crate::recover::{SUM, ask, recover, servers_on, spend, target};
+use crate::ledger::{SUM, ask, recover, servers_on, spend, target};
 use crate::world::{World, code, said};
 
 /// Nothing goes before the oldest base backup, nor at the first call; what may go does, and all that is left restores.

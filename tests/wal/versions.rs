@@ -6,7 +6,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::recover::{SUM, ask, recover, spend, target};
+use crate::ledger::{SUM, ask, recover, spend, target};
 use crate::world::{World, as_server, code, give_away, said};
 
 const HINT: &str = "python3 -m venv target/tools/postgres && \

@@ -13,14 +13,25 @@ use crate::cli::context::Ctx;
 use crate::cli::error::{CliError, Exit};
 use crate::cli::output::{Render, Text};
 use crate::domain::Timestamp;
-use crate::domain::follow_up::directory_name;
+use crate::domain::follow_up::{FollowUp, directory_name};
 use crate::domain::pitr::{TimelineChoice, Wish};
 use crate::source::postgres::recovery::follow_up::{self, Begun, Means};
-use crate::source::postgres::recovery::{Note, Phase, Replayed, home_of};
+use crate::source::postgres::recovery::{Hold, Note, Phase, Replayed, home_of};
+
+fn absolute(dir: &Path) -> Result<PathBuf, CliError> {
+    std::path::absolute(dir).map_err(|error| CliError::usage("the directory makes no sense").why(error))
+}
 
 fn begun(dir: &Path) -> Result<Begun, CliError> {
-    let data = std::path::absolute(dir).map_err(|error| CliError::usage("the directory makes no sense").why(error))?;
+    let data = absolute(dir)?;
     Begun::read(&data).map_err(|error| of_recovery(format!("{} is not known", data.display()), &error))
+}
+
+/// The same, with the right to act on it.
+async fn hold(dir: &Path, doing: &str, what: &str, ctx: &Ctx) -> Result<(Begun, Hold), CliError> {
+    let known = begun(dir)?;
+    let held = Begun::hold(&known.data, doing, &ctx.clock).await;
+    held.map_err(|error| of_recovery(format!("the recovery in {} {what}", known.data.display()), &error))
 }
 
 /// Opens the repository again: as it is said now, else as it was said then.
@@ -42,7 +53,7 @@ async fn subject_of(begun: &Begun, args: &RecoverArgs, ctx: &Ctx) -> Result<Subj
 
 /// What is done with a server that waits, told on the way.
 async fn act(
-    begun: &mut Begun,
+    (begun, hold): (&mut Begun, &Hold),
     wish: Option<Wish>,
     subject: &Subject,
     args: &RecoverArgs,
@@ -64,31 +75,38 @@ async fn act(
         None => format!("the recovery in {} cannot be opened", begun.data.display()),
     };
     let done = match wish {
-        Some(wish) => follow_up::resume(begun, &wish, &means).await,
-        None => follow_up::open(begun, &means).await,
+        Some(wish) => follow_up::resume(begun, hold, &wish, &means).await,
+        None => follow_up::open(begun, hold, &means).await,
     };
     done.map_err(|error| of_recovery(what, &error))
 }
 
 /// A recovery that is to go on: all its files are laid down, and nobody has opened it.
-async fn to_go_on(dir: &Path, what: &str, args: &RecoverArgs, ctx: &Ctx) -> Result<(Begun, Subject), CliError> {
-    let begun = begun(dir)?;
+async fn to_go_on(
+    dir: &Path,
+    (doing, what): (&str, &str),
+    args: &RecoverArgs,
+    ctx: &Ctx,
+) -> Result<((Begun, Hold), Subject), CliError> {
+    let (begun, hold) = hold(dir, doing, what, ctx).await?;
     let refused = |error| of_recovery(format!("the recovery in {} {what}", begun.data.display()), &error);
     begun.may_go_on().map_err(refused)?;
     let subject = subject_of(&begun, args, ctx).await?;
-    Ok((begun, subject))
+    Ok(((begun, hold), subject))
 }
 
 /// Opens the server that is paused.
 pub(super) async fn promote(dir: &Path, args: &RecoverArgs, ctx: &Ctx) -> Result<Exit, CliError> {
-    let (mut begun, subject) = to_go_on(dir, "cannot be opened", args, ctx).await?;
-    let replayed = act(&mut begun, None, &subject, args, ctx).await?;
+    let words = (FollowUp::Promote.doing(), "cannot be opened");
+    let ((mut begun, hold), subject) = to_go_on(dir, words, args, ctx).await?;
+    let replayed = act((&mut begun, &hold), None, &subject, args, ctx).await?;
     finish(replayed, None, &begun.data, args, ctx).await
 }
 
 /// Goes on to a later target, or to the same one again.
 pub(super) async fn resume(dir: &Path, args: &RecoverArgs, ctx: &Ctx) -> Result<Exit, CliError> {
-    let (mut begun, subject) = to_go_on(dir, "cannot go on", args, ctx).await?;
+    let words = ("moving on", "cannot go on");
+    let ((mut begun, hold), subject) = to_go_on(dir, words, args, ctx).await?;
     let wish = match subject::wish(args, ctx.clock.now())? {
         Some(wish) => Wish {
             timeline: TimelineChoice::Number(begun.note.timeline),
@@ -97,7 +115,7 @@ pub(super) async fn resume(dir: &Path, args: &RecoverArgs, ctx: &Ctx) -> Result<
         },
         None => begun.wish(),
     };
-    let replayed = act(&mut begun, Some(wish), &subject, args, ctx).await?;
+    let replayed = act((&mut begun, &hold), Some(wish), &subject, args, ctx).await?;
     finish(replayed, None, &begun.data, args, ctx).await
 }
 
@@ -130,7 +148,9 @@ pub(super) async fn discard(dir: &Path, args: &RecoverArgs, ctx: &Ctx) -> Result
         .as_deref()
         .map(|yes| if whole(yes) { name.as_str() } else { yes });
     confirm_as(ctx, "the removal", &question, &name, yes)?;
-    let removed = follow_up::discard(&begun, &ctx.clock).await.map_err(refused)?;
+    // Nobody is kept waiting while a person thinks; what became of it meanwhile is looked at again.
+    let (begun, hold) = hold(dir, FollowUp::Discard.doing(), "is not removed", ctx).await?;
+    let removed = follow_up::discard(&begun, &hold, &ctx.clock).await.map_err(refused)?;
     ctx.print(&Discarded { removed })?;
     Ok(Exit::Done)
 }
@@ -142,14 +162,15 @@ pub(super) async fn remove_what_began(data: &Path, since: Timestamp, ctx: &Ctx) 
     if !ours || begun(data)?.may_be_removed().is_err() {
         return Ok(());
     }
-    remove_all(data, ctx).await
+    let (_, hold) = hold(data, FollowUp::Discard.doing(), "cannot be removed", ctx).await?;
+    remove_all(data, &hold, ctx).await
 }
 
 /// Ends the server and removes the copy of a recovery that has served.
-pub(super) async fn remove_all(data: &Path, ctx: &Ctx) -> Result<(), CliError> {
+pub(super) async fn remove_all(data: &Path, hold: &Hold, ctx: &Ctx) -> Result<(), CliError> {
     let begun = begun(data)?;
     end_server(&begun.data, &begun.home, ctx).await?;
     let what = || format!("{} cannot be removed", begun.data.display());
-    let removed = follow_up::remove(&begun).await;
+    let removed = follow_up::remove(&begun, hold).await;
     removed.map(drop).map_err(|error| of_recovery(what(), &error))
 }

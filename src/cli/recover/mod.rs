@@ -32,7 +32,7 @@ use crate::repo::Progress;
 use crate::repo::rate::sampler;
 use crate::source::postgres::physical::LaidDown;
 use crate::source::postgres::recovery::{
-    self, Earlier, Order, RecoveryError, Replayed, Seen, Standing, Then, home_of, stop,
+    self, Earlier, Hold, Order, RecoveryError, Replayed, Seen, Standing, Then, home_of, stop,
 };
 use crate::source::postgres::wal::WalError;
 use crate::source::{SourceError, Work};
@@ -78,7 +78,7 @@ pub async fn run(args: RecoverArgs, ctx: &Ctx) -> Result<Exit, CliError> {
         return table::run(&args, &subject, plan, &target, ctx).await;
     }
     let order = order(&args, &subject, plan, target);
-    let (replayed, laid) = carry_out(&order, &subject.title, args.yes.as_deref(), ctx).await?;
+    let (replayed, laid, _hold) = carry_out(&order, &subject.title, args.yes.as_deref(), ctx).await?;
     finish(replayed, laid.as_ref(), &order.target, &args, ctx).await
 }
 
@@ -96,6 +96,7 @@ fn order(args: &RecoverArgs, subject: &Subject, plan: Plan, target: PathBuf) -> 
         settings: args.set.clone(),
         repository: Some(subject.repository.clone()),
         source: args.source.clone(),
+        owner: None,
     }
 }
 
@@ -133,17 +134,18 @@ pub(in crate::cli) fn of_recovery(what: impl Into<String>, error: &RecoveryError
     CliError::failed(what).why(error).maybe_hint(error.hint()).exit(exit)
 }
 
-/// Lays down, replays, and returns with the server at the target; what laying down did, when it was not done before.
+/// Lays down, replays, and returns with the server at the target; what laying down did, when it was not done before; and the
+/// right to act on the copy.
 async fn carry_out(
     order: &Order,
     title: &str,
     yes: Option<&str>,
     ctx: &Ctx,
-) -> Result<(Replayed, Option<LaidDown>), CliError> {
+) -> Result<(Replayed, Option<LaidDown>, Hold), CliError> {
     let what = format!("{title} cannot be recovered into {}", order.target.display());
     let failed = |error: RecoveryError| of_recovery(what.as_str(), &error);
     let earlier = order.earlier(&ctx.clock).await;
-    let earlier = earlier.map_err(|error| of_recovery("the directory cannot be used", &error))?;
+    let (earlier, hold) = earlier.map_err(|error| of_recovery("the directory cannot be used", &error))?;
     match earlier {
         Earlier::Laid => ctx.out.remark("going on with what an earlier call has laid down"),
         Earlier::Old => {
@@ -154,18 +156,18 @@ async fn carry_out(
         Earlier::Nothing | Earlier::Begun => {}
     }
     let stop = ctx.interrupts().stop;
-    let laid = lay(order, earlier, &stop, ctx).await.map_err(failed)?;
+    let laid = lay((order, &hold), earlier, &stop, ctx).await.map_err(failed)?;
     let tell = Telling::begin(ctx);
     let replayed = order
-        .replay(&ctx.clock, &stop, &|seen| tell.tell(seen))
+        .replay(&hold, &ctx.clock, &stop, &|seen| tell.tell(seen))
         .await
         .map_err(failed)?;
-    Ok((replayed, laid))
+    Ok((replayed, laid, hold))
 }
 
 /// Lays down, and tells how far it is.
 async fn lay(
-    order: &Order,
+    (order, hold): (&Order, &Hold),
     earlier: Earlier,
     stop: &CancellationToken,
     ctx: &Ctx,
@@ -180,7 +182,7 @@ async fn lay(
         reached: &|_| {},
     };
     let mut told = ctx.progress("1 of 2, laying down");
-    let laying = order.lay(earlier, &work);
+    let laying = order.lay(earlier, hold, &work);
     tokio::pin!(laying);
     loop {
         tokio::select! {

@@ -48,8 +48,8 @@ pub(super) async fn run(
         then: Then::Pause,
         ..super::order(args, subject, plan, target.to_owned())
     };
-    let replayed = match carry_out(&order, &subject.title, args.yes.as_deref(), ctx).await {
-        Ok((replayed, _)) => replayed,
+    let (replayed, hold) = match carry_out(&order, &subject.title, args.yes.as_deref(), ctx).await {
+        Ok((replayed, _, hold)) => (replayed, hold),
         Err(error) => {
             if let Err(left) = follow_up::remove_what_began(target, now, ctx).await {
                 ctx.out
@@ -66,7 +66,7 @@ pub(super) async fn run(
     let stopped = stopping
         .await
         .map_err(|error| CliError::failed("the scratch server cannot be ended").why(error));
-    let removed = follow_up::remove_all(target, ctx).await;
+    let removed = follow_up::remove_all(target, &hold, ctx).await;
     let copied = copied.map_err(failed)?;
     ctx.print(&copied)?;
     // The table is there; what is left behind is told, and is no reason to doubt it.

@@ -118,7 +118,7 @@ pub(super) fn write(recovery: &RecoveryId, server: &LeftServer, out: &mut Text) 
     let seen = &server.seen;
     let paint = match seen.fate {
         Fate::Waiting => Paint::Warn,
-        Fate::Gone => Paint::Bad,
+        Fate::Gone | Fate::Lost => Paint::Bad,
         Fate::Promoted | Fate::Discarded => Paint::Good,
     };
     out.painted(
@@ -145,8 +145,10 @@ pub(super) fn write(recovery: &RecoveryId, server: &LeftServer, out: &mut Text) 
         if seen.fate == Fate::Gone {
             out.field("start it", format!("lifeboat recovery resume {recovery}"));
         }
-        out.field("open it", format!("lifeboat recovery promote {recovery}"));
-        out.field("later", format!("lifeboat recovery move {recovery} --to TIME"));
+        if seen.fate != Fate::Lost {
+            out.field("open it", format!("lifeboat recovery promote {recovery}"));
+            out.field("later", format!("lifeboat recovery move {recovery} --to TIME"));
+        }
         out.field("remove it", format!("lifeboat recovery discard {recovery}"));
     }
 }
@@ -157,7 +159,7 @@ pub fn write_waiting(waiting: &Waiting, out: &mut Text) {
     let doing = waiting.follow_up.as_ref().map_or_else(String::new, |live| {
         format!(", {} (asked by {})", live.what.doing(), live.by)
     });
-    let paint = if server.seen.fate == Fate::Gone {
+    let paint = if matches!(server.seen.fate, Fate::Gone | Fate::Lost) {
         Paint::Bad
     } else {
         Paint::Warn

@@ -18,6 +18,7 @@ use crate::domain::event::Event;
 use crate::domain::id::RunbookRunId;
 use crate::domain::runbook::next::{self, Need};
 use crate::domain::runbook::report::report;
+use crate::domain::runbook::show::planned;
 use crate::domain::runbook::{RunbookFact, RunbookOutcome, RunbookRecord, RunbookRun, Saying, Variable};
 
 /// How long an agent that has gone may stay away before we stop waiting for it.
@@ -54,6 +55,7 @@ fn ask(question: &str) -> Result<String, CliError> {
 pub(super) async fn follow(ctx: &Ctx, client: &Client, id: &RunbookRunId, only_watch: bool) -> Result<Exit, CliError> {
     let interrupts = ctx.interrupts();
     let mut asked: BTreeSet<String> = BTreeSet::new();
+    let mut trouble = None;
     loop {
         let stream = connect(ctx, client, &interrupts, AWAY).await;
         let stream = stream.map_err(|error| CliError::from_client(format!("{id} cannot be followed"), error))?;
@@ -76,6 +78,13 @@ pub(super) async fn follow(ctx: &Ctx, client: &Client, id: &RunbookRunId, only_w
                     }
                 }
                 Some(Ok(StreamItem::Overview { overview })) => {
+                    // What keeps all of it from going on has to be seen by whoever waits for it.
+                    if trouble != overview.config_error {
+                        trouble.clone_from(&overview.config_error);
+                        if let Some(trouble) = &trouble {
+                            ctx.out.remark(trouble);
+                        }
+                    }
                     let Some(run) = live(&overview, id) else {
                         return ended(ctx, client, id).await;
                     };
@@ -161,6 +170,11 @@ async fn needs(
         if !asked.insert(picture) {
             continue;
         }
+        if asked.insert(format!("{}/{}", step.id, done.attempt)) {
+            for line in about(ctx, run, *at) {
+                ctx.out.remark(&line);
+            }
+        }
         let words: Vec<String> = needs.iter().map(need_words).collect();
         ctx.out
             .remark(&format!("step {} waits for {}", step.id, words.join("; ")));
@@ -188,6 +202,38 @@ async fn needs(
         }
     }
     Ok(None)
+}
+
+/// What whoever is asked for a word about a step has to know: what it does, how it is taken back, what was seen of it.
+fn about(ctx: &Ctx, run: &RunbookRun, at: usize) -> Vec<String> {
+    let (step, done) = (&run.runbook.steps[at], &run.steps[at]);
+    let planned = planned(step, &run.values, run.drill);
+    let mut lines = vec![format!(
+        "step {} of {}, {}: {}",
+        at + 1,
+        run.steps.len(),
+        step.id,
+        planned.title
+    )];
+    if !step.why.is_empty() {
+        lines.push(format!("     why: {}", step.why.filled(&run.values).text().trim()));
+    }
+    lines.push(format!("     does: {}", planned.does));
+    lines.push(format!("     undo: {}", planned.undo));
+    lines.extend(planned.proofs.iter().map(|proof| format!("     after: {proof}")));
+    let seen = done
+        .checked
+        .iter()
+        .flat_map(|checked| &checked.results)
+        .chain(&done.evidence);
+    lines.extend(seen.map(|result| check_line(result).1));
+    if let Some(error) = &done.error {
+        lines.push(format!("     failed: {error}"));
+        lines.extend(error.hint.iter().map(|hint| format!("     hint: {hint}")));
+    }
+    let left = run.objective.map(|objective| (objective, run.elapsed(ctx.clock.now())));
+    lines.extend(left.map(|(objective, elapsed)| format!("     time: {elapsed} of {objective}")));
+    lines
 }
 
 /// Asks one step's question and reads the answer.

@@ -194,10 +194,21 @@ impl Render for RunbookPlan {
                 }
             }
             out.line(format!("     {}", step.does));
-            out.line(format!("     needs {}; undo: {}", step.needs, step.undo));
+            if let Some(group) = &step.parallel {
+                out.line(format!("     at the same time as the other steps of {group}"));
+            }
+            let limit = step
+                .timeout
+                .map_or_else(String::new, |limit| format!("; at most {limit}"));
+            out.line(format!("     needs {}; undo: {}{limit}", step.needs, step.undo));
             for check in &step.checks {
                 let (paint, line) = check_line(check);
                 out.painted(paint, line);
+            }
+            // What was asked just now stands above with its answer.
+            let asked = |proof: &String| step.checks.iter().any(|check| check.title == *proof);
+            for proof in step.proofs.iter().filter(|proof| !asked(proof)) {
+                out.line(format!("     after: {proof}"));
             }
         }
     }

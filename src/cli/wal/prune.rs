@@ -1,5 +1,7 @@
 //! `lifeboat wal prune`: says what would go, and removes it when it was confirmed.
 
+use std::collections::BTreeSet;
+
 use serde::Serialize;
 
 use super::of_wal;
@@ -10,6 +12,7 @@ use crate::cli::direct;
 use crate::cli::error::{CliError, Exit};
 use crate::cli::output::{Paint, Render, Text, moment};
 use crate::cli::recover::of_recovery;
+use crate::domain::id::SnapshotId;
 use crate::domain::job::RepositoryDefinition;
 use crate::domain::pitr::keep;
 use crate::domain::wal::SystemId;
@@ -42,7 +45,8 @@ pub(super) async fn run(args: &WalPruneArgs, definition: &RepositoryDefinition, 
     }
     let archive = WalArchive::new(repo, system);
     let size = archive.segment_size().await.map_err(failed)?.unwrap_or_default();
-    let floor = keep::floor(&bases.found, args.window, ctx.clock.now(), size).map_err(|error| {
+    let in_use = in_use(args.window.is_some(), ctx).await;
+    let floor = keep::floor(&bases.found, &in_use, args.window, ctx.clock.now(), size).map_err(|error| {
         CliError::refused("nothing is removed from the archive")
             .why(error)
             .hint("take a base backup first: a job whose source is of the kind postgres-physical")
@@ -62,6 +66,29 @@ pub(super) async fn run(args: &WalPruneArgs, definition: &RepositoryDefinition, 
     };
     ctx.print(&Pruned { system, done, outlook })?;
     Ok(Exit::Done)
+}
+
+/// The base backups that recovered servers which wait still need; whether one does is only asked when a window would leave their
+/// log out.
+async fn in_use(window: bool, ctx: &Ctx) -> BTreeSet<SnapshotId> {
+    if !window {
+        return BTreeSet::new();
+    }
+    let asked = match ctx.client_of_running() {
+        Ok(client) => client.overview().await.ok(),
+        Err(_) => None,
+    };
+    let Some(overview) = asked else {
+        ctx.out
+            .remark("no agent answers: what recovered servers that wait still need is not known");
+        return BTreeSet::new();
+    };
+    let waiting = overview.waiting.into_iter();
+    let reading = overview.recoveries.into_iter();
+    waiting
+        .filter_map(|view| view.waiting.base)
+        .chain(reading.map(|view| view.recovery.request.snapshot))
+        .collect()
 }
 
 impl Render for Pruned {

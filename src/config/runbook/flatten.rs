@@ -24,7 +24,7 @@ pub(super) struct Flat {
 
 /// Flattens a runbook; problems are noted with their place.
 pub(super) fn flatten(books: &BTreeMap<String, Book<'_>>, name: &str, problems: &mut Problems) -> Flat {
-    let mut budget = MOST_STEPS;
+    let mut budget = Some(MOST_STEPS);
     expand(books, name, &mut Vec::new(), &mut budget, problems)
 }
 
@@ -32,7 +32,7 @@ fn expand(
     books: &BTreeMap<String, Book<'_>>,
     name: &str,
     path: &mut Vec<String>,
-    budget: &mut usize,
+    budget: &mut Option<usize>,
     problems: &mut Problems,
 ) -> Flat {
     let Some(book) = books.get(name) else {
@@ -46,21 +46,17 @@ fn expand(
     for item in &book.items {
         match item {
             Item::Step(step, offset) => {
-                if *budget == 0 {
-                    problems.add(
-                        book.file,
-                        *offset,
-                        name,
-                        format!("it has more than {MOST_STEPS} steps"),
-                        None,
-                    );
+                if !spend(budget, book, *offset, name, problems) {
                     break;
                 }
-                *budget -= 1;
                 flat.steps.push((**step).clone());
                 flat.offsets.push(*offset);
             }
             Item::Use(used) => {
+                // It counts, too: runbooks that use two each would otherwise be gone through without end.
+                if !spend(budget, book, used.offset, name, problems) {
+                    break;
+                }
                 let inner = used.runbook.get_ref();
                 let at = used.runbook.span().start;
                 let key = format!("step.{}.runbook", used.id);
@@ -91,6 +87,24 @@ fn expand(
     path.pop();
     mark_chosen(&mut flat);
     flat
+}
+
+/// Takes one from what is left of the steps a runbook may have; says so once when there is none.
+fn spend(budget: &mut Option<usize>, book: &Book<'_>, offset: usize, name: &str, problems: &mut Problems) -> bool {
+    match budget {
+        Some(0) => {
+            let hint = "make several runbooks of it, and begin them one after the other".to_owned();
+            let message = format!("it has more than {MOST_STEPS} steps, with those of the runbooks it uses");
+            problems.add(book.file, offset, name, message, Some(hint));
+            *budget = None;
+            false
+        }
+        Some(left) => {
+            *left -= 1;
+            true
+        }
+        None => false,
+    }
 }
 
 fn put_in(flat: &mut Flat, used: &Use, sub: Flat, book: &Book<'_>, problems: &mut Problems) {

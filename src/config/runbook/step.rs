@@ -1,5 +1,7 @@
 //! One step: what every step has, what its kind adds, and its checks.
 
+mod usual;
+
 use std::collections::BTreeMap;
 
 use serde::Deserialize;
@@ -150,10 +152,10 @@ fn whole(
             .title
             .unwrap_or_else(|| Template::plain(id.replace(['-', '_'], " "))),
         why: raw.why,
-        class: raw.class.unwrap_or_else(|| default_class(&action)),
+        class: raw.class.unwrap_or_else(|| usual::class(&action)),
         timeout: raw
             .timeout
-            .map_or_else(|| default_timeout(&action), |timeout| timeout.get_ref().0),
+            .map_or_else(|| usual::timeout(&action), |timeout| timeout.get_ref().0),
         on_failure: raw.on_failure.unwrap_or(OnFailure::Ask),
         needs: Needs {
             auto: raw
@@ -173,7 +175,7 @@ fn whole(
             } else {
                 InDrill::Simulate
             }),
-        phase: raw.phase.unwrap_or_else(|| default_phase(&action)),
+        phase: raw.phase.unwrap_or_else(|| usual::phase(&action)),
         id,
         action,
         precheck,
@@ -376,43 +378,5 @@ fn undo_of(place: &Place<'_>, action_of_step: &Action, value: Option<Value<'_>>,
             );
             Undo::NotNeeded
         }
-    }
-}
-
-/// What nobody said anything about is not done twice unless it is known to be harmless.
-fn default_class(action: &Action) -> Class {
-    match action {
-        Action::Command(_) | Action::Http(_) | Action::Sql(_) | Action::Notify(_) | Action::Route(_) => Class::Once,
-        Action::Restore(_) | Action::Recover(_) | Action::Backup(_) | Action::Rewind(_) => Class::Resumable,
-        _ => Class::Idempotent,
-    }
-}
-
-fn default_timeout(action: &Action) -> Millis {
-    Millis::from_secs(match action {
-        Action::Check(_) => 120,
-        Action::Wait(_) | Action::Replay(_) => 1800,
-        Action::Manual(_) | Action::Choose(_) | Action::Approve(_) => 24 * 3600,
-        Action::Restore(_)
-        | Action::Recover(_)
-        | Action::Backup(_)
-        | Action::Verify(_)
-        | Action::Drill(_)
-        | Action::Rewind(_)
-        | Action::FindClean(_) => 12 * 3600,
-        _ => 600,
-    })
-}
-
-fn default_phase(action: &Action) -> Phase {
-    match action {
-        Action::Manual(_) | Action::Check(_) | Action::Choose(_) | Action::Approve(_) | Action::FindClean(_) => {
-            Phase::Identify
-        }
-        Action::Verify(_) | Action::Drill(_) => Phase::Verify,
-        Action::Route(_) | Action::Service(_) | Action::Notify(_) | Action::Http(_) | Action::Unfence(_) => {
-            Phase::Restart
-        }
-        _ => Phase::Restore,
     }
 }

@@ -205,3 +205,64 @@ fn circles_over_several_files_are_named() {
     );
     assert!(!built.contains_key(&RunbookName::from("a")));
 }
+
+#[test]
+fn runbooks_that_use_two_each_are_not_gone_through_without_end() {
+    let uses = |other: usize| format!("kind = \"runbook\"\nrunbook = \"n{other}\"\n");
+    let mut files: Vec<(String, String)> = (0..40)
+        .map(|at| {
+            let next = uses(at + 1);
+            let text = format!("{HEAD}[[step]]\nid = \"a\"\n{next}[[step]]\nid = \"b\"\n{next}");
+            (format!("n{at}"), text)
+        })
+        .collect();
+    let last = format!("{HEAD}[[step]]\nid = \"a\"\nkind = \"manual\"\ninstruction = \"x\"\n");
+    files.push(("n40".to_owned(), last));
+    let files: Vec<(&str, &str)> = files
+        .iter()
+        .map(|(name, text)| (name.as_str(), text.as_str()))
+        .collect();
+    let (built, problems) = read(&files);
+    assert!(
+        problems.iter().any(|problem| problem.contains("more than 200 steps")),
+        "{problems:?}"
+    );
+    assert!(built.contains_key(&RunbookName::from("n38")) && !built.contains_key(&RunbookName::from("n0")));
+}
+
+#[test]
+fn a_document_is_enough_when_this_program_is_gone() {
+    let (built, _) = read(&[]);
+    for runbook in built.values() {
+        let text = crate::domain::runbook::show::document(runbook);
+        for step in &runbook.steps {
+            let says_itself = matches!(
+                step.action,
+                Action::Manual(_)
+                    | Action::Check(_)
+                    | Action::Wait(_)
+                    | Action::Choose(_)
+                    | Action::Approve(_)
+                    | Action::Command(_)
+                    | Action::Http(_)
+                    | Action::Sql(_)
+                    | Action::Notify(_)
+                    | Action::Route(_)
+            );
+            // These are about this program alone.
+            let ours = matches!(step.action, Action::FindClean(_) | Action::Drill(_) | Action::Backup(_));
+            let by_hand = step.action.by_hand();
+            assert!(
+                says_itself || ours || by_hand.is_some_and(|line| text.contains(&line)),
+                "{}: {}",
+                runbook.name,
+                step.id
+            );
+        }
+        for part in ["## Have ready", "## Keep in mind", "## When it is over"] {
+            assert!(text.contains(part), "{} has no {part}", runbook.name);
+        }
+        let first = |word: &str| text.find(word).unwrap_or(usize::MAX);
+        assert!(first("## Keep in mind") < first("## Steps"), "{}", runbook.name);
+    }
+}

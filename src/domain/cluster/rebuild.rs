@@ -157,6 +157,12 @@ fn the_primary<'s>(
 fn rewindable(cluster: &Cluster, record: &Record, chosen: &MemberSeen, primary: &ServerSeen) -> Vec<Refusal> {
     let member = &chosen.name;
     let reclone = format!("lifeboat cluster reclone {} {member}", cluster.name);
+    let begun = record.rebuild.as_ref().filter(|note| note.member == *member);
+    if begun.is_some_and(|note| note.kind == RebuildKind::Rewind) {
+        // Nothing that is seen of such a directory means anything: what was cut off may have taken its control file along.
+        let what = format!("a rewind of {member} was begun and did not end: its directory cannot be trusted");
+        return vec![no("half-rewound", what, reclone)];
+    }
     let local = chosen.local.as_ref();
     let Some(control) = local.and_then(|local| local.control.as_ref()) else {
         let what = format!("there is no cluster in the data directory of {member}");
@@ -167,11 +173,6 @@ fn rewindable(cluster: &Cluster, record: &Record, chosen: &MemberSeen, primary: 
         let what = format!("the log of {member} does not tell enough: neither page checksums nor wal_log_hints");
         let how = format!("{reclone}; for the next time: wal_log_hints = on");
         refusals.push(no("no-hints", what, how));
-    }
-    let begun = record.rebuild.as_ref().filter(|note| note.member == *member);
-    if begun.is_some_and(|note| note.kind == RebuildKind::Rewind) {
-        let what = format!("a rewind of {member} was begun and did not end: its directory cannot be trusted");
-        refusals.push(no("half-rewound", what, reclone));
     }
     refusals
 }

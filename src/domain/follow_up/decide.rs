@@ -21,6 +21,7 @@ pub(in crate::domain) fn left(state: &mut State, record: &RecoveryRecord) {
         recovery: record.id.clone(),
         source: record.source.clone(),
         repository: record.request.repository.clone(),
+        base: Some(record.request.snapshot.clone()),
         server: server.clone(),
         follow_up: None,
     };

@@ -29,7 +29,7 @@ pub use work::{
 use super::command::{Actor, Command, Refusal, RefusalKind};
 use super::decide::{Context, LookedUp};
 use super::event::Event;
-use super::id::{MaintenanceId, RepositoryName, SnapshotId, time_ordered_id};
+use super::id::{MaintenanceId, RecoveryId, RepositoryName, SnapshotId, time_ordered_id};
 use super::maintenance::{Maintenance, MaintenanceState, Task};
 use super::run::Outcome;
 use super::snapshot::SnapshotRecord;
@@ -188,7 +188,7 @@ fn tag(
         ));
     }
     if in_use(context.state).contains(&record.id) {
-        return Err(conflict(record, "is being read by a recovery, and its id would change"));
+        return Err(conflict(record, "is needed by a recovery, and its id would change"));
     }
     let task = Task::Tag {
         snapshot: record.id.clone(),
@@ -220,6 +220,12 @@ fn forget(context: &Context<'_>, actor: &Actor, looked_up: &LookedUp, reason: &s
             return refuse("is pinned", "unpin it first: lifeboat snapshot unpin");
         }
         if used.contains(&record.id) {
+            if let Some(id) = waits_on(context.state, &record.id) {
+                return refuse(
+                    &format!("is what the server that {id} has left is moved on and started again from"),
+                    &format!("open that server or throw it away first: lifeboat recovery show {id}"),
+                );
+            }
             return refuse("is being read by a recovery", "wait for it to end, or cancel it");
         }
         if is_last_good(record, looked_up) {
@@ -254,10 +260,20 @@ fn is_last_good(record: &SnapshotRecord, looked_up: &LookedUp) -> bool {
         .is_some_and(|last| last.id == record.id)
 }
 
-/// The snapshots that recoveries read, or are about to.
+/// The snapshots that recoveries read, or are about to, and those that recovered servers which wait were laid down from: without
+/// them, and the log after them, such a server can neither be moved nor started again.
 pub fn in_use(state: &State) -> BTreeSet<SnapshotId> {
     let recoveries = state.recoveries.values();
-    recoveries.map(|recovery| recovery.request.snapshot.clone()).collect()
+    let read = recoveries.map(|recovery| recovery.request.snapshot.clone());
+    let waiting = state.waiting.values();
+    read.chain(waiting.filter_map(|waiting| waiting.base.clone())).collect()
+}
+
+/// The recovery whose server waits and was laid down from that snapshot.
+fn waits_on<'a>(state: &'a State, snapshot: &SnapshotId) -> Option<&'a RecoveryId> {
+    let mut waiting = state.waiting.values();
+    let found = waiting.find(|waiting| waiting.base.as_ref() == Some(snapshot));
+    found.map(|waiting| &waiting.recovery)
 }
 
 /// Asks for maintenance, unless the same is under way.

@@ -7,10 +7,15 @@
 //!
 //! With a window, log is kept so that every instant of the last so many days can be had: from the newest base backup that
 //! is at least that old. Older base backups are then restored to their own end only, which needs no log but their own.
+//!
+//! A base backup that is in use, by a recovery or by a recovered server that waits, needs its log whatever the window says.
+
+use std::collections::BTreeSet;
 
 use serde::Serialize;
 
 use super::Base;
+use crate::domain::id::SnapshotId;
 use crate::domain::units::{Millis, Timestamp};
 use crate::domain::wal::{Lsn, SegmentSize, WalName};
 
@@ -34,11 +39,17 @@ pub struct Floor {
     pub base: Base,
 }
 
-/// Works out from where log is needed: by every base backup, or by a window of time up to `now`.
+/// Works out from where log is needed: by every base backup, or by a window of time up to `now` and by those in use.
 ///
 /// # Errors
 /// Keep everything, when there is nothing to go by.
-pub fn floor(bases: &[Base], window: Option<Millis>, now: Timestamp, size: SegmentSize) -> Result<Floor, KeepAll> {
+pub fn floor(
+    bases: &[Base],
+    in_use: &BTreeSet<SnapshotId>,
+    window: Option<Millis>,
+    now: Timestamp,
+    size: SegmentSize,
+) -> Result<Floor, KeepAll> {
     let old_enough = window.and_then(|window| {
         let begins = now.checked_sub_signed(window.to_chrono())?;
         let older = bases.iter().filter(|base| base.facts.stopped_at <= begins);
@@ -46,7 +57,7 @@ pub fn floor(bases: &[Base], window: Option<Millis>, now: Timestamp, size: Segme
     });
     let needed = bases
         .iter()
-        .filter(|base| old_enough.is_none_or(|oldest| base.facts.stopped_at >= oldest));
+        .filter(|base| in_use.contains(&base.id) || old_enough.is_none_or(|oldest| base.facts.stopped_at >= oldest));
     let base = needed.min_by_key(|base| base.facts.start_lsn).ok_or(KeepAll::NoBase)?;
     Ok(Floor {
         number: base.facts.start_lsn.0 / size.bytes(),

@@ -298,16 +298,29 @@ fn settings_name_one_target_and_clear_the_others() {
 #[test]
 fn nothing_goes_that_a_base_needs() {
     let bases = [base("a", 1, 4), base("b", 2, 9)];
-    let found = floor(&bases, None, at(100), size()).unwrap();
+    let found = floor(&bases, &BTreeSet::new(), None, at(100), size()).unwrap();
     assert_eq!((found.number, found.base.id.as_str()), (4, "a"));
-    assert_eq!(floor(&[], None, at(100), size()), Err(KeepAll::NoBase));
+    assert_eq!(
+        floor(&[], &BTreeSet::new(), None, at(100), size()),
+        Err(KeepAll::NoBase)
+    );
     // b was 91 seconds old, a 96: a window of 95 needs a, one of 90 does not.
     let of = |seconds| {
-        floor(&bases, Some(Millis::from_secs(seconds)), at(100), size())
-            .unwrap()
-            .number
+        floor(
+            &bases,
+            &BTreeSet::new(),
+            Some(Millis::from_secs(seconds)),
+            at(100),
+            size(),
+        )
+        .unwrap()
+        .number
     };
     assert_eq!((of(95), of(90), of(1000)), (4, 9, 4));
+    // One that a recovered server was laid down from is needed, however old it is.
+    let used = BTreeSet::from(["a".into()]);
+    let found = floor(&bases, &used, Some(Millis::from_secs(90)), at(100), size()).unwrap();
+    assert_eq!((found.number, found.base.id.as_str()), (4, "a"));
     let may = |name: &str| may_go(name.parse().unwrap(), 4, size());
     assert!(may("000000010000000000000003") && may("000000020000000000000003.00000028.backup"));
     assert!(!may("000000010000000000000004") && !may("00000001.history") && !may("000000090000000000000005.partial"));

@@ -120,6 +120,14 @@ impl Action {
         Ok(action)
     }
 
+    /// The action with the values that are known in place, to be shown.
+    #[must_use]
+    pub fn filled(&self, values: &Values) -> Self {
+        let mut action = self.clone();
+        action.visit(&mut |_, template| *template = template.filled(values));
+        action
+    }
+
     /// The values a step of this kind finds out, which later steps may use as `{step.NAME}`.
     pub const fn outputs(&self) -> &'static [&'static str] {
         match self {

@@ -86,27 +86,45 @@ impl Check {
         Ok(check)
     }
 
-    /// What it is about, in a few words.
+    /// The check with the values that are known in place, to be shown.
+    #[must_use]
+    pub fn filled(&self, values: &Values) -> Self {
+        let mut check = self.clone();
+        check.visit(&mut |_, template| *template = template.filled(values));
+        check
+    }
+
+    /// What it is about and what is expected, in a few words.
     pub fn words(&self) -> String {
         if let Some(title) = &self.title {
             return title.text();
         }
         match &self.question {
-            Question::Member(ask) => format!("{} {}", ask.member.text(), ask.is.words()),
+            Question::Member(ask) => {
+                let lag = ask.max_lag.as_ref();
+                let lag = lag.map_or_else(String::new, |lag| format!(", at most {} behind", lag.text()));
+                format!("{} {}{lag}", ask.member.text(), ask.is.words())
+            }
             Question::Cluster(ask) => format!("{} {}", ask.cluster.text(), ask.is.words()),
             Question::Query(ask) => format!("{} at {} is {}", ask.sql.text(), ask.at.words(), ask.expect),
-            Question::Answers(ask) => format!("{} answers", ask.url.text()),
+            Question::Answers(ask) => {
+                let status = ask.status.map_or_else(String::new, |status| format!(" {status}"));
+                format!("{} answers{status}{}", ask.url.text(), saying(ask.contains.as_ref()))
+            }
             Question::Runs(ask) => {
-                let command = command_words(&ask.command);
-                match (&ask.contains, ask.exit.unwrap_or(0)) {
-                    (Some(text), _) => format!("{command} says \"{}\"", text.text()),
-                    (None, 0) => format!("{command} ends well"),
-                    (None, status) => format!("{command} ends with status {status}"),
-                }
+                let exit = ask.exit.filter(|exit| *exit != 0);
+                let ends = exit.map_or("ends well".to_owned(), |exit| format!("ends with status {exit}"));
+                format!(
+                    "{} {ends}{}",
+                    command_words(&ask.command),
+                    saying(ask.contains.as_ref())
+                )
             }
             Question::Snapshot(ask) => {
                 let level = ask.level.map_or("written", EvidenceLevel::word);
-                format!("{} has a snapshot that is {level}", ask.source.text())
+                let age = ask.max_age.as_ref();
+                let age = age.map_or_else(String::new, |age| format!(" and at most {} old", age.text()));
+                format!("{} has a snapshot that is {level}{age}", ask.source.text())
             }
             Question::Recoverable(ask) => {
                 format!("{} loses at most {}", ask.source.text(), ask.max_loss.text())
@@ -125,18 +143,27 @@ impl Check {
     }
 }
 
+fn saying(contains: Option<&Template>) -> String {
+    contains.map_or_else(String::new, |text| format!(" and says \"{}\"", text.text()))
+}
+
 /// A command as it would be typed.
 pub(super) fn command_words(command: &[Template]) -> String {
-    let word = |template: &Template| {
-        let text = template.text();
-        let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:=@,{}%+".contains(c);
-        if !text.is_empty() && text.chars().all(plain) {
-            text
-        } else {
-            format!("'{}'", text.replace('\'', "'\\''"))
-        }
-    };
-    command.iter().map(word).collect::<Vec<_>>().join(" ")
+    command
+        .iter()
+        .map(|word| quoted(&word.text()))
+        .collect::<Vec<_>>()
+        .join(" ")
+}
+
+/// A word as it would be typed.
+pub(super) fn quoted(text: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:=@,{}%+".contains(c);
+    if !text.is_empty() && text.chars().all(plain) {
+        text.to_owned()
+    } else {
+        format!("'{}'", text.replace('\'', "'\\''"))
+    }
 }
 
 /// What a check came to.

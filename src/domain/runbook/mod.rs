@@ -29,13 +29,16 @@
 //! | [`next`] | what happens next, as a function of the execution |
 //! | [`saying`], [`instead`] | what people say; another snapshot than a step found |
 //! | [`decide`], [`observe`], [`apply`] | from a person's word, or what was seen, to events; what they do to the execution |
+//! | [`tidy`] | what a step may say: bounded, and nothing that steers a terminal |
 //! | [`view`] | what is shown of them |
 //! | [`report`], [`show`] | the report of an execution, the document for people |
+//! | `by_hand` | what people type when this program is gone |
 //!
 //! What this room never does: act, ask the time, or take a value for part of a program.
 
 pub mod action;
 pub mod apply;
+mod by_hand;
 pub mod check;
 pub mod decide;
 pub mod instead;
@@ -47,6 +50,7 @@ pub mod saying;
 pub mod show;
 mod step;
 pub mod template;
+pub mod tidy;
 pub mod values;
 pub mod view;
 

@@ -6,6 +6,8 @@ use std::fmt::Write as _;
 use super::action::Action;
 use super::check::{CheckOutcome, CheckResult};
 use super::run::{Cause, RunbookOutcome, RunbookRecord, RunbookRun, StepRun, StepState};
+use super::show::code;
+use super::tidy::{self, line};
 use super::{Runbook, Step};
 use crate::domain::units::{Millis, Timestamp};
 
@@ -47,6 +49,12 @@ fn head(text: &mut String, record: &RunbookRecord) {
         run.runbook.short_hash()
     );
     let _ = writeln!(text, "- {why}; led by {} at the end", run.held_by);
+    if run.unattended {
+        let _ = writeln!(
+            text,
+            "- it went on by itself: whoever began it had said go and agreed to every step, as one person"
+        );
+    }
     if let Some(at) = run.incident_at {
         let _ = writeln!(text, "- incident: {}", clock(at));
     }
@@ -62,7 +70,7 @@ fn head(text: &mut String, record: &RunbookRecord) {
     let said = run.runbook.variables.iter();
     for variable in said {
         if let Some(value) = run.values.get(&variable.name) {
-            let _ = writeln!(text, "- {}: `{value}`", variable.name);
+            let _ = writeln!(text, "- {}: {}", variable.name, code(value));
         }
     }
     text.push('\n');
@@ -104,15 +112,19 @@ fn times(text: &mut String, record: &RunbookRecord) {
         let _ = writeln!(text, "| {} | {took} |", phase.word());
     }
     let _ = writeln!(text, "| **all** | **{}** |\n", record.took());
-    let Some(objective) = run.objective else { return };
-    let reached = matches!(record.outcome, RunbookOutcome::Completed | RunbookOutcome::Deviated);
-    let kept = match (record.took() <= objective, reached) {
-        (true, true) => "was kept",
-        // Whoever gives up early has not been fast.
-        (true, false) => "was not reached: this did not go through to its end",
-        (false, _) => "was **broken**",
-    };
-    let _ = writeln!(text, "The objective of {objective} {kept}.\n");
+    if let Some(objective) = run.objective {
+        // Whoever gave up has not been fast.
+        let kept = match record.outcome {
+            RunbookOutcome::Failed => "**not reached**: it failed".to_owned(),
+            outcome if !outcome.is_through() => format!("**not reached**: it was {}", outcome.word()),
+            _ if run.drill && run.steps.iter().any(|step| step.state == StepState::Simulated) => {
+                "not measured: steps were only said".to_owned()
+            }
+            _ if record.took() <= objective => "kept".to_owned(),
+            _ => "**broken**".to_owned(),
+        };
+        let _ = writeln!(text, "The objective of {objective} was {kept}.\n");
+    }
 }
 
 fn steps(text: &mut String, run: &RunbookRun, now: Timestamp) {
@@ -126,7 +138,7 @@ fn steps(text: &mut String, run: &RunbookRun, now: Timestamp) {
             step_tail(done, now)
         );
         if let Some(did) = &done.did {
-            let _ = writeln!(text, "   - did: `{did}`");
+            let _ = writeln!(text, "   - did: {}", code(did));
         }
         for (word, what) in people(done) {
             let _ = writeln!(text, "   - {word}: {what}");
@@ -134,14 +146,32 @@ fn steps(text: &mut String, run: &RunbookRun, now: Timestamp) {
         evidence(text, "before", done.checked.iter().flat_map(|checked| &checked.results));
         evidence(text, "after", done.evidence.iter());
         for (name, value) in &done.outputs {
-            let _ = writeln!(text, "   - {name}: `{value}`");
+            found_out(text, name, value);
         }
         if let Some(error) = &done.error {
-            let _ = writeln!(text, "   - error: {error}");
+            let _ = writeln!(text, "   - error: {}", line(&error.message));
         }
         if let Some(note) = &done.note {
-            let _ = writeln!(text, "   - note: {note}");
+            let _ = writeln!(text, "   - note: {}", line(note));
         }
+    }
+    text.push('\n');
+}
+
+/// What a step found out: in its line when it is one, else as a block of its own.
+fn found_out(text: &mut String, name: &str, value: &str) {
+    let value = tidy::text(value, tidy::OUTPUT);
+    let value = value.trim_end();
+    if value.is_empty() {
+        return;
+    }
+    if !value.contains('\n') {
+        let _ = writeln!(text, "   - {name}: {}", code(value));
+        return;
+    }
+    let _ = writeln!(text, "   - {name}:\n");
+    for line in value.lines() {
+        let _ = writeln!(text, "         {line}");
     }
     text.push('\n');
 }
@@ -168,7 +198,7 @@ fn people(done: &StepRun) -> Vec<(&'static str, String)> {
         let typed = if word.text.is_empty() {
             String::new()
         } else {
-            format!(", typed `{}`", word.text)
+            format!(", typed {}", code(&word.text))
         };
         lines.push(("go", format!("{} at {}{typed}", word.by, clock(word.at))));
     }
@@ -189,7 +219,8 @@ fn evidence<'a>(text: &mut String, word: &str, results: impl Iterator<Item = &'a
             CheckOutcome::Fails => "NOT",
             CheckOutcome::Unknown => "unknown",
         };
-        let _ = writeln!(text, "   - {word} [{sign}] {}: {}", result.title, result.detail);
+        let (title, detail) = (line(&result.title), line(&result.detail));
+        let _ = writeln!(text, "   - {word} [{sign}] {title}: {detail}");
     }
 }
 

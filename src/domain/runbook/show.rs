@@ -3,9 +3,10 @@
 use std::fmt::Write as _;
 
 use super::action::{Action, Server, ServiceDo};
-use super::check::command_words;
+use super::check::{command_words, quoted};
 use super::template::{Template, Values};
-use super::{Class, InDrill, OnFailure, Runbook, Step, Undo};
+use super::{Class, InDrill, OnFailure, Runbook, Step, Undo, VariableKind};
+use crate::domain::units::Millis;
 
 impl Action {
     /// Exactly what it does, in a line; with its values in place when it has been resolved.
@@ -56,26 +57,42 @@ impl Action {
                 (None, None) => act.act.word().to_owned(),
             },
             Self::Route(act) => match &act.url {
-                Some(url) => format!(
-                    "{} {}",
-                    act.method.as_ref().map_or("POST".to_owned(), Template::text),
-                    url.text()
+                Some(url) => request_words(
+                    &act.method.as_ref().map_or("POST".to_owned(), Template::text),
+                    url,
+                    act.body.as_ref(),
                 ),
                 None => command_words(&act.command),
             },
             Self::Command(act) if act.shell => {
-                format!("sh -c {}", act.command.first().map(Template::text).unwrap_or_default())
+                let line = act.command.first().map(Template::text).unwrap_or_default();
+                format!("sh -c {}", quoted(&line))
             }
             Self::Command(act) => command_words(&act.command),
             Self::Http(act) => {
                 let method = act.method.as_ref().map_or("GET".to_owned(), Template::text);
-                format!("{method} {}", act.url.text())
+                request_words(&method, &act.url, act.body.as_ref())
             }
-            Self::Sql(act) => format!("at {}: {}", act.at.words(), act.statement.text()),
-            Self::Notify(act) => format!("tell: {}", act.message.text()),
+            Self::Sql(act) => {
+                let expect = act.expect.as_ref();
+                let expect = expect.map_or_else(String::new, |expect| format!(" -- has to be {expect}"));
+                format!("at {}: {}{expect}", act.at.words(), act.statement.text())
+            }
+            Self::Notify(act) => {
+                let by = act
+                    .url
+                    .as_ref()
+                    .map_or_else(|| command_words(&act.command), |url| format!("POST {}", url.text()));
+                format!("tell: {} (by {by})", act.message.text())
+            }
             Self::FindClean(act) => format!("lifeboat snapshot find-clean {}", act.job.text()),
         }
     }
+}
+
+fn request_words(method: &str, url: &Template, body: Option<&Template>) -> String {
+    let body = body.map_or_else(String::new, |body| format!(" with {}", body.text()));
+    format!("{method} {}{body}", url.text())
 }
 
 fn member_words(verb: &str, cluster: &Template, member: &Template, options: &str) -> String {
@@ -117,6 +134,7 @@ pub fn document(runbook: &Runbook) -> String {
         runbook.short_hash()
     );
     list(&mut text, "Have ready", &runbook.before);
+    list(&mut text, "Keep in mind", &runbook.during);
     if !runbook.variables.is_empty() {
         text.push_str("## Has to be known\n\n| name | what | default |\n| --- | --- | --- |\n");
         for variable in &runbook.variables {
@@ -128,10 +146,11 @@ pub fn document(runbook: &Runbook) -> String {
             };
             let _ = writeln!(
                 text,
-                "| `{}` | {} ({}) | {default} |",
+                "| `{}` | {} ({}) | {} |",
                 variable.name,
-                variable.ask,
-                variable.kind.word()
+                cell(&variable.ask),
+                kind_words(&variable.kind),
+                cell(&default)
             );
         }
         text.push('\n');
@@ -140,9 +159,25 @@ pub fn document(runbook: &Runbook) -> String {
     for (number, step) in (1..).zip(&runbook.steps) {
         step_lines(&mut text, number, step);
     }
-    list(&mut text, "Keep in mind", &runbook.during);
     list(&mut text, "When it is over", &runbook.after);
     text
+}
+
+/// A text in a table: one line, and no border of a cell.
+fn cell(text: &str) -> String {
+    text.split_whitespace()
+        .collect::<Vec<_>>()
+        .join(" ")
+        .replace('|', "\\|")
+}
+
+/// Which values a variable takes.
+fn kind_words(kind: &VariableKind) -> String {
+    match kind {
+        VariableKind::Choice { of } => format!("one of {}", of.join(", ")),
+        VariableKind::Member { cluster } => format!("member of {{{cluster}}}"),
+        simple => simple.word().to_owned(),
+    }
 }
 
 fn list(text: &mut String, title: &str, lines: &[String]) {
@@ -156,6 +191,19 @@ fn list(text: &mut String, title: &str, lines: &[String]) {
     text.push('\n');
 }
 
+/// Text as code in Markdown, whatever is in it.
+pub(super) fn code(text: &str) -> String {
+    let longest = text.split(|c| c != '`').map(str::len).max().unwrap_or(0);
+    let fence = "`".repeat(longest + 1);
+    let pad = if text.starts_with('`') || text.ends_with('`') {
+        " "
+    } else {
+        ""
+    };
+    let text = text.split('\n').map(str::trim_end).collect::<Vec<_>>().join(" ⏎ ");
+    format!("{fence}{pad}{text}{pad}{fence}")
+}
+
 fn step_lines(text: &mut String, number: usize, step: &Step) {
     let _ = writeln!(
         text,
@@ -167,7 +215,13 @@ fn step_lines(text: &mut String, number: usize, step: &Step) {
     if !step.why.is_empty() {
         let _ = writeln!(text, "   {}  ", step.why.text().trim());
     }
-    let _ = writeln!(text, "   does: `{}`  ", step.action.words());
+    if let Some(group) = &step.parallel {
+        let _ = writeln!(text, "   at the same time as: the other steps of `{group}` beside it  ");
+    }
+    let _ = writeln!(text, "   does: {}  ", code(&step.action.words()));
+    if let Some(by_hand) = step.action.by_hand() {
+        let _ = writeln!(text, "   by hand: {}  ", code(&by_hand));
+    }
     let mut line = |word: &str, what: String| {
         let _ = writeln!(text, "   {word}: {what}  ");
     };
@@ -185,10 +239,13 @@ fn step_lines(text: &mut String, number: usize, step: &Step) {
         line("only when", format!("{} {sign} {}", condition.value, condition.to));
     }
     line("needs", needs(step));
-    line("at most", format!("{}; in a drill {}", step.timeout, step.drill.word()));
+    line(
+        "at most",
+        format!("{}; in a drill: {}", step.timeout, step.drill.word()),
+    );
     if !step.action.needs_a_person() {
         line("if it fails", on_failure(step).to_owned());
-        line("if the agent dies in it", in_doubt(step).to_owned());
+        line("if its agent dies in it", in_doubt(step).to_owned());
     }
     text.push('\n');
 }
@@ -218,10 +275,8 @@ pub fn in_doubt(step: &Step) -> &'static str {
 /// What a step needs from people, in words, with the values there are.
 pub fn needs_with(step: &Step, values: &Values) -> String {
     let mut asked = step.clone();
-    if let Some(typed) = &mut asked.needs.typed
-        && let Ok(text) = typed.resolve(values)
-    {
-        *typed = Template::plain(text);
+    if let Some(typed) = &mut asked.needs.typed {
+        *typed = typed.filled(values);
     }
     needs(&asked)
 }
@@ -271,11 +326,20 @@ pub struct PlannedStep {
     pub passed: Option<String>,
     /// What its checks come to now; empty when they cannot be asked yet.
     pub checks: Vec<super::check::CheckResult>,
+    /// What has to hold when it is over, a line each.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub proofs: Vec<String>,
+    /// The word of the steps it is done at the same time with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parallel: Option<String>,
+    /// It has failed after this long; none in the plan of an older agent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timeout: Option<Millis>,
 }
 
 /// What a step would do with the values there are.
 pub fn planned(step: &Step, values: &Values, drill: bool) -> PlannedStep {
-    let text = |template: &Template| template.resolve(values).unwrap_or_else(|_| template.to_string());
+    let text = |template: &Template| template.filled(values).text();
     let passed = step
         .when
         .iter()
@@ -293,11 +357,8 @@ pub fn planned(step: &Step, values: &Values, drill: bool) -> PlannedStep {
         InDrill::Simulate if drill => Some("only said in a drill".to_owned()),
         _ => None,
     };
-    let words = |action: &Action| {
-        action
-            .resolved(values)
-            .map_or_else(|_| action.words(), |action| action.words())
-    };
+    // What is found out on the way stands with its name; all else is as it will be done.
+    let words = |action: &Action| action.filled(values).words();
     PlannedStep {
         id: step.id.clone(),
         title: text(&step.title),
@@ -310,5 +371,8 @@ pub fn planned(step: &Step, values: &Values, drill: bool) -> PlannedStep {
         needs: needs_with(step, values),
         passed: passed.or(in_drill),
         checks: Vec::new(),
+        proofs: step.verify.iter().map(|check| check.filled(values).words()).collect(),
+        parallel: step.parallel.clone(),
+        timeout: Some(step.timeout),
     }
 }

@@ -168,13 +168,25 @@ impl Template {
         Ok(text)
     }
 
+    /// The same with the values that are known in place; the other places stay.
+    #[must_use]
+    pub fn filled(&self, values: &Values) -> Self {
+        let fill = |piece: &Piece| match piece {
+            Piece::Place { name, how } => values
+                .get(name)
+                .map_or_else(|| piece.clone(), |value| Piece::Text(how.write(value))),
+            Piece::Text(_) => piece.clone(),
+        };
+        Self(self.0.iter().map(fill).collect())
+    }
+
     /// The text of a template whose values are in place; places that are left stand as they were written.
     pub fn text(&self) -> String {
         self.0.iter().fold(String::new(), |mut text, piece| {
             match piece {
                 Piece::Text(plain) => text.push_str(plain),
-                Piece::Place { name, .. } => {
-                    let _ = write!(text, "{{{name}}}");
+                Piece::Place { .. } => {
+                    let _ = write!(text, "{}", Self(vec![piece.clone()]));
                 }
             }
             text

@@ -1,10 +1,13 @@
 //! Recovered servers and named restore points, decided and applied.
 
+use super::super::alert::AlertKind;
 use super::super::cluster::Cluster;
 use super::super::command::{Command, Observation};
 use super::super::follow_up::{Fate, FollowUp, FollowUpResult, FollowUpState, LeftServer, ServerSeen};
+use super::super::keep::in_use;
 use super::super::pitr::Target;
 use super::super::react::Effect;
+use super::super::rules::alert_events;
 use super::super::run::{Failure, Outcome};
 use super::super::units::{Bytes, Millis, Timestamp};
 use super::super::wal::Lsn;
@@ -186,4 +189,67 @@ fn a_restore_point_is_made_once_and_in_doubt_is_not_asked_for_again() {
     let known = &world.state.restore_points[&"orders".into()];
     assert_eq!((known.asked.len(), known.made.len()), (0, 1));
     assert_eq!(known.made[0].by, "ana");
+}
+
+#[test]
+fn a_server_that_is_gone_is_told_until_it_waits_again_or_somebody_has_decided() {
+    let (mut world, id) = waiting();
+    let key = AlertKind::RecoveredServerGone.key(id.as_str());
+    let look = |fate| Observation::RecoveredServerLooked {
+        recovery: id.clone(),
+        seen: Box::new(seen(fate, Target::Time(at(10)))),
+    };
+    let alerts = |world: &mut World| {
+        let events = world.context(alert_events);
+        world.commit(events);
+        world.state.alerts.get(&key).map(|alert| alert.next_step.clone())
+    };
+    assert_eq!(alerts(&mut world), None);
+    world.observe(look(Fate::Gone));
+    let next = alerts(&mut world).unwrap();
+    assert!(
+        next.contains("recovery resume") && next.contains("recovery discard"),
+        "{next}"
+    );
+    world.observe(look(Fate::Waiting));
+    assert_eq!(alerts(&mut world), None, "it waits again");
+    world.observe(look(Fate::Lost));
+    let next = alerts(&mut world).unwrap();
+    assert!(
+        next.contains("put it back") && next.contains("recovery discard"),
+        "{next}"
+    );
+    for what in [FollowUp::Promote, FollowUp::Resume, move_to(11)] {
+        let refused = world.command(&follow(&id, what)).unwrap_err();
+        assert!(refused.reason.contains("not there any more"), "{refused:?}");
+    }
+    world.command(&follow(&id, FollowUp::Discard)).unwrap();
+    assert!(alerts(&mut world).is_some(), "it is not thrown away yet");
+    world.observe(Observation::FollowUpStarting { recovery: id.clone() });
+    world.observe(Observation::FollowUpEnded {
+        recovery: id.clone(),
+        result: Box::new(FollowUpResult {
+            outcome: Outcome::Succeeded,
+            error: None,
+            seen: Some(seen(Fate::Discarded, Target::Time(at(10)))),
+        }),
+    });
+    assert_eq!(alerts(&mut world), None);
+}
+
+#[test]
+fn what_a_server_that_waits_was_laid_down_from_is_in_use_until_somebody_has_decided() {
+    let (mut world, id) = waiting();
+    let base = world.state.waiting[&id].base.clone().unwrap();
+    assert!(in_use(&world.state).contains(&base));
+    world.observe(Observation::RecoveredServerLooked {
+        recovery: id.clone(),
+        seen: Box::new(seen(Fate::Gone, Target::Time(at(10)))),
+    });
+    assert!(in_use(&world.state).contains(&base), "it may be started again");
+    world.observe(Observation::RecoveredServerLooked {
+        recovery: id,
+        seen: Box::new(seen(Fate::Promoted, Target::Time(at(10)))),
+    });
+    assert!(!in_use(&world.state).contains(&base));
 }

@@ -10,6 +10,7 @@ use crate::domain::capacity::RoomSight;
 use crate::domain::command::{Actor, Observation};
 use crate::domain::id::{RecoveryId, RepositoryName, RunId};
 use crate::domain::job::{Definitions, Job};
+use crate::domain::keep::in_use;
 use crate::domain::observe;
 use crate::domain::react::{self, Effect};
 use crate::domain::run::{Failure, Outcome};
@@ -111,6 +112,7 @@ impl Core {
         let outbox = self.parts.outbox.clone();
         Work {
             definitions: definitions.clone(),
+            in_use: Arc::new(in_use(&self.state)),
             cancel: CancellationToken::new(),
             progress: Arc::default(),
             observe: Arc::new(move |observation| {

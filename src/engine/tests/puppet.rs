@@ -11,7 +11,7 @@ pub(super) struct Puppet {
     pub(super) trash: Mutex<Vec<SnapshotRecord>>,
     /// What maintenance was done, and whether it is to fail or to hang until it is stopped.
     pub(super) kept: Mutex<Vec<Maintenance>>,
-    pub(super) keeping: Mutex<keeping::Mood>,
+    pub(super) keeping: Mutex<upkeep::Mood>,
     /// The server a recovery leaves.
     pub(super) stage: Mutex<servers::Stage>,
     /// What a look at a cluster sees.
@@ -185,7 +185,7 @@ impl Hands for Puppet {
     }
 
     fn maintain(&self, work: Work, maintenance: Maintenance) -> Doing<'_, MaintenanceResult> {
-        Box::pin(keeping::maintain(self, work, maintenance))
+        Box::pin(upkeep::maintain(self, work, maintenance))
     }
 
     fn tree(&self, _: RepositoryDefinition, _: String, _: String) -> Doing<'_, Result<Vec<TreeEntryView>, Failure>> {

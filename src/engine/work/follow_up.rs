@@ -29,10 +29,18 @@ pub(super) async fn follow_up(worker: &Worker, work: hands::Work, waiting: Waiti
                 seen: Some(seen),
             };
         }
-        Err(failure) if work.cancel.is_cancelled() => (Outcome::Cancelled, failure),
-        Err(failure) => (Outcome::Failed, failure),
+        // Nothing was done to it by us, and what somebody else does to it is seen when that has ended.
+        Err(Stopped::Held(failure)) => {
+            return FollowUpResult {
+                outcome: Outcome::Failed,
+                error: Some(failure),
+                seen: Some(waiting.server.seen),
+            };
+        }
+        Err(Stopped::Failed(failure)) if work.cancel.is_cancelled() => (Outcome::Cancelled, failure),
+        Err(Stopped::Failed(failure)) => (Outcome::Failed, failure),
     };
-    let stands = left::settle(&waiting.server, &worker.clock).await;
+    let stands = left::settle(&waiting.server, removes(&waiting), &worker.clock).await;
     if let Err(error) = &stands {
         tracing::warn!("how the server of {} stands is not known: {error}", waiting.recovery);
     }
@@ -43,16 +51,39 @@ pub(super) async fn follow_up(worker: &Worker, work: hands::Work, waiting: Waiti
     }
 }
 
-async fn act(worker: &Worker, work: &hands::Work, waiting: &Waiting) -> Result<ServerSeen, Failure> {
+/// Why a follow-up did not come to a good end.
+enum Stopped {
+    /// Somebody else acts on the server.
+    Held(Failure),
+    /// It may have been begun.
+    Failed(Failure),
+}
+
+impl From<Failure> for Stopped {
+    fn from(failure: Failure) -> Self {
+        Self::Failed(failure)
+    }
+}
+
+impl From<RecoveryError> for Stopped {
+    fn from(error: RecoveryError) -> Self {
+        match &error {
+            RecoveryError::Held { .. } => Self::Held(of_recovery(&error)),
+            _ => Self::Failed(of_recovery(&error)),
+        }
+    }
+}
+
+async fn act(worker: &Worker, work: &hands::Work, waiting: &Waiting) -> Result<ServerSeen, Stopped> {
     let Some(live) = &waiting.follow_up else {
         return Err(Failure::permanent(
             "nobody said what becomes of it",
             "see what waits: lifeboat recovery waiting",
-        ));
+        )
+        .into());
     };
-    let failed = |error: RecoveryError| of_recovery(&error);
     if live.what == FollowUp::Discard {
-        return left::discard(&waiting.server, &worker.clock).await.map_err(failed);
+        return Ok(left::discard(&waiting.server, &worker.clock).await?);
     }
     let definitions = &work.definitions;
     let repo = worker
@@ -74,9 +105,13 @@ async fn act(worker: &Worker, work: &hands::Work, waiting: &Waiting) -> Result<S
     let settings = cluster_of(definitions, waiting);
     let roles = order::roles(None, settings.map(|settings| settings.connection.user.as_str()));
     let bin_dir = settings.and_then(|settings| settings.connection.bin_dir.clone());
-    left::follow_up(&waiting.server, &live.what, roles, bin_dir, &source_work)
-        .await
-        .map_err(failed)
+    Ok(left::follow_up(&waiting.server, &live.what, roles, bin_dir, &source_work).await?)
+}
+
+/// Whether it was to be thrown away.
+fn removes(waiting: &Waiting) -> bool {
+    let live = waiting.follow_up.as_ref();
+    live.is_some_and(|live| live.what == FollowUp::Discard)
 }
 
 /// The source as it is configured now.
@@ -91,11 +126,17 @@ fn cluster_of<'a>(definitions: &'a Definitions, waiting: &Waiting) -> Option<&'a
 /// Looks at a server that waits; finds out what became of a follow-up that is in doubt.
 pub(super) async fn look(worker: &Worker, waiting: Waiting) -> Result<Option<ServerSeen>, Failure> {
     let seen = if waiting.is_in_doubt() {
-        left::settle(&waiting.server, &worker.clock).await.map(Some)
+        left::settle(&waiting.server, removes(&waiting), &worker.clock)
+            .await
+            .map(Some)
     } else {
         left::look_at(&waiting.server).await
     };
-    seen.map_err(|error| of_recovery(&error))
+    match seen {
+        // It is looked at again when whoever acts on it has ended.
+        Err(RecoveryError::Held { .. }) => Ok(None),
+        seen => seen.map_err(|error| of_recovery(&error)),
+    }
 }
 
 /// Has the primary of a cluster name the present place in its log.

@@ -75,7 +75,7 @@ async fn attempt(worker: &Worker, work: &Work, maintenance: &Maintenance) -> Res
             worker.repositories.forget(name).await;
             match done {
                 Ok(mut result) => {
-                    let logs = log_keep::prune(worker, &work.definitions, definition, &desk.repo).await;
+                    let logs = log_keep::prune(worker, work, definition, &desk.repo).await;
                     result.freed.0 += logs.freed.0;
                     result.findings.extend(logs.findings);
                     Ok(result)

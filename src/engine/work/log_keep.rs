@@ -12,6 +12,7 @@ use crate::domain::pitr::keep;
 use crate::domain::source::SourceKind;
 use crate::domain::units::{Bytes, Millis};
 use crate::domain::wal::SystemId;
+use crate::engine::hands::Work;
 use crate::repo::Repository;
 use crate::source::postgres::recovery::catalogue::{bases, bases_ever};
 use crate::source::postgres::wal::WalArchive;
@@ -28,13 +29,13 @@ pub(super) struct Pruned {
 /// Prunes the logs of the clusters that this repository has base backups of.
 pub(super) async fn prune(
     worker: &Worker,
-    definitions: &Definitions,
+    work: &Work,
     definition: &RepositoryDefinition,
     repo: &Repository,
 ) -> Pruned {
     let mut pruned = Pruned::default();
-    for (system, window) in windows(definitions, &definition.name, repo, &mut pruned).await {
-        match one(worker, definition, repo, system, window).await {
+    for (system, window) in windows(&work.definitions, &definition.name, repo, &mut pruned).await {
+        match one(worker, work, (definition, repo), system, window).await {
             Ok((freed, words)) => {
                 pruned.freed.0 += freed.0;
                 pruned.findings.extend(words);
@@ -83,8 +84,8 @@ async fn windows(
 
 async fn one(
     worker: &Worker,
-    definition: &RepositoryDefinition,
-    repo: &Repository,
+    work: &Work,
+    (definition, repo): (&RepositoryDefinition, &Repository),
     system: SystemId,
     window: Option<Millis>,
 ) -> Result<(Bytes, Option<String>), String> {
@@ -96,7 +97,8 @@ async fn one(
     let Some(size) = archive.segment_size().await.map_err(|error| error.to_string())? else {
         return Ok((Bytes(0), None));
     };
-    let floor = keep::floor(&bases.found, window, worker.clock.now(), size).map_err(|error| error.to_string())?;
+    let floor = keep::floor(&bases.found, &work.in_use, window, worker.clock.now(), size);
+    let floor = floor.map_err(|error| error.to_string())?;
     let planned = archive.plan_prune(floor, definition.upkeep.grace).await;
     let done = archive.prune(planned.map_err(|error| error.to_string())?).await;
     let done = done.map_err(|error| error.to_string())?;

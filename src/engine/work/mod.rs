@@ -5,6 +5,7 @@
 
 mod backup;
 mod browse;
+mod claim;
 mod failure;
 mod follow_up;
 mod found;
@@ -13,6 +14,7 @@ mod hooks;
 mod keep;
 mod log;
 mod log_keep;
+mod plan;
 mod receive;
 mod recover;
 mod repositories;
@@ -85,7 +87,7 @@ impl Hands for Worker {
         snapshot: SnapshotRecord,
         facts: Option<SourceFacts>,
     ) -> Doing<'_, Result<RecoveryPlan, Failure>> {
-        Box::pin(async move { recover::plan(self, &definitions, request, snapshot, facts.as_ref()).await })
+        Box::pin(async move { plan::plan(self, &definitions, request, snapshot, facts.as_ref()).await })
     }
 
     fn recover(&self, work: Work, recovery: Recovery, snapshot: SnapshotRecord) -> Doing<'_, RecoveryRecord> {
@@ -119,7 +121,7 @@ impl Hands for Worker {
 
     fn list(&self, repository: RepositoryDefinition, known: Known) -> Doing<'_, Result<Listing, Failure>> {
         Box::pin(async move {
-            let repo = self.repositories.get(&repository, &self.clock).await?;
+            let repo = self.repositories.get_to_list(&repository, &self.clock).await?;
             browse::list(&repository, &repo, &known).await
         })
     }

@@ -1,37 +1,34 @@
-//! Recoveries: the plan, the restore, the verification.
+//! Recoveries carried out: the restore, the verification, and what becomes of them.
 
 use std::sync::Arc;
 
-use sha2::{Digest, Sha256};
-
 use super::Worker;
+use super::claim::{Claims, Place, going_on};
 use super::failure::of_source;
+use super::plan::looked;
 use crate::domain::command::Observation;
 use crate::domain::follow_up::LeftServer;
-use crate::domain::gauge;
 use crate::domain::id::RepositoryName;
 use crate::domain::job::{Definitions, RepositoryDefinition, SqlProbe};
 use crate::domain::observe::ended_recovery;
-use crate::domain::pitr::Target;
-use crate::domain::recovery::{Recovery, RecoveryPlan, RecoveryRecord, RecoveryRequest, RecoveryTarget};
+use crate::domain::recovery::{Recovery, RecoveryRecord, RecoveryRequest, RecoveryTarget};
 use crate::domain::run::{Failure, Outcome};
 use crate::domain::snapshot::{EvidenceLevel, SnapshotRecord};
-use crate::domain::state::SourceFacts;
 use crate::engine::hands;
 use crate::repo::rate::sampler;
 use crate::repo::{Progress, Repository};
-use crate::source::{self, Milestone, PlanParts, Restored, Subject, Verified, VerifyJob};
+use crate::source::{self, Milestone, Restored, Subject, Verified, VerifyJob};
 
 /// Findings kept in history.
 const FINDINGS_KEPT: usize = 500;
 
-struct Opened {
-    subject: Subject,
-    repo: Repository,
+pub(super) struct Opened {
+    pub(super) subject: Subject,
+    pub(super) repo: Repository,
 }
 
 /// Opens what a recovery reads from.
-async fn open(
+pub(super) async fn open(
     worker: &Worker,
     definitions: &Definitions,
     snapshot: &SnapshotRecord,
@@ -52,6 +49,7 @@ async fn open(
         source,
         secrets,
         repository_url: place.url.clone(),
+        owner: request.reason.clone(),
         host: worker.host.clone(),
     };
     Ok(Opened { subject, repo })
@@ -67,159 +65,6 @@ pub(super) fn repository<'a>(
             "add it again, or use the repository directly with --repository",
         )
     })
-}
-
-/// Says what a recovery would do.
-pub(super) async fn plan(
-    worker: &Worker,
-    definitions: &Definitions,
-    request: RecoveryRequest,
-    snapshot: SnapshotRecord,
-    facts: Option<&SourceFacts>,
-) -> Result<RecoveryPlan, Failure> {
-    let opened = open(worker, definitions, &snapshot, &request).await?;
-    let work = source::Work {
-        repo: &opened.repo,
-        clock: &worker.clock,
-        progress: Progress::new(),
-        cancel: tokio_util::sync::CancellationToken::new(),
-        reached: &|_| {},
-    };
-    let parts = source::plan(&opened.subject, &request.target, &work)
-        .await
-        .map_err(|error| of_source(&error))?;
-    // The planner may have taken a nearer snapshot; what is confirmed and carried out names it.
-    let request = RecoveryRequest {
-        snapshot: parts.base.clone().unwrap_or(request.snapshot),
-        ..request
-    };
-    let estimate = gauge::estimate(facts, parts.write, parts.replay);
-    let mut plan = RecoveryPlan {
-        kind: snapshot.kind.clone(),
-        source: snapshot.source.clone(),
-        recover_to: match request.instant.as_ref().map(|instant| &instant.to) {
-            Some(Target::Time(at)) => *at,
-            _ => snapshot.taken_at,
-        },
-        evidence: snapshot.evidence.level,
-        from: format!(
-            "repository {} at {}",
-            snapshot.repository, opened.subject.repository_url
-        ),
-        digest: digest(&request, &parts),
-        command: command(&request),
-        target_identity: parts.target_identity,
-        items: parts.items,
-        fetch: parts.fetch,
-        write: parts.write,
-        overwrites: parts.overwrites,
-        overwrites_sample: parts.overwrites_sample,
-        target_free: parts.target_free,
-        estimate: estimate.median,
-        estimate_p90: estimate.p90,
-        estimate_samples: estimate.samples,
-        estimate_phases: estimate.phases,
-        replay: parts.replay,
-        blockers: parts.blockers,
-        warnings: parts.warnings,
-        undo: parts.undo,
-        restic_command: parts.restic_command,
-        request,
-    };
-    add_warnings(&mut plan, &snapshot);
-    Ok(plan)
-}
-
-fn add_warnings(plan: &mut RecoveryPlan, snapshot: &SnapshotRecord) {
-    if snapshot.partial {
-        plan.warnings.push(format!(
-            "the snapshot is partial: {} things could not be read for it",
-            snapshot.errors
-        ));
-    }
-    if let Some(failure) = &snapshot.evidence.failure {
-        plan.warnings.push(format!(
-            "the snapshot failed verification ({}): {}",
-            failure.level, failure.message
-        ));
-    }
-    if !snapshot.is_there() {
-        plan.blockers
-            .push("the snapshot is no longer in its repository".to_owned());
-    }
-}
-
-/// Identifies what was planned: what is restored, where to, and what stands there now.
-fn digest(request: &RecoveryRequest, parts: &PlanParts) -> String {
-    let bound = (
-        &request.snapshot,
-        &request.target,
-        &request.instant,
-        (
-            &parts.target_identity,
-            parts.overwrites,
-            &parts.overwrites_sample,
-            &parts.blockers,
-        ),
-    );
-    let text = serde_json::to_vec(&bound).unwrap_or_default();
-    hex::encode(&Sha256::digest(text)[..8])
-}
-
-/// The same recovery with our own command line.
-fn command(request: &RecoveryRequest) -> String {
-    let snapshot = request.snapshot.short();
-    let quote = source::quote;
-    if let (Some(instant), RecoveryTarget::Directory { path, .. }) = (&request.instant, &request.target) {
-        let to = match &instant.to {
-            Target::Latest => "--latest".to_owned(),
-            Target::Immediate => "--immediate".to_owned(),
-            Target::Time(at) => format!("--to {}", quote(&at.to_rfc3339())),
-            Target::Lsn(lsn) => format!("--to-lsn {lsn}"),
-            Target::Xid(xid) => format!("--to-xid {xid}"),
-            Target::Name(name) => format!("--to-name {}", quote(name)),
-        };
-        let then = if instant.open { "--start" } else { "--pause" };
-        return format!(
-            "lifeboat recover --repository {} --base {snapshot} {to} {then} --target {}",
-            request.repository,
-            quote(&path.to_string_lossy())
-        );
-    }
-    match &request.target {
-        RecoveryTarget::Directory {
-            path,
-            include,
-            subpath,
-            delta,
-            quick,
-            tablespaces,
-        } => {
-            let mut words = vec!["lifeboat restore".to_owned()];
-            words.push(match subpath {
-                Some(subpath) => quote(&format!("{snapshot}:{subpath}")),
-                None => snapshot.to_owned(),
-            });
-            words.push(format!("--target {}", quote(&path.to_string_lossy())));
-            words.extend(include.iter().map(|pattern| format!("--include {}", quote(pattern))));
-            words.extend(delta.then(|| "--delta".to_owned()));
-            words.extend((*delta && *quick).then(|| "--quick".to_owned()));
-            let mapped = tablespaces.iter();
-            words.extend(
-                mapped.map(|(old, new)| format!("--tablespace {}", quote(&format!("{old}={}", new.display())))),
-            );
-            words.join(" ")
-        }
-        RecoveryTarget::Database { database, how, .. } => {
-            let mut words = vec![format!(
-                "lifeboat restore {snapshot} --target-database {}",
-                quote(database)
-            )];
-            words.extend(how.options().iter().map(|option| quote(option)));
-            words.join(" ")
-        }
-        RecoveryTarget::Scratch { level } => format!("lifeboat snapshot verify {snapshot} --level {level}"),
-    }
 }
 
 /// Restores or verifies, and says how it ended.
@@ -276,11 +121,42 @@ async fn attempt(
             .await
             .map(Ended::Verified)
     } else {
-        source::restore(&opened.subject, target, recovery.id.as_str(), &source_work)
-            .await
-            .map(Ended::Restored)
+        let target = claimed(worker, &recovery.request).await?;
+        let restored = source::restore(&opened.subject, &target, recovery.id.as_str(), &source_work).await;
+        if restored.is_ok() {
+            off_runtime(worker, &recovery.request, |claims, request| {
+                claims.whole(request);
+                Ok(())
+            })
+            .await?;
+        }
+        restored.map(Ended::Restored)
     };
     ended.map_err(|error| of_source(&error))
+}
+
+/// Claims the place a restore goes to before its first byte; where it is to go, and whether it goes on with what is there.
+async fn claimed(worker: &Worker, request: &RecoveryRequest) -> Result<RecoveryTarget, Failure> {
+    match looked(worker, request).await? {
+        Place::Ours => Ok(going_on(&request.target)),
+        Place::Taken(why) => Err(why),
+        Place::Unclaimed => {
+            off_runtime(worker, request, Claims::take).await?;
+            Ok(request.target.clone())
+        }
+    }
+}
+
+async fn off_runtime(
+    worker: &Worker,
+    request: &RecoveryRequest,
+    work: impl FnOnce(&Claims, &RecoveryRequest) -> Result<(), Failure> + Send + 'static,
+) -> Result<(), Failure> {
+    let (claims, request) = (Claims::of(&worker.state_dir), request.clone());
+    let working = tokio::task::spawn_blocking(move || work(&claims, &request));
+    working
+        .await
+        .unwrap_or_else(|_| Err(Failure::transient("the agent is ending")))
 }
 
 fn observed(recovery: &Recovery, snapshot: &SnapshotRecord, milestone: Milestone) -> Observation {
@@ -390,6 +266,9 @@ fn verified(recovery: &Recovery, done: &Verified, now: crate::domain::Timestamp)
 
 /// Removes what agents that died left behind.
 pub(super) async fn reap(worker: &Worker, definitions: Arc<Definitions>) {
+    let claims = Claims::of(&worker.state_dir);
+    // What cannot be swept now is swept by the next agent.
+    let _ = tokio::task::spawn_blocking(move || claims.sweep()).await;
     let mut sources = Vec::new();
     for source in definitions.sources.values() {
         if let Ok(secrets) = super::secrets::of_source(source).await {

@@ -67,8 +67,9 @@ impl ServerFacts {
     }
 }
 
+/// How the server is reached.
 #[derive(Clone)]
-enum Transport {
+pub(super) enum Transport {
     Plain,
     Tls(MakeRustlsConnect),
 }
@@ -77,7 +78,7 @@ enum Transport {
 pub(super) struct Session {
     pub(super) client: Client,
     pub(super) server: String,
-    transport: Transport,
+    pub(super) transport: Transport,
     driver: JoinHandle<()>,
 }
 
@@ -242,15 +243,7 @@ impl Session {
 
     /// Asks the server to stop what this connection is running; gives up after a second.
     pub(super) async fn interrupt(&self, clock: &Clock) {
-        let token = self.client.cancel_token();
-        let cancel = async {
-            // Best effort: closing the connection, which follows, is the other half.
-            match &self.transport {
-                Transport::Plain => drop(token.cancel_query(NoTls).await),
-                Transport::Tls(tls) => drop(token.cancel_query(tls.clone()).await),
-            }
-        };
-        within(clock, Duration::from_secs(1), cancel).await;
+        super::watched::cancel(self.client.cancel_token(), &self.transport, clock).await;
     }
 
     /// What the server says of itself; refuses one that is too old.

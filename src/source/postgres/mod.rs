@@ -29,6 +29,7 @@
 //! | [`server`] | private servers: started on a copy, stopped whatever happens |
 //! | `scratch` | databases that are renamed or dropped, whatever happens; the reaper |
 //! | `probe` | tables, row counts, fingerprints, questions with an expected answer |
+//! | `watched` | statements nobody waits for any more are stopped on the server |
 //! | `process` | whether a server runs on a directory, who has a word among its arguments |
 //! | [`wal`] | the archive of the log: push, fetch, receive, verify |
 //! | [`switch`] | a restored database in the place of the live one, and back |
@@ -62,6 +63,7 @@ mod toc;
 mod tools;
 mod verify;
 pub mod wal;
+mod watched;
 
 use std::collections::BTreeMap;
 
@@ -79,6 +81,7 @@ use super::SourceError;
 use super::manifest::DatabaseManifest;
 use crate::clock::Clock;
 use crate::repo::Progress;
+use watched::Watched;
 
 /// Counts and fingerprints every table of a database, in one transaction.
 pub async fn contents(
@@ -103,9 +106,16 @@ pub async fn identify(login: &Login, database: &str, clock: &Clock) -> Result<Se
     facts
 }
 
-/// Runs statements in a database; for the sandbox, whose databases are its own.
+/// Runs statements in a database. Whoever gives up waiting has the server stop them.
+///
+/// # Errors
+/// When the server does not answer or refuses one; the first error ends all of them.
 pub async fn execute(login: &Login, database: &str, sql: &str, clock: &Clock) -> Result<(), SourceError> {
-    login.open(database, clock).await?.execute("run statements", sql).await
+    let session = login.open(database, clock).await?;
+    let watched = Watched::new(&session, clock);
+    let done = session.execute("run statements", sql).await;
+    watched.over();
+    done
 }
 
 /// Drops scratch databases on a server whose makers are gone; returns their names.
@@ -113,10 +123,16 @@ pub async fn reap(login: &Login, host: &str, clock: &Clock) -> Result<Vec<String
     scratch::reap(login, host, clock).await
 }
 
-/// Puts a question to a database; none when the answer is NULL or nothing.
+/// Puts a question to a database: the first column of the first row, as text of at most 64 KiB; none when that is NULL or there
+/// is no row. Whoever gives up waiting has the server stop it.
+///
+/// # Errors
+/// When the server does not answer, or refuses the question.
 pub async fn ask(login: &Login, database: &str, sql: &str, clock: &Clock) -> Result<Option<String>, SourceError> {
     let session = login.open(database, clock).await?;
+    let watched = Watched::new(&session, clock);
     let answer = probe::value(&session, "ask", sql).await;
+    watched.over();
     session.settle(clock).await;
     answer
 }

@@ -4,8 +4,10 @@
 //! on the server and one pass; it tells an accident, not an adversary, which is what a restore test is for.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::pin::pin;
 use std::time::Duration;
 
+use futures_util::TryStreamExt as _;
 use tokio_postgres::SimpleQueryMessage;
 use tokio_postgres::error::SqlState;
 
@@ -19,6 +21,9 @@ use crate::source::{SourceError, Work};
 
 /// How long a probe may take.
 const PROBE_TIMEOUT: Duration = Duration::from_mins(2);
+
+/// What is kept of a value, in bytes.
+const LONGEST_VALUE: usize = 64 << 10;
 
 /// The schemas that are the user's.
 const USER_SCHEMAS: &str = "select u.oid from pg_catalog.pg_namespace u
@@ -245,7 +250,7 @@ pub(super) async fn ask_all(
 /// Puts a question to the database, in a transaction that cannot write, and says whether the answer is as expected.
 async fn ask(session: &Session, probe: &SqlProbe, clock: &Clock) -> Result<Finding, SourceError> {
     session.execute("begin a probe", "begin transaction read only").await?;
-    let answer = within(clock, PROBE_TIMEOUT, session.client.simple_query(&probe.sql)).await;
+    let answer = within(clock, PROBE_TIMEOUT, first_value(session, &probe.sql)).await;
     let finding = |ok, detail| Finding {
         what: probe.name.clone(),
         ok,
@@ -271,8 +276,7 @@ async fn ask(session: &Session, probe: &SqlProbe, clock: &Clock) -> Result<Findi
             ),
         ),
         Some(Err(error)) => return Err(session.explain(&doing(), &error)),
-        Some(Ok(messages)) => {
-            let value = first_value(&messages);
+        Some(Ok(value)) => {
             let seen = value.as_deref().unwrap_or("nothing");
             let detail = format!("{seen}, expected {}", probe.expect);
             finding(probe.expect.holds(value.as_deref()), detail)
@@ -285,16 +289,27 @@ async fn ask(session: &Session, probe: &SqlProbe, clock: &Clock) -> Result<Findi
 
 /// Puts a question to the database and returns the first value of the answer.
 pub(super) async fn value(session: &Session, doing: &str, sql: &str) -> Result<Option<String>, SourceError> {
-    let messages = session.client.simple_query(sql).await;
-    Ok(first_value(&messages.map_err(|error| session.explain(doing, &error))?))
+    let value = first_value(session, sql).await;
+    value.map_err(|error| session.explain(doing, &error))
 }
 
-fn first_value(messages: &[SimpleQueryMessage]) -> Option<String> {
-    let value = messages.iter().find_map(|message| match message {
-        SimpleQueryMessage::Row(row) => Some(row.try_get(0).ok().flatten().map(str::to_owned)),
-        _ => None,
-    });
-    value.flatten()
+/// The first value of an answer, cut after [`LONGEST_VALUE`]. Rows are read as they come and not kept: there may be millions.
+async fn first_value(session: &Session, sql: &str) -> Result<Option<String>, tokio_postgres::Error> {
+    let mut messages = pin!(session.client.simple_query_raw(sql).await?);
+    let (mut value, mut first) = (None, true);
+    // To the end: what goes wrong may do so at the last row.
+    while let Some(message) = messages.try_next().await? {
+        if let SimpleQueryMessage::Row(row) = message
+            && std::mem::take(&mut first)
+        {
+            value = row.try_get(0).ok().flatten().map(bounded);
+        }
+    }
+    Ok(value)
+}
+
+fn bounded(text: &str) -> String {
+    text[..text.floor_char_boundary(LONGEST_VALUE)].to_owned()
 }
 
 /// Whether the server was out of resources, shut down or interrupted us (SQLSTATE classes 08, 53, 57, 58).

@@ -2,21 +2,29 @@
 //!
 //! **Crash windows.** The object appears when the upload is completed, whole, and not before. Killed or cut before that,
 //! the parts stay in the bucket, unseen by every listing of objects, and cost money: an upload that fails or is dropped is
-//! therefore aborted, and [`tidy`] aborts those of dead processes once they are older than a day. Cut while completing,
-//! the object may be there or not; the caller repeats the write and meets it.
+//! therefore aborted, and [`tidy`] aborts those of dead processes once they are older than a day. One that is dropped while
+//! the server is asked to begin it is begun and then aborted: the server may have begun it already, and only its answer says
+//! which one. Cut while completing, the object may be there or not; the caller repeats the write and meets it.
 
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
 
 use aws_sdk_s3::Client;
+use aws_sdk_s3::error::SdkError;
+use aws_sdk_s3::operation::create_multipart_upload::{CreateMultipartUploadError, CreateMultipartUploadOutput};
 use aws_sdk_s3::types::{ChecksumAlgorithm, CompletedMultipartUpload, CompletedPart, MultipartUpload};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
+use futures_util::future::BoxFuture;
 use futures_util::{StreamExt, TryStreamExt, stream};
 
 use super::answer::Failure;
 use super::put::{Signed, Traits, digest_of};
 use super::{Bucket, body};
+use crate::clock::Clock;
 use crate::store::StoreResult;
 
 /// The size of a part; the last one may be smaller.
@@ -25,6 +33,10 @@ const PART: usize = 16 << 20;
 const AT_ONCE: usize = 4;
 /// An upload that began longer ago than this belongs to nobody any more, in seconds.
 const STALE_SECS: i64 = 86_400;
+
+/// How often an upload is tried to be aborted, and the pause between.
+const ABORTS: u32 = 5;
+const ABORT_AGAIN: Duration = Duration::from_millis(500);
 
 /// Stores an object in parts.
 pub(super) async fn put(
@@ -45,14 +57,22 @@ pub(super) async fn put(
         .set_ssekms_key_id(traits.key_id)
         .set_object_lock_mode(traits.lock_mode)
         .set_object_lock_retain_until_date(traits.lock_until);
-    let begun = bucket.send(begin.send()).await?;
+    let place = Place {
+        client: client.clone(),
+        clock: bucket.clock.clone(),
+        bucket: Arc::from(bucket.address.bucket.as_str()),
+        key: bucket.full(key),
+    };
+    let beginning = Beginning {
+        request: Some(Box::pin(begin.send())),
+        place: place.clone(),
+    };
+    let begun = bucket.send(beginning).await?;
     let id = begun
         .upload_id
         .ok_or_else(|| Failure::cut("the server gave the upload no id"))?;
     let mut upload = Upload {
-        client: client.clone(),
-        bucket: Arc::from(bucket.address.bucket.as_str()),
-        key: bucket.full(key),
+        place,
         id: Some(id.clone()),
     };
     let stored = write_parts(bucket, client, (key, &id), data).await;
@@ -134,12 +154,72 @@ async fn complete(
     bucket.send(request.send()).await.map(|_| ())
 }
 
+/// Where an upload goes.
+#[derive(Debug, Clone)]
+struct Place {
+    client: Client,
+    clock: Clock,
+    bucket: Arc<str>,
+    key: String,
+}
+
+impl Place {
+    /// Aborts an upload. Nobody waits for it: what is not aborted now is found by [`tidy`].
+    async fn abort(self, id: String) {
+        for _ in 0..ABORTS {
+            let abort = self.client.abort_multipart_upload();
+            let abort = abort.bucket(self.bucket.as_ref()).key(&self.key).upload_id(&id);
+            match abort.send().await.map_err(|error| Failure::of(&error)) {
+                Ok(_) => return,
+                Err(failure) if failure.status == 404 => return,
+                Err(_) => self.clock.sleep(ABORT_AGAIN).await,
+            }
+        }
+    }
+}
+
+type Answer = Result<CreateMultipartUploadOutput, SdkError<CreateMultipartUploadError>>;
+
+/// The request that begins an upload; dropped before the answer, it is waited for beside, and what it has begun is aborted.
+struct Beginning {
+    request: Option<BoxFuture<'static, Answer>>,
+    place: Place,
+}
+
+impl Future for Beginning {
+    type Output = Answer;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Answer> {
+        let Some(request) = &mut self.request else {
+            return Poll::Pending;
+        };
+        let answer = std::task::ready!(request.as_mut().poll(cx));
+        self.request = None;
+        Poll::Ready(answer)
+    }
+}
+
+impl Drop for Beginning {
+    fn drop(&mut self) {
+        let (Some(request), Ok(runtime)) = (self.request.take(), tokio::runtime::Handle::try_current()) else {
+            return;
+        };
+        let place = self.place.clone();
+        runtime.spawn(async move {
+            if let Ok(CreateMultipartUploadOutput {
+                upload_id: Some(id), ..
+            }) = request.await
+            {
+                place.abort(id).await;
+            }
+        });
+    }
+}
+
 /// An upload that is aborted unless it was completed, however its writing ends.
 #[derive(Debug)]
 struct Upload {
-    client: Client,
-    bucket: Arc<str>,
-    key: String,
+    place: Place,
     id: Option<String>,
 }
 
@@ -148,10 +228,7 @@ impl Drop for Upload {
         let (Some(id), Ok(runtime)) = (self.id.take(), tokio::runtime::Handle::try_current()) else {
             return;
         };
-        let abort = self.client.abort_multipart_upload();
-        let abort = abort.bucket(self.bucket.as_ref()).key(&self.key).upload_id(id);
-        // Nobody waits for it: what is not aborted now is found by `tidy`.
-        runtime.spawn(async move { drop(abort.send().await) });
+        runtime.spawn(self.place.clone().abort(id));
     }
 }
 

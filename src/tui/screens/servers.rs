@@ -23,7 +23,7 @@ use crate::tui::words;
 pub const fn fate_role(fate: Fate) -> Role {
     match fate {
         Fate::Waiting => Role::Warn,
-        Fate::Gone => Role::Crit,
+        Fate::Gone | Fate::Lost => Role::Crit,
         Fate::Promoted => Role::Ok,
         Fate::Discarded => Role::Dim,
     }
@@ -54,7 +54,7 @@ pub fn banner(app: &App) -> Option<(String, Role)> {
     let all = &app.overview.as_ref()?.waiting;
     let gone = all
         .iter()
-        .filter(|view| view.waiting.server.seen.fate == Fate::Gone)
+        .filter(|view| matches!(view.waiting.server.seen.fate, Fate::Gone | Fate::Lost))
         .count();
     match (all.len(), gone) {
         (0, _) => None,
@@ -86,6 +86,7 @@ pub fn entry(view: &WaitingView, look: Look<'_>, width: usize) -> Entry {
     let (kind, text, role) = match (&waiting.follow_up, waiting.server.seen.fate) {
         (Some(_), _) => ("server", state(view).0, Role::Live),
         (None, Fate::Gone) => ("GONE", "its server does not run any more".to_owned(), Role::Crit),
+        (None, Fate::Lost) => ("GONE", "its directory is not there any more".to_owned(), Role::Crit),
         (None, _) => ("waits", format!("paused at {}", waiting.server.seen.target), Role::Warn),
     };
     let age = words::age(look.now, waiting.server.since);
@@ -106,6 +107,7 @@ pub fn detail(server: &LeftServer, view: Option<&WaitingView>, look: Look<'_>, d
         Fate::Waiting if live.is_some() => "Its server is being acted on",
         Fate::Waiting => "Its server WAITS, paused for reading",
         Fate::Gone => "Its server is GONE",
+        Fate::Lost => "Its directory is GONE",
         Fate::Promoted => "Its server was opened",
         Fate::Discarded => "Its server was thrown away",
     });
@@ -114,6 +116,10 @@ pub fn detail(server: &LeftServer, view: Option<&WaitingView>, look: Look<'_>, d
             let (state, role) = state(view);
             detail.pair_as("now", format!("{state}, asked by {}", live.by), role);
             progress::detail(view.progress.as_ref(), look, detail);
+        } else if seen.fate == Fate::Lost {
+            let words =
+                "put it back if it was moved or is not mounted; else recover again, and a throws away what is left";
+            detail.prose(words, Role::Crit);
         } else if seen.fate == Fate::Gone {
             let words = "it does not run any more; what was laid down is there: a starts it again, or throws it away";
             detail.prose(words, Role::Crit);

@@ -31,6 +31,10 @@ fn a_directory_is_overwritten_only_when_it_is_safe() {
     };
     assert_eq!(reasons(rebuild(&both, &begun, RebuildKind::Rewind)), ["half-rewound"]);
     rebuild(&both, &begun, RebuildKind::Reclone).unwrap();
+    // Whatever else a rewind that was cut off has left there.
+    both.members[0].local.as_mut().unwrap().control = None;
+    assert_eq!(reasons(rebuild(&both, &begun, RebuildKind::Rewind)), ["half-rewound"]);
+    rebuild(&both, &begun, RebuildKind::Reclone).unwrap();
     // Nobody to follow, or two.
     let alone = seen(vec![None, Some(server(Role::Standby, 2000))]);
     assert_eq!(reasons(rebuild(&alone, &none, RebuildKind::Reclone)), ["no-primary"]);

@@ -198,6 +198,9 @@ pub struct Server {
     /// A directory with the socket of a server.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub socket: Option<Template>,
+    /// Which of the servers that listen there; the only one when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub port: Option<Template>,
     /// The database; that of the source or member when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub database: Option<Template>,
@@ -208,7 +211,13 @@ pub struct Server {
 
 impl Server {
     pub(in crate::domain::runbook) fn visit(&mut self, visit: Visit<'_>) {
-        walk!(visit, self, [], [source, cluster, member, socket, database, user], []);
+        walk!(
+            visit,
+            self,
+            [],
+            [source, cluster, member, socket, port, database, user],
+            []
+        );
     }
 
     /// The server in a few words.

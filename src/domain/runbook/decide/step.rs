@@ -3,6 +3,7 @@
 use super::word;
 use crate::domain::command::{Actor, Refusal};
 use crate::domain::decide::Context;
+use crate::domain::runbook::action::Action;
 use crate::domain::runbook::next::{self, Need, Next};
 use crate::domain::runbook::observe::{RunbookFact, StepEnd};
 use crate::domain::runbook::run::{Override, RunbookRun, StepRun, StepState};
@@ -29,7 +30,15 @@ pub(super) fn of_step(
         } => crate::domain::runbook::instead::decide(run, at, snapshot, *time, word(reason))?,
         Saying::Recheck { .. } if pending => RunbookFact::Recheck { step, by },
         Saying::Approve { .. } if pending => {
-            let two_person = run.runbook.steps[at].needs.two_person;
+            let document = &run.runbook.steps[at];
+            let two_person = document.needs.two_person;
+            let asks = two_person || document.needs.approval || matches!(document.action, Action::Approve(_));
+            if !asks {
+                return Err(Refusal::conflict(
+                    format!("step {step} needs nobody's word"),
+                    Some("see what it waits for with: lifeboat runbook status"),
+                ));
+            }
             if two_person && run.held_by == actor.name {
                 return Err(Refusal::interlock(
                     format!("step {step} needs the word of somebody else than {}", run.held_by),

@@ -1,8 +1,9 @@
 //! The questions of steps, put to the real thing. A question that nobody answers is not answered no.
 
+use std::path::Path;
 use std::time::Duration;
 
-use super::{Site, cluster, data, program, server, web};
+use super::{Site, cluster, data, program, restore, server, web};
 use crate::domain::cluster::{Answer, LocalState, MemberSeen, Picture, Role};
 use crate::domain::gauge;
 use crate::domain::id::{MemberName, RepositoryName, SourceName};
@@ -11,6 +12,7 @@ use crate::domain::runbook::action::Server;
 use crate::domain::runbook::check::{self, Check, CheckOutcome, CheckResult, ClusterIs, MemberIs, Question};
 use crate::domain::runbook::template::Template;
 use crate::domain::units::{Millis, parse_duration};
+use crate::engine::work::claim::{Claims, Place};
 use crate::engine::work::{browse, failure};
 use crate::source::postgres;
 
@@ -41,7 +43,7 @@ pub(super) async fn ask(site: &Site<'_>, check: &Check) -> CheckResult {
             Question::Snapshot(ask) => snapshot(site, ask).await,
             Question::Recoverable(ask) => Ok(recoverable(site, ask)),
             Question::Repository(ask) => repository(site, ask).await,
-            Question::Path(ask) => Ok(path(&ask.path.text(), ask.exists)),
+            Question::Path(ask) => Ok(path(site, &ask.path.text(), ask.exists).await),
             Question::Value(ask) => {
                 let value = ask.value.text();
                 Ok(holds(ask.expect.holds(Some(&value)), format!("it is \"{value}\"")))
@@ -227,20 +229,13 @@ async fn answers(site: &Site<'_>, ask: &check::Answers) -> Result<Found, Failure
 }
 
 async fn runs(site: &Site<'_>, ask: &check::Runs) -> Result<Found, Failure> {
-    let (status, output) = program::ended(site, &program::words(&ask.command), false, None).await?;
-    let right = status == Some(ask.exit.unwrap_or(0));
+    let ended = program::ended(site, &program::words(&ask.command), false, None).await?;
+    let right = ended.code() == Some(ask.exit.unwrap_or(0));
     let wanted = ask.contains.as_ref().map(Template::text);
-    let said = wanted.as_ref().is_none_or(|wanted| output.contains(wanted));
-    let last = output
-        .lines()
-        .rev()
-        .find(|line| !line.trim().is_empty())
-        .unwrap_or_default();
-    let status = status.map_or_else(|| "killed".to_owned(), |status| format!("status {status}"));
-    let detail = if last.is_empty() {
-        status
-    } else {
-        format!("{status}, it said: {last}")
+    let said = wanted.as_ref().is_none_or(|wanted| ended.said().contains(wanted));
+    let detail = match (right, said, wanted) {
+        (true, false, Some(wanted)) => format!("{}, without \"{wanted}\"", ended.how()),
+        _ => ended.how(),
     };
     Ok(holds(right && said, detail))
 }
@@ -308,7 +303,23 @@ async fn repository(site: &Site<'_>, ask: &check::Repository) -> Result<Found, F
     })
 }
 
-fn path(path: &str, wanted: bool) -> Found {
+/// Whether something is there. The beginning of what this very step was restoring when its agent died counts as nothing: it is
+/// gone on with.
+async fn path(site: &Site<'_>, path: &str, wanted: bool) -> Found {
+    let (claims, place, owner) = (
+        Claims::of(&site.worker.state_dir),
+        path.to_owned(),
+        restore::reason(site),
+    );
+    let claimed = tokio::task::spawn_blocking(move || claims.look_at(Path::new(&place), &owner));
+    match (claimed.await, wanted) {
+        (Ok(Place::Ours), false) => return holds(true, "it is there: this step has begun it, and goes on with it"),
+        (Ok(Place::Taken(why)), false) => {
+            let hint = why.hint.as_deref().unwrap_or_default();
+            return holds(false, format!("{why}; {hint}"));
+        }
+        _ => {}
+    }
     match std::fs::symlink_metadata(path) {
         Ok(_) => holds(wanted, "it is there"),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => holds(!wanted, "it is not there"),

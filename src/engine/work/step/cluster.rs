@@ -16,6 +16,10 @@ use crate::source::postgres::cluster::{ClusterError, ClusterHandle};
 
 /// How long a standby may take to catch up before a promotion is refused.
 const PATIENCE: std::time::Duration = std::time::Duration::from_secs(30);
+/// What a rebuild is refused for at one moment and not at the next, on a machine that is busy.
+const PASSING: [&str; 2] = ["no-primary", "elsewhere"];
+/// The pause before it is asked for again.
+const AGAIN: std::time::Duration = std::time::Duration::from_millis(500);
 
 /// A cluster of the configuration, with what is needed to act on it.
 pub(super) async fn handle(site: &Site<'_>, name: &str) -> Result<ClusterHandle, Failure> {
@@ -170,21 +174,36 @@ pub(super) async fn rewind(site: &Site<'_>, rewind: &Rewind, timeout: Millis) ->
         RebuildKind::Rewind
     };
     let act = async move |handle: ClusterHandle, tell: Teller| {
-        let rewound = handle
-            .rebuild(&member, kind, true, false, timeout.to_std(), &*tell)
-            .await;
-        let Err(ClusterError::Refused(refusals)) = &rewound else {
-            return rewound;
-        };
-        // The agent died in it, and the directory is worth nothing now: what is left is to copy all of it.
-        if refusals.is_empty() || refusals.iter().any(|refusal| refusal.reason != "half-rewound") {
-            return rewound;
+        let (mut kind, mut told) = (kind, false);
+        let begun = handle.clock.monotonic();
+        loop {
+            let rebuilt = handle
+                .rebuild(&member, kind, true, false, timeout.to_std(), &*tell)
+                .await;
+            let Err(ClusterError::Refused(refusals)) = &rebuilt else {
+                return rebuilt;
+            };
+            let is = |reason: &str| refusals.iter().any(|refusal| refusal.reason == reason);
+            if is("half-rewound") {
+                // The agent died in it, and the directory is worth nothing now: what is left is to copy all of it, whatever
+                // else a rewind would be refused for.
+                tell("a rewind was begun and did not end; the member is cloned anew");
+                kind = RebuildKind::Reclone;
+                continue;
+            }
+            // A primary that did not answer this one time, or a member that was just stopping: nothing was touched.
+            let passes = refusals
+                .iter()
+                .all(|refusal| PASSING.contains(&refusal.reason.as_str()));
+            if !passes || handle.cancel.is_cancelled() || handle.clock.elapsed(begun) >= PATIENCE {
+                return rebuilt;
+            }
+            if !std::mem::replace(&mut told, true) {
+                let first = refusals.first().map_or("", |refusal| refusal.what.as_str());
+                tell(&format!("not yet: {first}"));
+            }
+            handle.clock.sleep(AGAIN).await;
         }
-        tell("a rewind was begun and did not end; the member is cloned anew");
-        let clone = RebuildKind::Reclone;
-        handle
-            .rebuild(&member, clone, true, false, timeout.to_std(), &*tell)
-            .await
     };
     let rebuilt = on(site, &rewind.cluster, act).await?;
     if let Some(kept) = &rebuilt.kept {

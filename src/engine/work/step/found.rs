@@ -2,7 +2,7 @@
 //!
 //! A step that was found done has found out what it would have found out, so that the steps after it need not ask people for it.
 
-use super::{Site, cluster, data};
+use super::{Site, cluster, data, restore};
 use crate::domain::cluster::Answer;
 use crate::domain::id::MemberName;
 use crate::domain::recovery::RecoveryRecord;
@@ -15,7 +15,7 @@ use crate::domain::view::Query;
 /// The newest recovery that this attempt of a step began.
 async fn recovery(site: &Site<'_>) -> Result<Option<RecoveryRecord>, Failure> {
     let since = site.order.run.steps[site.order.at].started_at;
-    let reason = data::reason(site);
+    let reason = restore::reason(site);
     let query = Query {
         since,
         ..Query::default()
@@ -34,7 +34,7 @@ pub(super) async fn record(site: &Site<'_>, action: &Action) -> Option<(CheckRes
     let mut values = Values::new();
     let (outcome, detail) = match recovery(site).await {
         Ok(Some(record)) if record.outcome == Outcome::Succeeded => {
-            values = data::outputs(action, &record);
+            values = restore::outputs(action, &record);
             (CheckOutcome::Holds, format!("{} succeeded", record.id))
         }
         Ok(Some(record)) => (

@@ -6,7 +6,8 @@
 //! | file | kinds |
 //! | --- | --- |
 //! | `check` | the questions |
-//! | `data` | backup, restore, recover, verify, drill: commands to the engine, waited for |
+//! | `data` | backup, verify, drill: commands to the engine, waited for |
+//! | `restore` | restore and recover: the same, bound to the plan that was shown |
 //! | `cluster` | fence, unfence, replay, promote, rewind, and the services of members |
 //! | `found` | what a step in doubt did, by the engine's own records |
 //! | `leftover` | programs that outlived their agent |
@@ -20,6 +21,7 @@ mod data;
 mod found;
 mod leftover;
 mod program;
+mod restore;
 mod server;
 mod web;
 
@@ -32,6 +34,7 @@ use crate::domain::runbook::check::{Check, CheckOutcome, CheckResult, together};
 use crate::domain::runbook::next::Doing;
 use crate::domain::runbook::run::Checked;
 use crate::domain::runbook::template::{Template, Values};
+use crate::domain::runbook::tidy;
 use crate::domain::runbook::{RunbookRun, Step, StepEnd, StepSeen, Undo};
 use crate::domain::units::parse_duration;
 use crate::engine::Engine;
@@ -76,7 +79,7 @@ struct Site<'a> {
 
 impl Site<'_> {
     fn tell(&self, line: impl Into<String>) {
-        (self.order.tell)(line.into());
+        (self.order.tell)(tidy::line(&line.into()));
     }
 
     /// Waits a little; an error when somebody cancelled.
@@ -109,8 +112,12 @@ fn cancelled() -> Failure {
     Failure::permanent("it was stopped", "look at what it did before going on")
 }
 
-/// Does what is to be done for a step.
+/// Does what is to be done for a step. What others said comes out of here bounded and harmless.
 pub(super) async fn perform(worker: &Worker, work: Work, order: StepOrder) -> StepSeen {
+    performed(worker, work, order).await.tidied()
+}
+
+async fn performed(worker: &Worker, work: Work, order: StepOrder) -> StepSeen {
     let site = Site {
         worker,
         work: &work,
@@ -123,7 +130,7 @@ pub(super) async fn perform(worker: &Worker, work: Work, order: StepOrder) -> St
             let at = worker.clock.now();
             let mut results = site.ask(&step.precheck, values).await;
             if let Ok(action) = step.action.resolved(values) {
-                results.extend(data::plan_line(&site, &action).await);
+                results.extend(restore::plan_line(&site, &action).await);
             }
             StepSeen::Checked(Checked { at, results })
         }
@@ -209,7 +216,7 @@ async fn act(site: &Site<'_>, step: &Step) -> StepEnd {
         Ok(evidence) => evidence,
         Err(error) => return failed(error),
     };
-    let error = (together(&evidence) != CheckOutcome::Holds).then(|| not_proved(&evidence));
+    let error = (together(&evidence) != CheckOutcome::Holds).then(|| not_proved(&action, &evidence));
     if error.is_none() && matches!(action, Action::Wait(_)) {
         outputs.insert("held".to_owned(), "true".to_owned());
     }
@@ -249,9 +256,17 @@ async fn verified(
     }
 }
 
-fn not_proved(evidence: &[CheckResult]) -> Failure {
+fn not_proved(action: &Action, evidence: &[CheckResult]) -> Failure {
     let first = evidence.iter().find(|result| !result.holds());
     let why = first.map_or_else(String::new, |result| format!("{}: {}", result.title, result.detail));
+    // Nothing was done where there is only something to ask.
+    if matches!(action, Action::Check(_) | Action::Wait(_)) {
+        return Failure {
+            message: format!("it does not hold: {why}"),
+            hint: Some("mend it, then ask again".to_owned()),
+            retryable: true,
+        };
+    }
     Failure::permanent(
         format!("it was done, and is not proved: {why}"),
         "find out why before going on; trying again does it once more",
@@ -277,8 +292,8 @@ async fn do_it(site: &Site<'_>, step: &Step, action: &Action) -> Result<Values, 
             None => nothing,
         },
         Action::Backup(backup) => data::backup(site, backup).await,
-        Action::Restore(restore) => data::restore(site, restore).await,
-        Action::Recover(recover) => data::recover(site, recover).await,
+        Action::Restore(wanted) => restore::restore(site, wanted).await,
+        Action::Recover(wanted) => restore::recover(site, wanted).await,
         Action::Verify(verify) => data::verify(site, verify).await,
         Action::Drill(drill) => data::drill(site, drill).await,
         Action::Fence(of) => cluster::fence(site, of).await,

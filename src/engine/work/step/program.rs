@@ -1,6 +1,8 @@
 //! Programs of a step: explicit words, a clean environment with the values in it, bounded output, killed with all they started.
 
-use std::process::Stdio;
+use std::io::ErrorKind;
+use std::os::unix::process::ExitStatusExt as _;
+use std::process::{ExitStatus, Stdio};
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 
@@ -10,10 +12,11 @@ use crate::domain::job::Hook;
 use crate::domain::run::Failure;
 use crate::domain::runbook::next::Doing;
 use crate::domain::runbook::template::Template;
+use crate::domain::runbook::tidy;
 use crate::source::{hook_command, kill_group};
 
 /// What is kept of what a program says, in bytes from the end.
-const KEPT: usize = 16 << 10;
+const KEPT: usize = tidy::OUTPUT;
 /// Lines that are told at most; a program may print a gigabyte.
 const TOLD: usize = 200;
 
@@ -23,6 +26,48 @@ const LEFT_OPEN: std::time::Duration = std::time::Duration::from_secs(2);
 /// The words of a command whose values are in place.
 pub(super) fn words(command: &[Template]) -> Vec<String> {
     command.iter().map(Template::text).collect()
+}
+
+/// How a program ended.
+pub(super) struct Ended {
+    status: ExitStatus,
+    /// The end of what it printed.
+    out: String,
+    /// The end of what it complained about.
+    err: String,
+}
+
+impl Ended {
+    /// Its status; none when a signal ended it.
+    pub fn code(&self) -> Option<i32> {
+        self.status.code()
+    }
+
+    /// What it said: what it printed, or else what it complained about.
+    pub fn said(&self) -> &str {
+        if self.out.is_empty() { &self.err } else { &self.out }
+    }
+
+    /// How it ended and the last thing it said of why, as whoever reads it at night needs it. The command stands beside it.
+    pub fn how(&self) -> String {
+        let status = match (self.status.code(), self.status.signal()) {
+            (Some(status), _) => format!("it ended with status {status}"),
+            (None, Some(signal)) => format!("it was killed by signal {signal}"),
+            (None, None) => "it was killed".to_owned(),
+        };
+        // What went wrong is said on the error output; few say it on the other.
+        let last = |text: &str| {
+            text.lines()
+                .rev()
+                .map(str::trim)
+                .find(|line| !line.is_empty())
+                .map(str::to_owned)
+        };
+        match last(&self.err).or_else(|| last(&self.out)) {
+            Some(last) => format!("{status}: {last}"),
+            None => format!("{status} and said nothing"),
+        }
+    }
 }
 
 /// Runs a program to its end; returns the end of what it printed.
@@ -35,38 +80,31 @@ pub(super) async fn run(
     shell: bool,
     input: Option<String>,
 ) -> Result<String, Failure> {
-    let (status, output) = ended(site, words, shell, input).await?;
-    if status == Some(0) {
-        return Ok(output);
+    let ended = ended(site, words, shell, input).await?;
+    if ended.code() == Some(0) {
+        return Ok(ended.said().to_owned());
     }
-    let line = words.join(" ");
-    let how = status.map_or_else(|| "killed".to_owned(), |status| format!("status {status}"));
-    let said = output
-        .lines()
-        .rev()
-        .find(|line| !line.trim().is_empty())
-        .unwrap_or("it said nothing");
-    Err(Failure {
-        // What went wrong comes first: it is what a short line has room for.
-        message: format!("{how}: {said} ({line})"),
-        hint: Some("run it by hand as the agent's user".to_owned()),
-        retryable: true,
-    })
+    Err(failed(ended.how()))
 }
 
-/// Runs a program to its end; returns its status, none when a signal ended it, and the end of what it printed.
+fn failed(message: String) -> Failure {
+    Failure {
+        message,
+        hint: Some("run it by hand as the agent's user".to_owned()),
+        retryable: true,
+    }
+}
+
+/// Runs a program to its end, whatever that is.
+///
+/// # Errors
+/// When it cannot be started, or is stopped.
 pub(super) async fn ended(
     site: &Site<'_>,
     words: &[String],
     shell: bool,
     input: Option<String>,
-) -> Result<(Option<i32>, String), Failure> {
-    let line = words.join(" ");
-    let failed = |why: String| Failure {
-        message: format!("{line}: {why}"),
-        hint: Some("run it by hand as the agent's user".to_owned()),
-        retryable: true,
-    };
+) -> Result<Ended, Failure> {
     let mut words = words.to_vec();
     // This very program, so that a runbook works wherever it was put.
     if words.first().is_some_and(|program| program == "lifeboat")
@@ -74,6 +112,7 @@ pub(super) async fn ended(
     {
         words[0] = own.display().to_string();
     }
+    let program = words.first().cloned().unwrap_or_default();
     let hook = Hook {
         command: words,
         shell,
@@ -87,7 +126,7 @@ pub(super) async fn ended(
     command.stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
     let mut child = command
         .spawn()
-        .map_err(|error| failed(format!("it cannot be started: {error}")))?;
+        .map_err(|error| failed(not_started(&program, shell, &error)))?;
     let group = child.id();
     let (run, step) = (&site.order.run.id, &site.order.run.runbook.steps[site.order.at].id);
     let _note = acts.then(|| Note::leave(&site.worker.state_dir, run, step, group));
@@ -121,8 +160,20 @@ pub(super) async fn ended(
             return Err(cancelled());
         }
     };
-    let output = if said.0.trim().is_empty() { said.1 } else { said.0 };
-    Ok((status.code(), output.trim_end().to_owned()))
+    Ok(Ended {
+        status,
+        out: said.0.trim_end().to_owned(),
+        err: said.1.trim_end().to_owned(),
+    })
+}
+
+fn not_started(program: &str, shell: bool, error: &std::io::Error) -> String {
+    let program = if shell { "sh" } else { program };
+    match error.kind() {
+        ErrorKind::NotFound => format!("{program} cannot be started: there is no such program"),
+        ErrorKind::PermissionDenied => format!("{program} cannot be started: the agent's user may not"),
+        _ => format!("{program} cannot be started: {error}"),
+    }
 }
 
 /// Every value as `LIFEBOAT_NAME`, and where the configuration is.
@@ -165,9 +216,8 @@ async fn tail(site: &Site<'_>, stream: Option<impl AsyncRead + Unpin>) -> String
         }
     }
     let from = kept.len().saturating_sub(KEPT);
-    // Control characters of a program must not reach a terminal.
-    String::from_utf8_lossy(&kept[from..])
-        .chars()
-        .filter(|c| !c.is_control() || *c == '\n' || *c == '\t')
-        .collect()
+    let text = String::from_utf8_lossy(&kept[from..]);
+    // A byte that is no text may become three, and a letter may have been cut in two: the end is what counts.
+    let text = text.trim_start_matches(char::REPLACEMENT_CHARACTER);
+    tidy::text(&text[text.ceil_char_boundary(text.len().saturating_sub(KEPT))..], KEPT)
 }

@@ -80,12 +80,14 @@ pub(super) async fn login(site: &Site<'_>, at: &Server) -> Result<(Login, String
         return Ok((login, named.or(database).unwrap_or_else(|| "postgres".to_owned())));
     }
     let directory = at.socket.as_ref().map(Template::text).unwrap_or_default();
-    let port = port_in(Path::new(&directory)).ok_or_else(|| {
-        Failure::permanent(
-            format!("no server listens in {directory}"),
-            "look whether it is still running",
-        )
-    })?;
+    let port = match &at.port {
+        Some(port) => {
+            let port = port.text();
+            let wrong = |_| Failure::permanent(format!("\"{port}\" is no port"), "write a number");
+            port.trim().parse().map_err(wrong)?
+        }
+        None => port_in(Path::new(&directory)).await?,
+    };
     let connection = PostgresConnection {
         host: directory,
         port,
@@ -101,11 +103,30 @@ pub(super) async fn login(site: &Site<'_>, at: &Server) -> Result<(Login, String
 }
 
 /// The port of the only server that listens in a directory.
-fn port_in(directory: &Path) -> Option<u16> {
-    let mut ports = std::fs::read_dir(directory).ok()?.flatten().filter_map(|entry| {
-        let name = entry.file_name();
-        name.to_str()?.strip_prefix(".s.PGSQL.")?.parse().ok()
-    });
-    let port = ports.next()?;
-    ports.next().is_none().then_some(port)
+async fn port_in(directory: &Path) -> Result<u16, Failure> {
+    let mut ports: Vec<u16> = Vec::new();
+    if let Ok(mut entries) = tokio::fs::read_dir(directory).await {
+        while let Ok(Some(entry)) = entries.next_entry().await {
+            let name = entry.file_name();
+            let port = name
+                .to_str()
+                .and_then(|name| name.strip_prefix(".s.PGSQL.")?.parse::<u16>().ok());
+            ports.extend(port);
+        }
+    }
+    let place = directory.display();
+    match ports.as_slice() {
+        [port] => Ok(*port),
+        [] => Err(Failure::permanent(
+            format!("no server listens in {place}"),
+            "look whether it is still running",
+        )),
+        several => {
+            let ports = several.iter().map(u16::to_string).collect::<Vec<_>>().join(", ");
+            Err(Failure::permanent(
+                format!("several servers listen in {place}: {ports}"),
+                "say which with port",
+            ))
+        }
+    }
 }

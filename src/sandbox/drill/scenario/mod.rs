@@ -220,8 +220,8 @@ impl Drill<'_> {
             (Scenario::SplitNetwork, "mend") => self.mend().await,
             (Scenario::RepositoryDamaged, "place") => self.give_new_place().await,
             (Scenario::DiskFull, "room") => self.take_away().await,
-            // The drill holds every job, and runs none that its story does not need.
-            (Scenario::RepositoryDamaged | Scenario::DiskFull, "others") => Ok(()),
+            // The drill holds every job, and runs none that its story does not need; its passwords are thrown away with it.
+            (Scenario::RepositoryDamaged | Scenario::DiskFull, "others") | (Scenario::Ransomware, "rotate") => Ok(()),
             (Scenario::SingleTable, "compare") => self.take_table_over(known).await,
             (Scenario::DataCentre, "inspect") => self.open_recovered(story, known).await,
             (Scenario::DataCentre, "service") => self.serve_from_recovered(story, known).await,

@@ -91,7 +91,7 @@ pub async fn lay_down(
     let began = work.clock.monotonic();
     let places = work.cancellable(Places::of(snapshot, target, options, work)).await?;
     let (checked, delta) = (places.clone(), options.delta);
-    let found = off_runtime(move || checked.check(delta)).await??;
+    let found = off_runtime(move || checked.check(delta, false)).await??;
     let prepared = places.clone();
     off_runtime(move || prepare(&prepared)).await??;
     let delta = found != Occupied::Nothing;

@@ -30,12 +30,15 @@ pub(super) fn is_empty(directory: &Path) -> Result<bool, SourceError> {
     }
 }
 
-/// Looks at a directory; refuses a running server and whatever is not a copy of `system`.
-pub(super) fn look(directory: &Path, system: SystemId) -> Result<Occupied, SourceError> {
+/// Looks at a directory; refuses a running server, unless what is there was begun by whoever asks, and whatever is not a copy of
+/// `system`.
+pub(super) fn look(directory: &Path, system: SystemId, begun: bool) -> Result<Occupied, SourceError> {
     if is_empty(directory)? {
         return Ok(Occupied::Nothing);
     }
-    refuse_in_use(directory)?;
+    if !begun {
+        refuse_in_use(directory)?;
+    }
     let other = |found: String| PhysicalError::NotACopy {
         directory: directory.to_owned(),
         found,
@@ -66,14 +69,14 @@ mod tests {
     fn what_is_not_a_copy_of_the_cluster_is_never_replaced() {
         let place = tempfile::tempdir().unwrap();
         let (ours, path) = (SystemId(7), place.path());
-        assert_eq!(look(path, ours).unwrap(), Occupied::Nothing);
-        assert_eq!(look(&path.join("none"), ours).unwrap(), Occupied::Nothing);
+        assert_eq!(look(path, ours, false).unwrap(), Occupied::Nothing);
+        assert_eq!(look(&path.join("none"), ours, false).unwrap(), Occupied::Nothing);
         fs::write(path.join("letter"), "dear").unwrap();
-        assert!(look(path, ours).unwrap_err().to_string().contains("other files"));
+        assert!(look(path, ours, false).unwrap_err().to_string().contains("other files"));
         fs::write(path.join(MARK), "8\n").unwrap();
-        assert!(look(path, ours).is_err());
+        assert!(look(path, ours, false).is_err());
         fs::write(path.join(MARK), "7\n").unwrap();
-        assert_eq!(look(path, ours).unwrap(), Occupied::OldCopy);
+        assert_eq!(look(path, ours, false).unwrap(), Occupied::OldCopy);
     }
 
     #[test]
@@ -81,7 +84,11 @@ mod tests {
         let place = tempfile::tempdir().unwrap();
         fs::write(place.path().join(MARK), "7\n").unwrap();
         fs::write(place.path().join("postmaster.pid"), "").unwrap();
-        let error = look(place.path(), SystemId(7)).unwrap_err();
+        let error = look(place.path(), SystemId(7), false).unwrap_err();
         assert!(matches!(error, SourceError::Server(_)), "{error}");
+        assert!(
+            look(place.path(), SystemId(7), true).is_ok(),
+            "its own recovery ends it"
+        );
     }
 }

@@ -54,9 +54,9 @@ impl Places {
     }
 
     /// What stands in the way, before anything is changed.
-    pub(super) fn check(&self, delta: bool) -> Result<Occupied, SourceError> {
+    pub(super) fn check(&self, delta: bool, begun: bool) -> Result<Occupied, SourceError> {
         let system = self.cluster.system;
-        let found = occupied::look(&self.target, system)?;
+        let found = occupied::look(&self.target, system, begun)?;
         if found != Occupied::Nothing && !delta {
             return Err(PhysicalError::NotEmpty {
                 directory: self.target.clone(),

@@ -42,10 +42,11 @@ fn options(target: &RecoveryTarget) -> (&Path, LayDownOptions) {
     }
 }
 
-/// Says what laying a cluster into a directory would do.
+/// Says what laying a cluster into a directory would do; a server on what was `begun` before is ended by whoever lays it.
 pub(in crate::source) async fn plan(
     subject: &Subject,
     target: &RecoveryTarget,
+    begun: bool,
     work: &Work<'_>,
 ) -> Result<PlanParts, SourceError> {
     let (path, options) = options(target);
@@ -63,7 +64,7 @@ pub(in crate::source) async fn plan(
         ..PlanParts::default()
     };
     let (checked, delta) = (places.clone(), options.delta);
-    let found = match off_runtime(move || checked.check(delta)).await? {
+    let found = match off_runtime(move || checked.check(delta, begun)).await? {
         Ok(found) => found,
         Err(error) => {
             let hint = error.hint().map_or_else(String::new, |hint| format!(" ({hint})"));

@@ -79,6 +79,14 @@ pub enum RecoveryError {
         /// The directory.
         path: PathBuf,
     },
+    /// Somebody else acts on it.
+    #[error("{} acts on {path}", by.as_ref().as_ref().map_or_else(|| "another process".to_owned(), ToString::to_string))]
+    Held {
+        /// The directory.
+        path: PathBuf,
+        /// Who, as far as that is known.
+        by: Box<Option<super::Holder>>,
+    },
     /// There is no recovery of ours.
     #[error("{path} is not a recovery of this program: {why}")]
     NotOurs {
@@ -104,6 +112,7 @@ impl RecoveryError {
             Self::Opened { .. } => "stop its server and remove the directory yourself when it is not needed",
             Self::NotLaid { .. } => "run the recovery again first",
             Self::Untouched { .. } => "remove it yourself when it is not needed",
+            Self::Held { .. } => "wait until it has ended, look at how the server stands then, and ask again",
             Self::NotOurs { .. } => "give the directory that an earlier `lifeboat recover` was given with --target",
         };
         Some(fixed.to_owned())
@@ -116,6 +125,7 @@ impl RecoveryError {
             | Self::Passed { .. }
             | Self::Opened { .. }
             | Self::NotLaid { .. }
+            | Self::Held { .. }
             | Self::Untouched { .. } => true,
             Self::Server(error) => error.is_refusal(),
             Self::Wal(error) => error.is_refusal(),
@@ -137,7 +147,7 @@ impl RecoveryError {
         match self {
             Self::Source(error) => error.retryable(),
             Self::Wal(error) => error.retryable(),
-            Self::Archive { .. } => true,
+            Self::Archive { .. } | Self::Held { .. } => true,
             _ => false,
         }
     }

@@ -1,6 +1,9 @@
 //! What comes after a pause: open the server, go on to a later target, start it again, throw everything away. The command line
 //! and the agent call the same functions.
 //!
+//! **One at a time.** Whoever acts holds the lock of the copy ([`Hold`]) and has read the note under it ([`Begun::hold`]); a
+//! second one, in whatever process, is refused and told who acts.
+//!
 //! **Looked at first.** A server that was opened, by us, by somebody at a `psql` prompt or by a process that was killed before
 //! it could note that, is never replayed again and never removed: PostgreSQL takes the signal file of a recovery away when it
 //! opens, for good, and that is what is asked.
@@ -16,7 +19,7 @@ use std::path::{Path, PathBuf};
 use tokio_util::sync::CancellationToken;
 
 use super::order::{end_server, program};
-use super::{Known, Note, Phase, RecoveryError, Replay, Replayed, Seen, Then, home_of, reached};
+use super::{Hold, Known, Note, Phase, RecoveryError, Replay, Replayed, Seen, Then, home_of, reached};
 use crate::clock::Clock;
 use crate::domain::follow_up::{Fate, ServerSeen};
 use crate::domain::pitr::{Plan, Target, TimelineChoice, Wish};
@@ -71,6 +74,17 @@ impl Begun {
         })?;
         let data = data.to_owned();
         Ok(Self { data, home, note })
+    }
+
+    /// The one in a directory, with the right to act on it.
+    ///
+    /// # Errors
+    /// When there is none of ours, or somebody else acts on it.
+    pub async fn hold(data: &Path, doing: &str, clock: &Clock) -> Result<(Self, Hold), RecoveryError> {
+        // Without a note there is nothing to hold, and the lock would be the first thing of ours there.
+        Self::read(data)?;
+        let hold = Hold::take(data, doing, clock).await?;
+        Ok((Self::read(data)?, hold))
     }
 
     /// The wish of it.
@@ -163,7 +177,7 @@ impl Begun {
 }
 
 /// Opens the server that is paused; one that has ended since goes to the same target again and opens there.
-pub async fn open(begun: &mut Begun, means: &Means<'_>) -> Result<Replayed, RecoveryError> {
+pub async fn open(begun: &mut Begun, _hold: &Hold, means: &Means<'_>) -> Result<Replayed, RecoveryError> {
     begun.may_go_on()?;
     let running = PrivateServer::attach(&begun.home, means.clock)?;
     if let Some(server) = running.filter(|_| begun.note.phase == Phase::Paused) {
@@ -180,7 +194,12 @@ pub async fn open(begun: &mut Begun, means: &Means<'_>) -> Result<Replayed, Reco
 ///
 /// # Errors
 /// A target that cannot be reached, or lies behind where the copy is, is refused while the server still waits.
-pub async fn resume(begun: &mut Begun, wish: &Wish, means: &Means<'_>) -> Result<Replayed, RecoveryError> {
+pub async fn resume(
+    begun: &mut Begun,
+    _hold: &Hold,
+    wish: &Wish,
+    means: &Means<'_>,
+) -> Result<Replayed, RecoveryError> {
     begun.may_go_on()?;
     let plan = means.known.plan(wish, means.archive).await?;
     if wish.target != begun.note.target || wish.inclusive != begun.note.inclusive {
@@ -194,14 +213,14 @@ pub async fn resume(begun: &mut Begun, wish: &Wish, means: &Means<'_>) -> Result
 }
 
 /// Stops the server and removes everything that was laid down; what was removed.
-pub async fn discard(begun: &Begun, clock: &Clock) -> Result<Vec<PathBuf>, RecoveryError> {
+pub async fn discard(begun: &Begun, hold: &Hold, clock: &Clock) -> Result<Vec<PathBuf>, RecoveryError> {
     begun.may_be_removed()?;
     end_server(&begun.data, &begun.home, clock).await?;
-    remove(begun).await
+    remove(begun, hold).await
 }
 
 /// Removes the copy, its tablespaces and our note of it; the note last, so that an interrupted removal can be repeated.
-pub async fn remove(begun: &Begun) -> Result<Vec<PathBuf>, RecoveryError> {
+pub async fn remove(begun: &Begun, _hold: &Hold) -> Result<Vec<PathBuf>, RecoveryError> {
     let mut all = begun.note.tablespaces.clone();
     // Those of one that was interrupted are only linked yet.
     let links = begun.data.join("pg_tblspc").read_dir().into_iter().flatten().flatten();

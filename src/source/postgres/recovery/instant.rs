@@ -5,7 +5,10 @@ use std::sync::atomic::Ordering;
 
 use super::follow_up::{psql, seen_of};
 use super::order::{self, Order};
-use super::{Earlier, Known, RecoveryError, Replay, Replayed, Seen, Standing, Then, bases, replay};
+use super::{
+    Earlier, Known, Note, Phase as NotePhase, RecoveryError, Replay, Replayed, Seen, Standing, Then, bases, home_of,
+    replay,
+};
 use crate::domain::pitr::{self, Plan, Refusal, Target, Wish};
 use crate::domain::recovery::{Finding, InstantWish, RecoveryPhase, RecoveryTarget};
 use crate::domain::source::SourceKind;
@@ -66,7 +69,13 @@ pub(in crate::source) async fn plan(
     };
     let mut from = subject.clone();
     from.snapshot.id = plan.base.clone();
-    let mut parts = physical::plan(&from, target, work).await?;
+    let mut parts = physical::plan(
+        &from,
+        target,
+        is_begun(subject, target, &archive).map_err(of_recovery)?,
+        work,
+    )
+    .await?;
     parts.replay = Some(plan.replay);
     parts.fetch.0 += plan.replay.0;
     let end = if instant.open {
@@ -91,6 +100,18 @@ pub(in crate::source) async fn plan(
         .push_str("; then replay the log with PostgreSQL's own restore_command");
     parts.base = Some(plan.base);
     Ok(parts)
+}
+
+/// Whether what is in the place was begun for the same owner, so that a server on it is one that the recovery ends by itself.
+fn is_begun(subject: &Subject, target: &RecoveryTarget, archive: &WalArchive) -> Result<bool, RecoveryError> {
+    let RecoveryTarget::Directory { path, .. } = target else {
+        return Ok(false);
+    };
+    let note = Note::read(&home_of(path))?;
+    Ok(note.is_some_and(|note| {
+        let begun = note.phase != NotePhase::Opened && note.system == archive.system();
+        begun && note.owner.is_some() && note.owner == subject.owner
+    }))
 }
 
 /// Recovers a cluster into a directory and leaves its server there: paused at the instant, or open.
@@ -129,16 +150,19 @@ pub(in crate::source) async fn restore(
             settings: Vec::new(),
             repository: Some(subject.repository_url.clone()),
             source: subject.snapshot.source.as_ref().map(ToString::to_string),
+            owner: subject.owner.clone(),
         };
-        let earlier = order.earlier(work.clock).await?;
+        let (earlier, hold) = order.earlier(work.clock).await?;
         watch.reached(RecoveryPhase::Restore);
-        let laid = order.lay(earlier, work).await?;
+        let laid = order.lay(earlier, &hold, work).await?;
         watch.reached(RecoveryPhase::Replay);
         let tell = Teller::begin(&work.progress);
-        let replayed = order.replay(work.clock, &work.cancel, &|seen| tell.tell(seen)).await?;
-        Ok::<_, RecoveryError>((order, earlier, laid, replayed))
+        let replayed = order
+            .replay(&hold, work.clock, &work.cancel, &|seen| tell.tell(seen))
+            .await?;
+        Ok::<_, RecoveryError>((order, (earlier, hold), laid, replayed))
     };
-    let (order, earlier, laid, replayed) = recovering.await.map_err(of_recovery)?;
+    let (order, (earlier, _hold), laid, replayed) = recovering.await.map_err(of_recovery)?;
     work.progress.set_phase(Phase::Done);
     let mut findings = findings(&order.plan, &replayed);
     if earlier == Earlier::Laid {

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use super::follow_up::{self, Begun, Means, seen_of};
 use super::instant::Teller;
-use super::{Known, RecoveryError, bases};
+use super::{Hold, Known, RecoveryError, bases, home_of};
 use crate::clock::Clock;
 use crate::domain::follow_up::{Fate, FollowUp, LeftServer, ServerSeen};
 use crate::repo::Phase;
@@ -22,7 +22,7 @@ pub async fn follow_up(
     bin_dir: Option<PathBuf>,
     work: &Work<'_>,
 ) -> Result<ServerSeen, RecoveryError> {
-    let mut begun = Begun::read(&server.directory)?;
+    let (mut begun, hold) = Begun::hold(&server.directory, what.doing(), work.clock).await?;
     begun.may_go_on()?;
     let archive = WalArchive::new(work.repo.clone(), begun.note.system);
     let found = bases(work.repo, None, Some(begun.note.system)).await?;
@@ -39,16 +39,19 @@ pub async fn follow_up(
         tell: &|seen| teller.tell(seen),
     };
     let replayed = match what {
-        FollowUp::Promote => follow_up::open(&mut begun, &means).await?,
+        FollowUp::Promote => follow_up::open(&mut begun, &hold, &means).await?,
         FollowUp::Move { to, inclusive } => {
             let wish = begun.wish_for(to.clone(), *inclusive);
-            follow_up::resume(&mut begun, &wish, &means).await?
+            follow_up::resume(&mut begun, &hold, &wish, &means).await?
         }
         FollowUp::Resume => {
             let wish = begun.wish();
-            follow_up::resume(&mut begun, &wish, &means).await?
+            follow_up::resume(&mut begun, &hold, &wish, &means).await?
         }
-        FollowUp::Discard => return discard(server, work.clock).await,
+        FollowUp::Discard => {
+            drop(hold);
+            return discard(server, work.clock).await;
+        }
     };
     work.progress.set_phase(Phase::Done);
     let seen = seen_of(&replayed, &begun.note.target, begun.note.inclusive);
@@ -58,8 +61,9 @@ pub async fn follow_up(
 
 /// Stops it and removes what was laid down; one that is not there any more was removed before.
 pub async fn discard(server: &LeftServer, clock: &Clock) -> Result<ServerSeen, RecoveryError> {
-    if server.directory.exists() {
-        follow_up::discard(&Begun::read(&server.directory)?, clock).await?;
+    if server.directory.exists() || home_of(&server.directory).exists() {
+        let (begun, hold) = Begun::hold(&server.directory, FollowUp::Discard.doing(), clock).await?;
+        follow_up::discard(&begun, &hold, clock).await?;
     }
     Ok(ServerSeen {
         fate: Fate::Discarded,
@@ -76,6 +80,12 @@ pub async fn look_at(server: &LeftServer) -> Result<Option<ServerSeen>, Recovery
 }
 
 /// Finds out how it stands after a follow-up that was interrupted or failed; does nothing of it again.
-pub async fn settle(server: &LeftServer, clock: &Clock) -> Result<ServerSeen, RecoveryError> {
-    super::settle::settle(&server.directory, &server.seen, clock).await
+pub async fn settle(server: &LeftServer, removing: bool, clock: &Clock) -> Result<ServerSeen, RecoveryError> {
+    // With no note left there is nothing anybody could act on.
+    let _hold = if home_of(&server.directory).exists() {
+        Some(Hold::take(&server.directory, "finding out how it stands", clock).await?)
+    } else {
+        None
+    };
+    super::settle::settle(&server.directory, &server.seen, removing, clock).await
 }

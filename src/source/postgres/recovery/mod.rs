@@ -23,6 +23,7 @@
 //! | [`order`] | a recovery from the first look at the place to the server at the target |
 //! | [`follow_up`], [`settle`] | what comes after a pause, and finding out how a server stands |
 //! | [`left`] | the same, as the engine calls it |
+//! | `hold` | who acts on one: one process at a time |
 //! | [`note`] | what is remembered of a recovery beside its copy |
 //! | [`table`] | one table of a recovered copy into a live database |
 //! | [`error`] | the server's reasons in our words |
@@ -34,6 +35,7 @@ mod control;
 pub mod door;
 pub mod error;
 pub mod follow_up;
+mod hold;
 pub(in crate::source) mod instant;
 pub mod left;
 mod look;
@@ -50,6 +52,7 @@ pub use catalogue::{Bases, bases, log};
 pub use control::ControlData;
 pub use door::fetch_through;
 pub use error::RecoveryError;
+pub use hold::{Hold, Holder};
 pub use look::reached;
 pub use note::{Note, Phase, home_of};
 pub use order::{Earlier, Order};

@@ -66,6 +66,9 @@ pub struct Note {
     pub roles: Vec<String>,
     /// Where the server's programs are, when that was said.
     pub bin_dir: Option<PathBuf>,
+    /// Who it was begun for, when somebody said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub owner: Option<String>,
     /// When it began.
     pub began_at: Timestamp,
 }
@@ -107,6 +110,12 @@ impl Note {
             })
     }
 
+    /// Takes it back; what else is beside the copy stays.
+    pub(super) fn forget(home: &Path) {
+        // One that stays says that something was begun, and the next call finds that nothing was.
+        let _ = fs::remove_file(home.join(NAME));
+    }
+
     /// Writes down that it has come further.
     pub fn reached(&mut self, phase: Phase, home: &Path) -> Result<(), RecoveryError> {
         self.phase = phase;
@@ -136,6 +145,7 @@ mod tests {
             tablespaces: Vec::new(),
             roles: vec!["postgres".to_owned()],
             bin_dir: None,
+            owner: None,
             began_at: Timestamp::UNIX_EPOCH,
         };
         note.write(&home).unwrap();

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use tokio_util::sync::CancellationToken;
 
-use super::{Note, Phase, RecoveryError, Replay, Replayed, Seen, Then, home_of, replay};
+use super::{Hold, Note, Phase, RecoveryError, Replay, Replayed, Seen, Then, home_of, replay};
 use crate::clock::Clock;
 use crate::domain::pitr::Plan;
 use crate::source::postgres::physical::{LaidDown, LayDownOptions, PhysicalError, is_laying, lay_down};
@@ -39,6 +39,8 @@ pub struct Order {
     pub repository: Option<String>,
     /// The source, as it was given, for the note.
     pub source: Option<String>,
+    /// Who it is done for, for the note.
+    pub owner: Option<String>,
 }
 
 /// What is in the place a recovery is to go.
@@ -55,15 +57,28 @@ pub enum Earlier {
 }
 
 impl Order {
-    /// Looks at the place, and ends a server that an earlier recovery has left there.
+    /// Takes the place, looks at it, and ends a server that an earlier recovery has left there.
     ///
     /// # Errors
-    /// What is in the way and not ours: a server that runs, files without `delta`.
-    pub async fn earlier(&self, clock: &Clock) -> Result<Earlier, RecoveryError> {
+    /// What is in the way and not ours: a server that runs, files without `delta`; somebody who acts on the place.
+    pub async fn earlier(&self, clock: &Clock) -> Result<(Earlier, Hold), RecoveryError> {
+        // What is refused anyway gets nothing of ours beside it.
+        if self.ours()?.is_none() {
+            self.in_the_way()?;
+        }
+        let hold = Hold::begin(&self.target, "recovering into it", clock).await?;
+        Ok((self.earlier_held(clock).await?, hold))
+    }
+
+    /// The note of what an earlier call has begun there, of this cluster and not opened.
+    fn ours(&self) -> Result<Option<Note>, RecoveryError> {
+        let note = Note::read(&home_of(&self.target))?;
+        Ok(note.filter(|note| note.phase != Phase::Opened && note.system == self.archive.system()))
+    }
+
+    async fn earlier_held(&self, clock: &Clock) -> Result<Earlier, RecoveryError> {
         let home = home_of(&self.target);
-        let note = Note::read(&home)?;
-        let ours = note.filter(|note| note.phase != Phase::Opened && note.system == self.archive.system());
-        let Some(note) = ours else {
+        let Some(note) = self.ours()? else {
             return self.in_the_way();
         };
         end_server(&self.target, &home, clock).await?;
@@ -92,14 +107,19 @@ impl Order {
     }
 
     /// Lays the base backup down; none when that was done before.
-    pub async fn lay(&self, earlier: Earlier, work: &Work<'_>) -> Result<Option<LaidDown>, RecoveryError> {
+    pub async fn lay(
+        &self,
+        earlier: Earlier,
+        _hold: &Hold,
+        work: &Work<'_>,
+    ) -> Result<Option<LaidDown>, RecoveryError> {
         let home = home_of(&self.target);
         let mut note = self.note(work.clock);
         let laid = if earlier == Earlier::Laid {
             note.tablespaces = Note::read(&home)?.map_or_else(Vec::new, |before| before.tablespaces);
             None
         } else {
-            let fresh = !home.exists();
+            let fresh = Note::read(&home)?.is_none();
             note.write(&home)?;
             let options = LayDownOptions {
                 delta: earlier != Earlier::Nothing,
@@ -108,7 +128,7 @@ impl Order {
             let laid = lay_down(&self.plan.base, &self.target, &options, work).await;
             if fresh && laid.is_err() && !is_laying(&self.target) {
                 // It was refused before anything was touched: what is there is not ours to be remembered.
-                let _ = std::fs::remove_dir_all(&home);
+                Note::forget(&home);
             }
             let laid = laid?;
             note.tablespaces = laid.tablespaces.iter().map(|(_, place)| place.clone()).collect();
@@ -121,6 +141,7 @@ impl Order {
     /// Replays the log on what was laid down; returns with the server at the target.
     pub async fn replay(
         &self,
+        _hold: &Hold,
         clock: &Clock,
         cancel: &CancellationToken,
         tell: &(dyn Fn(&Seen) + Sync),
@@ -156,6 +177,7 @@ impl Order {
             tablespaces: Vec::new(),
             roles: self.roles.clone(),
             bin_dir: self.bin_dir.clone(),
+            owner: self.owner.clone(),
             began_at: clock.now(),
         }
     }

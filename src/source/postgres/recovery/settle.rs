@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use super::follow_up::{Begun, psql};
 use super::look::Looker;
-use super::{Note, Phase, RecoveryError, home_of};
+use super::{Hold, Note, Phase, RecoveryError, home_of};
 use crate::clock::Clock;
 use crate::domain::follow_up::{Fate, ServerSeen};
 use crate::domain::pitr::Target;
@@ -27,6 +27,14 @@ const LOOKS: u32 = 300;
 /// Looks at what is in a place where a server was left waiting, without asking the server; none while somebody else acts on
 /// it. `before` is what was known: it stays as far as nothing says otherwise. Blocks.
 pub fn look(data: &Path, before: &ServerSeen) -> Result<Option<ServerSeen>, RecoveryError> {
+    if Hold::is_held(&home_of(data)) {
+        return Ok(None);
+    }
+    stands(data, before)
+}
+
+/// How it stands by its files and its process; none while it is on its way.
+fn stands(data: &Path, before: &ServerSeen) -> Result<Option<ServerSeen>, RecoveryError> {
     let home = home_of(data);
     let seen = |fate, psql| ServerSeen {
         fate,
@@ -44,7 +52,8 @@ pub fn look(data: &Path, before: &ServerSeen) -> Result<Option<ServerSeen>, Reco
         note,
     };
     if !data.exists() {
-        return Ok(Some(seen(Fate::Discarded, None)));
+        // Whoever throws it away takes the note away, too.
+        return Ok(Some(seen(Fate::Lost, None)));
     }
     let running = PrivateServer::running(&begun.home)?;
     let at_note = |fate| ServerSeen {
@@ -66,16 +75,24 @@ pub fn look(data: &Path, before: &ServerSeen) -> Result<Option<ServerSeen>, Reco
 }
 
 /// Finds out how a server stands whose follow-up was interrupted, and notes it. Nothing is done again: a server that is still
-/// on its way without anybody to steer it is given half a minute to get somewhere, then it is ended.
-pub async fn settle(data: &Path, before: &ServerSeen, clock: &Clock) -> Result<ServerSeen, RecoveryError> {
+/// on its way without anybody to steer it is given half a minute to get somewhere, then it is ended. Only a removal that came
+/// as far as our note is finished.
+pub async fn settle(
+    data: &Path,
+    before: &ServerSeen,
+    removing: bool,
+    clock: &Clock,
+) -> Result<ServerSeen, RecoveryError> {
     let home = home_of(data);
     let Some(mut note) = Note::read(&home)? else {
-        return Ok(look(data, before)?.unwrap_or_else(|| before.clone()));
+        return Ok(stands(data, before)?.unwrap_or_else(|| before.clone()));
     };
     if !data.exists() {
-        // Everything but the note is gone, and the note is what goes last.
-        fs::remove_dir_all(&home).map_err(|error| RecoveryError::local("remove", &home, &error))?;
-        return Ok(look(data, before)?.unwrap_or_else(|| before.clone()));
+        if removing {
+            // Everything but the note is gone, and the note is what goes last.
+            fs::remove_dir_all(&home).map_err(|error| RecoveryError::local("remove", &home, &error))?;
+        }
+        return Ok(stands(data, before)?.unwrap_or_else(|| before.clone()));
     }
     let mut told = (None, None);
     if let Some(mut server) = PrivateServer::attach(&home, clock)? {
@@ -90,7 +107,7 @@ pub async fn settle(data: &Path, before: &ServerSeen, clock: &Clock) -> Result<S
             None => super::stop(server).await?,
         }
     }
-    let mut seen = look(data, before)?.unwrap_or_else(|| ServerSeen {
+    let mut seen = stands(data, before)?.unwrap_or_else(|| ServerSeen {
         fate: Fate::Gone,
         ..before.clone()
     });
@@ -152,6 +169,7 @@ mod tests {
             tablespaces: Vec::new(),
             roles: Vec::new(),
             bin_dir: None,
+            owner: None,
             began_at: Timestamp::UNIX_EPOCH,
         };
         note.write(&home_of(&data)).unwrap();
@@ -195,6 +213,22 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn what_somebody_acts_on_is_not_looked_at() {
+        let dir = tempfile::tempdir().unwrap();
+        let clock = Clock::system();
+        let begun = begun(dir.path(), Phase::Paused);
+        let (_, hold) = Begun::hold(&begun.data, "removing", &clock).await.unwrap();
+        assert_eq!(
+            look(&begun.data, &waiting()).unwrap(),
+            None,
+            "half of a removal is no fate"
+        );
+        drop(hold);
+        assert_eq!(fate(&begun), Fate::Promoted);
+        assert!(begun.home.exists(), "what is noted stays noted");
+    }
+
+    #[tokio::test]
     async fn what_was_removed_or_opened_by_command_is_seen() {
         let dir = tempfile::tempdir().unwrap();
         let begun = begun(dir.path(), Phase::Paused);
@@ -202,9 +236,13 @@ mod tests {
         assert_eq!(fate(&begun), Fate::Promoted, "opened by command, and stopped");
         fs::remove_dir_all(&begun.data).unwrap();
         assert_eq!(fate(&begun), Fate::Discarded);
-        // A removal that was cut off before its note was gone is finished.
+        // Without its directory, but with our note, it was not thrown away by us: nothing of it is removed.
         begun.note.write(&begun.home).unwrap();
-        let seen = settle(&begun.data, &waiting(), &Clock::system()).await.unwrap();
+        assert_eq!(fate(&begun), Fate::Lost);
+        let seen = settle(&begun.data, &waiting(), false, &Clock::system()).await.unwrap();
+        assert!(seen.fate == Fate::Lost && begun.home.exists());
+        // A removal that was cut off before its note was gone is finished.
+        let seen = settle(&begun.data, &waiting(), true, &Clock::system()).await.unwrap();
         assert_eq!(seen.fate, Fate::Discarded);
         assert!(!begun.home.exists());
     }

@@ -126,6 +126,7 @@ impl TableCopy {
         );
         live.execute("create the new table", &created).await?;
         let rows = self.rows(&source, &live, &columns).await?;
+        self.counted(&source, &live, rows).await?;
         for constraint in &constraints {
             let sql = format!("alter table {} add {constraint}", self.copied());
             live.execute("add a constraint", &sql).await?;
@@ -143,6 +144,33 @@ impl TableCopy {
             constraints: constraints.len() as u64,
             notes: notes.into_iter().collect(),
         })
+    }
+
+    /// Counts the rows on both sides, in the transaction that makes the copy: one that holds another number is not kept.
+    async fn counted(&self, source: &Session, live: &Session, written: u64) -> Result<(), RecoveryError> {
+        let count = |table: String| format!("select count(*) from {table}");
+        let count_of = async |session: &Session, table: String| {
+            let rows = session.rows("count the rows", &count(table), &[]).await?;
+            let count = rows.first().map_or(-1, |row| row.get::<_, i64>(0));
+            Ok::<_, SourceError>(u64::try_from(count).unwrap_or(0))
+        };
+        let (there, here) = (
+            count_of(source, self.original()).await?,
+            count_of(live, self.copied()).await?,
+        );
+        if there == here && here == written {
+            return Ok(());
+        }
+        Err(SourceError::Invalid {
+            what: format!(
+                "the recovered {} holds {there} rows, of which {written} were copied and {here} arrived",
+                self.original()
+            ),
+            hint: Some(
+                "nothing was kept; look for row security or triggers of the live server, then try again".to_owned(),
+            ),
+        }
+        .into())
     }
 
     async fn columns(&self, source: &Session) -> Result<Vec<Column>, RecoveryError> {

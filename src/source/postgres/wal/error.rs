@@ -82,7 +82,11 @@ impl WalError {
     pub fn is_refusal(&self) -> bool {
         matches!(
             self,
-            Self::Corrupt { .. } | Self::Foreign { .. } | Self::Conflict { .. }
+            Self::Corrupt { .. }
+                | Self::Foreign { .. }
+                | Self::Conflict { .. }
+                // It has to be opened anew first, and somebody told.
+                | Self::Source(SourceError::Repo(RepoError::Replaced { .. }))
         )
     }
 

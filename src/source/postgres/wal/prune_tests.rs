@@ -1,5 +1,6 @@
 //! What goes, what waits, and what never does.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -39,7 +40,7 @@ fn size() -> SegmentSize {
 
 fn floor(starts: &[u64]) -> Floor {
     let bases: Vec<Base> = starts.iter().map(|start| base(*start)).collect();
-    keep::floor(&bases, None, chrono::DateTime::UNIX_EPOCH, size()).unwrap()
+    keep::floor(&bases, &BTreeSet::new(), None, chrono::DateTime::UNIX_EPOCH, size()).unwrap()
 }
 
 async fn archive(clock: &Clock) -> WalArchive {
