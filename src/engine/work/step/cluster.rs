@@ -17,7 +17,7 @@ use crate::source::postgres::cluster::{ClusterError, ClusterHandle};
 /// How long a standby may take to catch up before a promotion is refused.
 const PATIENCE: std::time::Duration = std::time::Duration::from_secs(30);
 /// What a rebuild is refused for at one moment and not at the next, on a machine that is busy.
-const PASSING: [&str; 2] = ["no-primary", "elsewhere"];
+const PASSING: [&str; 3] = ["no-primary", "elsewhere", "unreadable"];
 /// The pause before it is asked for again.
 const AGAIN: std::time::Duration = std::time::Duration::from_millis(500);
 
@@ -191,7 +191,8 @@ pub(super) async fn rewind(site: &Site<'_>, rewind: &Rewind, timeout: Millis) ->
                 kind = RebuildKind::Reclone;
                 continue;
             }
-            // A primary that did not answer this one time, or a member that was just stopping: nothing was touched.
+            // A primary that did not answer this one time, a member that was just stopping, a process that was ending on its
+            // directory: nothing was touched.
             let passes = refusals
                 .iter()
                 .all(|refusal| PASSING.contains(&refusal.reason.as_str()));

@@ -9,7 +9,7 @@
 //! deleted only when that was asked for, and not before the new one streams.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::follow::{OwnSettings, make_standby};
@@ -58,16 +58,17 @@ impl ClusterHandle {
         tell: Tell<'_>,
     ) -> Result<Rebuilt, ClusterError> {
         let lock = self.ledger.lock()?;
+        let begun = self.record()?.rebuild.is_some_and(|note| note.member == *member);
+        if let Some(directory) = self.member(member)?.data_directory.as_ref().filter(|_| begun) {
+            // While one that nobody waits for is at work or ending, what is seen of the directory says nothing.
+            self.end_leftovers(directory, tell).await?;
+        }
         let mut plan = self.plan_rebuild(member, kind, stop).await?;
         let major = self.tools_fit(&plan).await?;
         if plan.stops {
             plan = self.stopped(&plan, kind, tell).await?;
         }
-        let rewinding = leftover::argument("--target-pgdata", &plan.directory);
-        let cloning = leftover::argument("--pgdata", &building(&plan.directory));
-        for word in [rewinding, cloning] {
-            leftover::end(&word, &self.clock, tell).await?;
-        }
+        self.end_leftovers(&plan.directory, tell).await?;
         let note = RebuildNote {
             member: member.clone(),
             kind,
@@ -113,6 +114,16 @@ impl ClusterHandle {
             rebuilt.kept = None;
         }
         Ok(rebuilt)
+    }
+
+    /// Ends what a process of ours that was killed has left at work on a directory.
+    async fn end_leftovers(&self, directory: &Path, tell: Tell<'_>) -> Result<(), ClusterError> {
+        let rewinding = leftover::argument("--target-pgdata", directory);
+        let cloning = leftover::argument("--pgdata", &building(directory));
+        for word in [rewinding, cloning] {
+            leftover::end(&word, &self.clock, tell).await?;
+        }
+        Ok(())
     }
 
     /// The programs of exactly the primary's version: others refuse the directory, or worse.
