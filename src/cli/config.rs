@@ -34,6 +34,7 @@ struct Checked {
     services: usize,
     clusters: usize,
     drills: usize,
+    runbooks: usize,
 }
 
 impl Checked {
@@ -47,6 +48,7 @@ impl Checked {
             services: all.services.len(),
             clusters: all.clusters.len(),
             drills: all.drills.len(),
+            runbooks: all.runbooks.len(),
         }
     }
 }
@@ -59,8 +61,8 @@ impl Render for Checked {
         out.painted(
             Paint::Good,
             format!(
-                "correct: repositories {}, sources {}, jobs {}, services {}, clusters {}, drills {}",
-                self.repositories, self.sources, self.jobs, self.services, self.clusters, self.drills
+                "correct: repositories {}, sources {}, jobs {}, services {}, clusters {}, drills {}, runbooks {}",
+                self.repositories, self.sources, self.jobs, self.services, self.clusters, self.drills, self.runbooks
             ),
         );
     }

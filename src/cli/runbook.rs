@@ -262,11 +262,14 @@ async fn say(ctx: &Ctx, word: RunbookCommand) -> Result<Exit, CliError> {
         });
     }
     let said = execution(&client, Some(run.as_str())).await;
-    match said {
-        Ok(live) => ctx.print(&Listing(vec![live]))?,
-        Err(_) => ctx
-            .out
-            .remark(&format!("{run} has ended; see: lifeboat runbook report {run}")),
+    if let Ok(live) = said {
+        ctx.print(&Listing(vec![live]))?;
+    } else {
+        ctx.out
+            .remark(&format!("{run} has ended; see: lifeboat runbook report {run}"));
+        if ctx.out.json {
+            ctx.print(&Listing(Vec::<ExecutionView>::new()))?;
+        }
     }
     Ok(Exit::Done)
 }

@@ -360,6 +360,13 @@ fn an_edit_counts_at_once_and_a_broken_one_shuts_nobody_out() {
     ] {
         assert!(said(&output).contains(expected), "{expected}: {}", said(&output));
     }
+    let output = world.run(&["--json", "runbook", "resume", &run]);
+    let told: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(
+        told["run"],
+        run.as_str(),
+        "who follows it by program is told which it is"
+    );
     assert!(world.run(&["runbook", "go", &run]).status.success());
     world.wait_until("it is the turn of the last", |world| world.step(0) == "done");
     let output = world.run(&["runbook", "approve", &run, "last"]);

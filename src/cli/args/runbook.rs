@@ -118,7 +118,8 @@ pub struct RunArgs {
     /// What it is begun with.
     #[command(flatten)]
     pub begin: BeginArgs,
-    /// Ask nothing: say go to every step, type every name; a check that does not hold ends it
+    /// Ask nothing: say go and agree to every step, as one person, and type every name; a check that does not hold ends it.
+    /// What is done by hand, and a second engineer's word, are waited for
     #[arg(long)]
     pub yes: bool,
     /// When the incident began; the time counts from there

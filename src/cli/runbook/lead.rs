@@ -188,6 +188,9 @@ async fn needs(
             }
             let hint = format!("go on with: lifeboat runbook resume {}", run.id);
             ctx.out.remark(&hint);
+            if ctx.out.json {
+                ctx.print(&Report::begun(&run.id))?;
+            }
             return Ok(Some(Exit::Partial));
         }
         if let Some(saying) = answer(run, *at, needs)? {
