@@ -267,7 +267,7 @@ pub fn undo_list(run: &RunbookRun) -> Vec<(String, String)> {
                 }
                 other => other.words(),
             };
-            let title = step.title.resolve(&run.values).unwrap_or_else(|_| step.title.text());
+            let title = step.title.sentence(&run.values);
             (title, how)
         })
         .collect()

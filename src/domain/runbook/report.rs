@@ -130,7 +130,7 @@ fn times(text: &mut String, record: &RunbookRecord) {
 fn steps(text: &mut String, run: &RunbookRun, now: Timestamp) {
     text.push_str("## Steps\n\n");
     for (number, (step, done)) in (1..).zip(run.rows()) {
-        let title = step.title.resolve(&run.values).unwrap_or_else(|_| step.title.text());
+        let title = step.title.sentence(&run.values);
         let _ = writeln!(
             text,
             "{number}. **{title}**: {}{}",

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use super::action::{Action, Server, ServiceDo};
 use super::check::{command_words, quoted};
-use super::template::{Template, Values};
+use super::template::{Template, Values, spoken};
 use super::{Class, InDrill, OnFailure, Runbook, Step, Undo, VariableKind};
 use crate::domain::units::Millis;
 
@@ -12,14 +12,14 @@ impl Action {
     /// Exactly what it does, in a line; with its values in place when it has been resolved.
     pub fn words(&self) -> String {
         match self {
-            Self::Manual(act) => act.instruction.text(),
+            Self::Manual(act) => spoken(&act.instruction.text()),
             Self::Check(_) => "ask the checks below".to_owned(),
             Self::Wait(act) => match &act.length {
                 Some(length) => format!("wait {}", length.text()),
                 None => "wait until the checks below hold".to_owned(),
             },
-            Self::Choose(act) => format!("choose {}: {}", act.variable, act.question.text()),
-            Self::Approve(act) => format!("agree: {}", act.question.text()),
+            Self::Choose(act) => format!("choose {}: {}", act.variable, spoken(&act.question.text())),
+            Self::Approve(act) => format!("agree: {}", spoken(&act.question.text())),
             Self::Backup(act) => format!("lifeboat job run {} --wait", act.job.text()),
             Self::Restore(act) => {
                 let includes = act.include.iter().fold(String::new(), |mut all, one| {
@@ -339,7 +339,6 @@ pub struct PlannedStep {
 
 /// What a step would do with the values there are.
 pub fn planned(step: &Step, values: &Values, drill: bool) -> PlannedStep {
-    let text = |template: &Template| template.filled(values).text();
     let passed = step
         .when
         .iter()
@@ -361,7 +360,7 @@ pub fn planned(step: &Step, values: &Values, drill: bool) -> PlannedStep {
     let words = |action: &Action| action.filled(values).words();
     PlannedStep {
         id: step.id.clone(),
-        title: text(&step.title),
+        title: step.title.sentence(values),
         kind: step.action.word().to_owned(),
         does: words(&step.action),
         undo: match &step.undo {

@@ -193,10 +193,38 @@ impl Template {
         })
     }
 
+    /// The sentence people read, with the values that are known: as [`spoken`] has it.
+    pub fn sentence(&self, values: &Values) -> String {
+        spoken(&self.filled(values).text())
+    }
+
     /// Whether it is nothing at all.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
+}
+
+/// A sentence with the ids of snapshots as short as they are everywhere else on screens, and with times to the second. Commands
+/// are not put through this: they stand as they are carried out.
+pub fn spoken(text: &str) -> String {
+    let short = |word: &str| {
+        let core = word.trim_end_matches(['.', ',', ';', ':', '?', '!', ')']);
+        let tail = &word[core.len()..];
+        if core.len() == 64 && core.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+            return format!("{}{tail}", &core[..8]);
+        }
+        match chrono::DateTime::parse_from_rfc3339(core) {
+            Ok(time) => format!("{}{tail}", time.to_utc().format("%Y-%m-%d %H:%M:%SZ")),
+            Err(_) => word.to_owned(),
+        }
+    };
+    text.split_inclusive(char::is_whitespace)
+        .fold(String::new(), |mut sentence, piece| {
+            let word = piece.trim_end();
+            sentence.push_str(&short(word));
+            sentence.push_str(&piece[word.len()..]);
+            sentence
+        })
 }
 
 fn place(inside: &str) -> Result<Piece, String> {
@@ -264,6 +292,22 @@ mod tests {
         [("a.b", "it's \\ {x}"), ("n", "plain")]
             .map(|(name, value)| (name.to_owned(), value.to_owned()))
             .into()
+    }
+
+    #[test]
+    fn people_read_short_ids_and_times_to_the_second() {
+        let id = "d0a7c563".repeat(8);
+        let said = spoken(&format!(
+            "Snapshot {id}, of\n  2026-11-21T07:24:06.441172973+00:00: agreed? {id}0"
+        ));
+        assert_eq!(
+            said,
+            format!("Snapshot d0a7c563, of\n  2026-11-21 07:24:06Z: agreed? {id}0")
+        );
+        assert_eq!(
+            Template::parse("{n} of {gone}").unwrap().sentence(&values()),
+            "plain of {gone}"
+        );
     }
 
     #[test]

@@ -243,7 +243,7 @@ impl Drill<'_> {
             if !told.insert(format!("{}/{}/{}", step.id, done.attempt, done.state.word())) {
                 continue;
             }
-            let title = step.title.resolve(&run.values).unwrap_or_else(|_| step.title.text());
+            let title = step.title.sentence(&run.values);
             self.log.more(&format!("{:<8} {title}", done.state.word()));
             if let Some(error) = &done.error {
                 self.log.more(&format!("         {error}"));

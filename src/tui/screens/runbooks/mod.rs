@@ -242,9 +242,11 @@ pub fn entry(view: &ExecutionView, look: Look<'_>, width: usize) -> Entry {
     let run = &view.run;
     let (state, role) = live_state(view);
     let at = crate::tui::wizard::turn(run);
-    let title = run.runbook.steps.get(at).map_or(String::new(), |step| {
-        step.title.resolve(&run.values).unwrap_or_else(|_| step.title.text())
-    });
+    let title = run
+        .runbook
+        .steps
+        .get(at)
+        .map_or(String::new(), |step| step.title.sentence(&run.values));
     let clock = words::clock(run.elapsed(look.now));
     let head = format!("  runbook   {}  {} ", run.runbook.name, run.mode());
     let tail = format!("  step {} {title}", progress(view));

@@ -69,7 +69,7 @@ pub fn lines(run: &RunbookRun, at: usize, look: Look<'_>, width: usize) -> Vec<L
         evidence(&mut detail, run, step, done);
     }
     if !step.why.is_empty() {
-        let why = step.why.resolve(&run.values).unwrap_or_else(|_| step.why.text());
+        let why = step.why.sentence(&run.values);
         detail.pair("Why", why.trim().replace('\n', " "));
     }
     together(&mut detail, run, at);
@@ -124,7 +124,7 @@ fn trouble(detail: &mut Detail<'_>, done: &StepRun) {
 }
 
 fn does(detail: &mut Detail<'_>, run: &RunbookRun, step: &Step, done: &StepRun) {
-    let question = |question: &Template| question.resolve(&run.values).unwrap_or_else(|_| question.text());
+    let question = |question: &Template| question.sentence(&run.values);
     let (label, text) = match (&step.action, &done.did) {
         (Action::Approve(act), _) => ("Question", question(&act.question)),
         (Action::Choose(act), _) => ("Question", question(&act.question)),

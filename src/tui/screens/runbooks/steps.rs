@@ -58,7 +58,7 @@ fn brace(canvas: &Canvas<'_>, run: &RunbookRun, at: usize) -> &'static str {
 
 /// A step's title, with its values as far as they are known.
 pub fn title(run: &RunbookRun, step: &Step) -> String {
-    step.title.resolve(&run.values).unwrap_or_else(|_| step.title.text())
+    step.title.sentence(&run.values)
 }
 
 /// Who moved a step on, as far as it has been.
