@@ -92,6 +92,27 @@ pub(in crate::source) fn servers_in(directory: &Path) -> Vec<u32> {
     processes().filter(there).collect()
 }
 
+/// Every process that is about to start a server on a directory, or to stop one, or that is one: a start that outlived whoever
+/// asked for it has no `postmaster.pid` for a moment.
+pub(in crate::source) fn at_work_on(directory: &Path) -> Vec<u32> {
+    let mut found = servers_in(directory);
+    let place = directory.as_os_str().as_bytes();
+    let names = |words: &[u8], name: &[u8]| words.windows(name.len()).any(|window| window == name);
+    let starts = |pid: &u32| {
+        let words = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        (names(&words, b"pg_ctl") || names(&words, b"postgres")) && mentions(&words, place)
+    };
+    found.extend(processes().filter(|pid| *pid != std::process::id()).filter(starts));
+    found
+}
+
+/// Whether a command line speaks of a directory, and not of one whose name only begins like it.
+fn mentions(words: &[u8], place: &[u8]) -> bool {
+    let ends = |after: Option<&u8>| after.is_none_or(|byte| matches!(byte, 0 | b' ' | b'"' | b'\'' | b'/'));
+    let mut windows = words.windows(place.len()).enumerate();
+    !place.is_empty() && windows.any(|(at, window)| window == place && ends(words.get(at + place.len())))
+}
+
 /// Whether a process has this word among its arguments; nothing that has ended has arguments.
 pub(in crate::source) fn has_argument(pid: u32, word: &OsStr) -> bool {
     let words = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
@@ -106,6 +127,30 @@ pub(in crate::source) fn pids_with_argument(word: &OsStr) -> Vec<u32> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_start_that_has_no_server_yet_is_seen_by_its_command_line() {
+        let place = tempfile::tempdir().unwrap();
+        let data = place.path().join("data");
+        let run = |directory: &Path| {
+            let mut shell = std::process::Command::new("sh");
+            let script = format!("sleep 60; : pg_ctl -D \"{}\"", directory.display());
+            shell.args(["-c", &script]).spawn().unwrap()
+        };
+        let mut other = run(&place.path().join("data2"));
+        assert!(at_work_on(&data).is_empty());
+        let mut starter = run(&data);
+        // The child is a copy of this process until it has become the shell.
+        while at_work_on(&data).is_empty() {
+            std::thread::yield_now();
+        }
+        assert_eq!(at_work_on(&data), [starter.id()]);
+        for child in [&mut other, &mut starter] {
+            child.kill().unwrap();
+            child.wait().unwrap();
+        }
+        assert!(at_work_on(&data).is_empty());
+    }
 
     #[test]
     fn a_server_is_seen_by_the_place_it_works_in_and_doubt_is_not_nobody() {

@@ -4,6 +4,7 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use super::world::Pair;
+use crate::world::give_away;
 
 /// Starts a verb and kills it once `when` holds.
 async fn killed(pair: &Pair, args: &[&str], mut when: impl FnMut() -> bool) {
@@ -75,6 +76,16 @@ async fn steps_that_are_killed_are_found_and_ended() {
     begun["rebuild"] =
         serde_json::json!({ "member": "db1", "kind": "rewind", "by": "a@b", "begun": "2026-01-01T00:00:00Z" });
     std::fs::write(pair.at("own/state/clusters/orders.json"), begun.to_string()).unwrap();
+    // Its own settings were put aside, and the primary's were copied over them.
+    let (settings, kept) = (
+        pair.data("db1").join("postgresql.auto.conf"),
+        pair.at("one/data.lifeboat-own"),
+    );
+    std::fs::create_dir(&kept).unwrap();
+    let aside = kept.join("postgresql.auto.conf");
+    std::fs::copy(&settings, &aside).unwrap();
+    std::fs::write(&settings, "work_mem = '7MB'\n").unwrap();
+    [&settings, &aside, &kept].map(|path| give_away(path));
     assert!(pair.signs().contains(&"rebuild-unfinished".to_owned()));
     let why = pair.refused(&["cluster", "rewind", "orders", "db1", "--yes", "db1"]);
     assert!(why.contains("cannot be trusted"), "{why}");
@@ -90,6 +101,11 @@ async fn steps_that_are_killed_are_found_and_ended() {
     assert!(!building.exists());
     let left = std::fs::read_dir(pair.at("one")).unwrap().count();
     assert_eq!(left, 1, "the old directory was to be discarded");
+    let own = std::fs::read_to_string(&settings).unwrap();
+    assert!(
+        !own.contains("work_mem"),
+        "the primary's settings were taken for its own: {own}"
+    );
     pair.until("it follows", || pair.sql("db1", "select count(*) from ledger") == "2")
         .await;
     assert_eq!(pair.status().1, 0, "{:#}", pair.status().0);

@@ -2,8 +2,8 @@
 
 use std::fs;
 use std::io::{ErrorKind, Write};
-use std::os::unix::fs::OpenOptionsExt;
-use std::path::Path;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::{ClusterError, ClusterHandle, Tell, command, look};
@@ -33,8 +33,11 @@ const REPLACED: [&str; 4] = [
     "default_transaction_read_only",
 ];
 
+/// What is added to the name of a directory for the settings that are kept while it is rewound.
+const KEPT: &str = ".lifeboat-own";
+
 /// The settings of a member, kept while its directory is overwritten.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct OwnSettings(Vec<(&'static str, Vec<u8>)>);
 
 impl OwnSettings {
@@ -61,11 +64,55 @@ impl OwnSettings {
         Ok(Self(kept))
     }
 
+    /// Those that were put aside before a rewind that did not end: what is in the directory now may be the primary's.
+    pub(super) fn kept(directory: &Path) -> Result<Option<Self>, ClusterError> {
+        let kept = beside(directory, KEPT);
+        let there = kept
+            .try_exists()
+            .map_err(|error| ClusterError::local("read", &kept, &error))?;
+        there.then(|| Self::read(&kept)).transpose()
+    }
+
+    /// Puts them aside, whole or not at all.
+    pub(super) fn keep(&self, directory: &Path) -> Result<(), ClusterError> {
+        let (kept, part) = (beside(directory, KEPT), beside(directory, ".lifeboat-own-new"));
+        let failed = |error: std::io::Error| ClusterError::local("write", &part, &error);
+        remove(&part)?;
+        fs::DirBuilder::new().mode(0o700).create(&part).map_err(failed)?;
+        self.write(&part, None)?;
+        remove(&kept)?;
+        fs::rename(&part, &kept).map_err(failed)?;
+        let parent = directory.parent().unwrap_or(Path::new("/"));
+        fs::File::open(parent)
+            .and_then(|parent| parent.sync_all())
+            .map_err(failed)
+    }
+
+    /// Removes what was put aside.
+    pub(super) fn forget(directory: &Path) -> Result<(), ClusterError> {
+        remove(&beside(directory, KEPT))
+    }
+
     fn write(&self, directory: &Path, owner: Option<(u32, u32)>) -> Result<(), ClusterError> {
         for (name, bytes) in &self.0 {
             put(&directory.join(name), bytes, owner)?;
         }
         Ok(())
+    }
+}
+
+/// A directory with a longer name beside another.
+pub(super) fn beside(directory: &Path, word: &str) -> PathBuf {
+    let mut name = directory.as_os_str().to_owned();
+    name.push(word);
+    PathBuf::from(name)
+}
+
+/// Removes a directory with what is in it, when it is there.
+pub(super) fn remove(directory: &Path) -> Result<(), ClusterError> {
+    match fs::remove_dir_all(directory) {
+        Err(error) if error.kind() != ErrorKind::NotFound => Err(ClusterError::local("remove", directory, &error)),
+        _ => Ok(()),
     }
 }
 

@@ -19,7 +19,7 @@ use std::io::ErrorKind;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
-use super::follow::OwnSettings;
+use super::follow::{OwnSettings, beside, remove};
 use super::{ClusterError, local};
 use crate::source::SourceError;
 
@@ -61,11 +61,7 @@ impl Place {
             .into());
         }
         let building = building(directory);
-        match fs::remove_dir_all(&building) {
-            Ok(()) => {}
-            Err(error) if error.kind() == ErrorKind::NotFound => {}
-            Err(error) => return Err(ClusterError::local("remove", &building, &error)),
-        }
+        remove(&building)?;
         let failed = |error: std::io::Error| ClusterError::local("create", &building, &error);
         fs::DirBuilder::new().mode(0o700).create(&building).map_err(failed)?;
         if let Some((user, group)) = owner {
@@ -115,13 +111,6 @@ fn take_name(building: &Path, directory: &Path, parent: &Path) -> Result<(), Clu
     let renamed = fs::rename(building, directory);
     let durable = renamed.and_then(|()| fs::File::open(parent)?.sync_all());
     durable.map_err(|error| ClusterError::local("rename", building, &error))
-}
-
-/// A directory with a longer name beside another.
-fn beside(directory: &Path, word: &str) -> PathBuf {
-    let mut name = directory.as_os_str().to_owned();
-    name.push(word);
-    PathBuf::from(name)
 }
 
 fn is_mount_point(directory: &Path, parent: &Path) -> bool {

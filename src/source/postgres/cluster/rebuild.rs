@@ -1,12 +1,16 @@
 //! Making a member follow the primary: by `pg_rewind`, which copies what differs, or by `pg_basebackup`, which copies all.
 //!
 //! **Rewind** overwrites the directory in place. Killed in the middle, it leaves a directory nobody can trust; the note says so,
-//! and only a clone is allowed then. The member's own settings are read before and put back after.
+//! and only a clone is allowed then. The member's own settings are put aside before (`….lifeboat-own`: `pg_rewind` overwrites
+//! them with the primary's) and put back after, by the clone that follows a rewind that was killed, too.
 //!
 //! **Clone** never touches the old directory until the new one is whole: it is built beside it (`….lifeboat-new`), the old one
 //! is renamed (`….lifeboat-old-TIME`), the new one takes its name. Killed before, the old directory is as it was; killed
 //! between the two renames, both are there under those names, and cloning again goes on from there (see `place`). The old one is
 //! deleted only when that was asked for, and not before the new one streams.
+//!
+//! Neither begins while a start that somebody asked for before is still under way: its server would end up on a directory that
+//! has got another name, and keep the port of the one that belongs there.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -20,7 +24,11 @@ use crate::domain::cluster::{LocalState, RebuildPlan, rebuild};
 use crate::domain::id::MemberName;
 use crate::source::SourceError;
 use crate::source::postgres::child::{Program, Running, in_quotes};
+use crate::source::postgres::process::{Occupant, at_work_on, server_on};
 use crate::source::postgres::tools::Tools;
+
+/// How long a start that somebody else asked for may take until its server has taken its directory.
+const START_PATIENCE: Duration = Duration::from_secs(20);
 
 /// A member that follows the primary.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
@@ -59,9 +67,12 @@ impl ClusterHandle {
     ) -> Result<Rebuilt, ClusterError> {
         let lock = self.ledger.lock()?;
         let begun = self.record()?.rebuild.is_some_and(|note| note.member == *member);
-        if let Some(directory) = self.member(member)?.data_directory.as_ref().filter(|_| begun) {
+        if let Some(directory) = &self.member(member)?.data_directory {
             // While one that nobody waits for is at work or ending, what is seen of the directory says nothing.
-            self.end_leftovers(directory, tell).await?;
+            if begun {
+                self.end_leftovers(directory, tell).await?;
+            }
+            self.no_start_under_way(directory, tell).await?;
         }
         let mut plan = self.plan_rebuild(member, kind, stop).await?;
         let major = self.tools_fit(&plan).await?;
@@ -86,17 +97,21 @@ impl ClusterHandle {
                 if plan.clean {
                     self.rewind(&plan, &major, true, tell).await?;
                 }
+                let place = plan.directory.clone();
+                blocking(move || OwnSettings::read(&place)?.keep(&place)).await?;
                 self.ledger.note(&lock, |record| record.rebuild = Some(note))?;
                 self.rewind(&plan, &major, false, tell).await?;
                 None
             }
             RebuildKind::Reclone => {
                 self.ledger.note(&lock, |record| record.rebuild = Some(note))?;
-                self.reclone(&plan, &major, tell).await?
+                self.reclone(&plan, &major, begun, tell).await?
             }
         };
         // It is a standby from here on, whoever starts it; what was noted of it as a primary is over.
         self.ledger.note(&lock, |record| record.rebuilt(member))?;
+        let place = plan.directory.clone();
+        blocking(move || OwnSettings::forget(&place)).await?;
         let streams = self.start(&plan, timeout, tell).await?;
         let mut rebuilt = Rebuilt {
             member: member.clone(),
@@ -122,6 +137,33 @@ impl ClusterHandle {
         let cloning = leftover::argument("--pgdata", &building(directory));
         for word in [rewinding, cloning] {
             leftover::end(&word, &self.clock, tell).await?;
+        }
+        Ok(())
+    }
+
+    /// Waits until nothing is about to start or stop a server on a directory. A server that runs is another matter: it is seen,
+    /// and stopped by its own command.
+    async fn no_start_under_way(&self, directory: &Path, tell: Tell<'_>) -> Result<(), ClusterError> {
+        let begun = self.clock.monotonic();
+        let mut told = false;
+        while server_on(directory) == Occupant::Nobody {
+            let Some(pid) = at_work_on(directory).first().copied() else {
+                return Ok(());
+            };
+            if self.clock.elapsed(begun) > START_PATIENCE {
+                return Err(ClusterError::NotProved {
+                    what: format!("nobody can tell what becomes of {}", directory.display()),
+                    why: format!("process {pid} is at work on it, and no server has taken it"),
+                    next: "wait for that process, or end it".to_owned(),
+                });
+            }
+            if !std::mem::replace(&mut told, true) {
+                tell(&format!(
+                    "process {pid} is at work on {}: waiting for it",
+                    directory.display()
+                ));
+            }
+            self.clock.sleep(Duration::from_millis(100)).await;
         }
         Ok(())
     }
@@ -217,13 +259,21 @@ impl ClusterHandle {
         &self,
         plan: &RebuildPlan,
         tools: &Tools,
+        begun: bool,
         tell: Tell<'_>,
     ) -> Result<Option<PathBuf>, ClusterError> {
         let member = self.member(&plan.member)?.clone();
         let primary = self.login(&plan.primary)?;
         let directory = plan.directory.clone();
         let stamp = self.clock.now().format("%Y%m%dT%H%M%SZ").to_string();
-        let place = blocking(move || Place::prepare(&directory, &stamp)).await?;
+        let place = blocking(move || {
+            let mut place = Place::prepare(&directory, &stamp)?;
+            if let Some(kept) = OwnSettings::kept(&directory)?.filter(|_| begun) {
+                place.own = Some(kept);
+            }
+            Ok(place)
+        })
+        .await?;
         tell(&format!("cloning {} into {}", plan.primary, place.building.display()));
         let mut program = Program::new(
             "pg_basebackup",
