@@ -258,7 +258,14 @@ fn every_kind_of_step_does_what_it_says() {
     }
     assert!(!world.path("never").exists());
     assert_eq!(world.words("units"), "restart shop.service\n");
-    let snapshot = world.json(&["snapshot", "list"])[0]["id"].as_str().unwrap().to_owned();
+    let newest = world.json(&["snapshot", "list"])[0].clone();
+    let (point, taken) = (&record["run"]["values"]["restore.point"], &newest["taken_at"]);
+    assert_eq!(
+        point.as_str().unwrap()[..23],
+        taken.as_str().unwrap()[..23],
+        "{newest:#}"
+    );
+    let snapshot = newest["id"].as_str().unwrap().to_owned();
     assert_eq!(world.words("told"), format!("restored {snapshot}"));
     let told = format!("POST /tell {{\"text\":\"restored {snapshot}\"}}");
     let by = record["run"]["started_by"].as_str().unwrap();

@@ -132,8 +132,8 @@ impl Action {
     pub const fn outputs(&self) -> &'static [&'static str] {
         match self {
             Self::Backup(_) => &["snapshot", "run"],
-            Self::Restore(_) => &["recovery", "written"],
-            Self::Recover(_) => &["recovery", "socket", "port", "user", "psql"],
+            Self::Restore(_) => &["recovery", "written", "point"],
+            Self::Recover(_) => &["recovery", "point", "socket", "port", "user", "psql"],
             Self::Verify(_) | Self::Drill(_) => &["recovery"],
             Self::Fence(_) => &["lsn"],
             Self::Promote(_) => &["timeline", "lost"],

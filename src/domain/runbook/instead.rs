@@ -10,7 +10,7 @@ use super::Step;
 use super::action::Action;
 use super::observe::RunbookFact;
 use super::run::{RunbookRun, StepRun, StepState, Word};
-use super::template::Values;
+use super::template::{Values, instant};
 use crate::domain::command::{Refusal, RefusalKind};
 use crate::domain::id::SnapshotId;
 use crate::domain::units::Timestamp;
@@ -41,7 +41,7 @@ pub fn decide(
         step: run.runbook.steps[at].id.clone(),
         outputs: Values::from([
             ("snapshot".to_owned(), id.to_owned()),
-            ("time".to_owned(), time.to_rfc3339()),
+            ("time".to_owned(), instant(time)),
         ]),
         word,
     })

@@ -76,32 +76,39 @@ fn head(text: &mut String, record: &RunbookRecord) {
     text.push('\n');
 }
 
-/// Who takes writes now, since when, and what it cost; nothing when nobody was promoted.
+/// Who takes writes now and what it cost, and of when the data is that came back; nothing when neither was done.
 fn result(text: &mut String, run: &RunbookRun) {
+    let (since, of) = match run.incident_at {
+        Some(at) => (at, "the incident began"),
+        None => (run.started_at, "this began"),
+    };
+    let mut lines = String::new();
     for (step, done) in run.rows().filter(|(_, done)| done.state == StepState::Done) {
-        let (Ok(Action::Promote(promote)), Some(at)) = (step.action.resolved(&run.values), done.ended_at) else {
-            continue;
-        };
-        let since = run.incident_at.unwrap_or(run.started_at);
-        let of = if run.incident_at.is_some() {
-            "the incident began"
-        } else {
-            "this began"
-        };
-        let _ = writeln!(
-            text,
-            "## Result\n\n- new primary of {}: `{}`",
-            promote.cluster.text(),
-            promote.member.text()
-        );
-        let _ = writeln!(text, "- it took writes {} after {of}", Millis::between(since, at));
         let word = |name: &str| done.outputs.get(name).map_or("not known", String::as_str);
-        let _ = writeln!(
-            text,
-            "- timeline: {}; lost of the log: {}\n",
-            word("timeline"),
-            word("lost")
-        );
+        if let (Ok(Action::Promote(promote)), Some(at)) = (step.action.resolved(&run.values), done.ended_at) {
+            let _ = writeln!(
+                lines,
+                "- new primary of {}: `{}`\n- it took writes {} after {of}\n- timeline: {}; lost of the log: {}",
+                promote.cluster.text(),
+                promote.member.text(),
+                Millis::between(since, at),
+                word("timeline"),
+                word("lost")
+            );
+        }
+        if let Ok(point) = chrono::DateTime::parse_from_rfc3339(word("point")) {
+            let point = point.to_utc();
+            let age = if point < since {
+                format!("{} before {of}", Millis::between(point, since))
+            } else {
+                format!("nothing of before {of} is missing")
+            };
+            let title = line(&step.title.sentence(&run.values));
+            let _ = writeln!(lines, "- {title}: the data is of {}, {age}", clock(point));
+        }
+    }
+    if !lines.is_empty() {
+        let _ = writeln!(text, "## Result\n\n{lines}");
     }
 }
 

@@ -17,6 +17,8 @@ use std::fmt::{self, Write as _};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use crate::domain::units::Timestamp;
+
 /// The values of a runbook's variables and of what its steps have found out, by name.
 pub type Values = BTreeMap<String, String>;
 
@@ -202,6 +204,11 @@ impl Template {
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
+}
+
+/// An instant as steps find it out and hand it on, to the millisecond: what `recover` takes for `to`.
+pub fn instant(at: Timestamp) -> String {
+    at.to_rfc3339_opts(chrono::SecondsFormat::Millis, true)
 }
 
 /// A sentence with the ids of snapshots as short as they are everywhere else on screens, and with times to the second. Commands

@@ -50,9 +50,13 @@ fn a_report_says_what_was_reached_and_its_text_is_no_markup() {
     play.perform("a", Doing::Look, CheckOutcome::Holds);
     let did = "echo `x`".to_owned();
     play.see("a", StepSeen::Starting { did });
-    let outputs = [("output", "one `two`\n# no heading"), ("empty", "")]
-        .map(|(name, value)| (name.to_owned(), value.to_owned()))
-        .into();
+    let outputs = [
+        ("output", "one `two`\n# no heading"),
+        ("empty", ""),
+        ("point", "2026-03-01T02:55:00.250Z"),
+    ]
+    .map(|(name, value)| (name.to_owned(), value.to_owned()))
+    .into();
     let end = StepEnd {
         outputs,
         ..StepEnd::default()
@@ -66,6 +70,10 @@ fn a_report_says_what_was_reached_and_its_text_is_no_markup() {
     let text = report(record);
     assert!(
         text.contains("The objective of 10m00s was **not reached**: it was aborted."),
+        "{text}"
+    );
+    assert!(
+        text.contains(": the data is of 2026-03-01 02:55:00Z, 16m59s") && text.contains(" before this began\n"),
         "{text}"
     );
     assert!(text.contains("did: `` echo `x` ``"), "{text}");

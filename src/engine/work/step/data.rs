@@ -14,7 +14,7 @@ use crate::domain::id::{JobName, RecoveryId, RunId};
 use crate::domain::recovery::RecoveryRecord;
 use crate::domain::run::{Failure, Outcome, RunRecord};
 use crate::domain::runbook::action::{Backup, Drill, FindClean, Verify};
-use crate::domain::runbook::template::Values;
+use crate::domain::runbook::template::{Values, instant};
 use crate::domain::snapshot::SnapshotRecord;
 use crate::domain::view::{Query, Receipt};
 use crate::engine::EngineError;
@@ -237,7 +237,7 @@ pub(super) async fn find_clean(site: &Site<'_>, find: &FindClean) -> Result<Valu
     let time = records
         .iter()
         .find(|record| record.id == clean)
-        .map(|record| record.taken_at.to_rfc3339());
+        .map(|record| instant(record.taken_at));
     site.tell(format!("snapshot {} is the last before it", clean.short()));
     let mut values = Values::new();
     put(&mut values, "snapshot", &clean);

@@ -34,7 +34,7 @@ pub(super) async fn record(site: &Site<'_>, action: &Action) -> Option<(CheckRes
     let mut values = Values::new();
     let (outcome, detail) = match recovery(site).await {
         Ok(Some(record)) if record.outcome == Outcome::Succeeded => {
-            values = restore::outputs(action, &record);
+            values = restore::outputs(site, action, &record).await;
             (CheckOutcome::Holds, format!("{} succeeded", record.id))
         }
         Ok(Some(record)) => (

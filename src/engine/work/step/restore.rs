@@ -10,7 +10,8 @@ use crate::domain::recovery::{
 use crate::domain::run::Failure;
 use crate::domain::runbook::action::{Action, Recover, Restore};
 use crate::domain::runbook::check::{CheckOutcome, CheckResult, PLAN};
-use crate::domain::runbook::template::{Template, Values};
+use crate::domain::runbook::template::{Template, Values, instant};
+use crate::domain::units::Timestamp;
 
 /// Why a recovery of a step was begun; it is found again by this.
 pub(super) fn reason(site: &Site<'_>) -> String {
@@ -152,19 +153,21 @@ async fn start(site: &Site<'_>, action: Action) -> Result<RecoveryRecord, Failur
 pub(super) async fn restore(site: &Site<'_>, restore: &Restore) -> Result<Values, Failure> {
     let action = Action::Restore(restore.clone());
     let record = start(site, action.clone()).await?;
-    Ok(outputs(&action, &record))
+    Ok(outputs(site, &action, &record).await)
 }
 
 pub(super) async fn recover(site: &Site<'_>, recover: &Recover) -> Result<Values, Failure> {
     let action = Action::Recover(recover.clone());
     let record = start(site, action.clone()).await?;
-    Ok(outputs(&action, &record))
+    Ok(outputs(site, &action, &record).await)
 }
 
 /// What a restore or a recovery found out, by its record.
-pub(super) fn outputs(action: &Action, record: &RecoveryRecord) -> Values {
+pub(super) async fn outputs(site: &Site<'_>, action: &Action, record: &RecoveryRecord) -> Values {
     let mut values = Values::new();
     put(&mut values, "recovery", &record.id);
+    let point = point(site, record).await.map(instant).unwrap_or_default();
+    put(&mut values, "point", &point);
     if matches!(action, Action::Restore(_)) {
         put(&mut values, "written", &record.written);
         return values;
@@ -180,4 +183,17 @@ pub(super) fn outputs(action: &Action, record: &RecoveryRecord) -> Values {
     put(&mut values, "user", &after("-U"));
     put(&mut values, "psql", &psql);
     values
+}
+
+/// The instant that data which came back is of: that of its snapshot, or that to which its log was replayed. None where the log
+/// was replayed to a place that says no time.
+async fn point(site: &Site<'_>, record: &RecoveryRecord) -> Option<Timestamp> {
+    match record.request.instant.as_ref().map(|wish| &wish.to) {
+        Some(Target::Time(at)) => Some(*at),
+        Some(_) => record.left.as_ref().and_then(|left| left.seen.last_commit),
+        None => {
+            let id = record.request.snapshot.as_str();
+            snapshot(site, id).await.ok().map(|snapshot| snapshot.taken_at)
+        }
+    }
 }
