@@ -40,8 +40,8 @@ impl Render for Overview {
             "agent {} on {}, pid {}, up {up}, {} attached",
             agent.version, agent.host, agent.pid, agent.clients
         ));
-        if let Some(error) = &self.config_error {
-            out.painted(Paint::Bad, error);
+        for trouble in self.troubles() {
+            out.painted(Paint::Bad, trouble);
         }
         if !self.services.is_empty() {
             out.heading("Services");

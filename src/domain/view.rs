@@ -79,8 +79,22 @@ pub struct Overview {
     pub restore_points: BTreeMap<ClusterName, RestorePoints>,
     /// Why the configuration on disk could not be loaded; the engine goes on with the one before.
     pub config_error: Option<String>,
+    /// Why the journal could not be written the last time; nothing is begun until it can be.
+    #[serde(default)]
+    pub journal_error: Option<String>,
     /// Words of an operator of the sandbox; only there.
     pub practice: Option<String>,
+}
+
+impl Overview {
+    /// What goes wrong with the agent itself, the worst first.
+    pub fn troubles(&self) -> impl Iterator<Item = String> {
+        let journal = self.journal_error.iter();
+        let journal =
+            journal.map(|error| format!("The journal cannot be written, and nothing is begun until it can: {error}"));
+        let config = self.config_error.iter();
+        journal.chain(config.map(|error| format!("The configuration on disk is not used: {error}")))
+    }
 }
 
 /// The agent.

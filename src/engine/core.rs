@@ -224,10 +224,10 @@ impl Core {
             Input::StepTold { run, line } => self.step_told(&run, line),
             Input::Definitions(Ok(definitions)) => {
                 self.parts.definitions.send_replace(Arc::new(*definitions));
-                self.beside.trouble = None;
+                self.beside.unloaded = None;
             }
             Input::Definitions(Err(message)) => {
-                self.beside.trouble = Some(format!("the configuration could not be loaded: {message}"));
+                self.beside.unloaded = Some(message);
             }
             Input::ClientsChanged => {
                 self.beside.agent.clients = self.parts.clients.load(Ordering::Relaxed);

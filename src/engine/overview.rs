@@ -29,8 +29,10 @@ use crate::domain::{decide, id};
 pub struct Beside {
     /// The agent.
     pub agent: AgentView,
-    /// What goes wrong with the engine itself.
-    pub trouble: Option<String>,
+    /// Why the configuration on disk could not be loaded.
+    pub unloaded: Option<String>,
+    /// Why the journal could not be written the last time.
+    pub unwritten: Option<String>,
     /// What the sandbox says.
     pub practice: Option<String>,
     /// What was measured a moment ago.
@@ -56,7 +58,8 @@ impl Beside {
     pub fn new(agent: AgentView, snapshots: BTreeMap<RepositoryName, u64>) -> Self {
         Self {
             agent,
-            trouble: None,
+            unloaded: None,
+            unwritten: None,
             practice: None,
             seen: Seen::default(),
             snapshots,
@@ -151,7 +154,8 @@ pub fn draw(state: &State, definitions: &Definitions, beside: &Beside, now: Time
             })
             .collect(),
         restore_points: state.restore_points.clone(),
-        config_error: beside.trouble.clone(),
+        config_error: beside.unloaded.clone(),
+        journal_error: beside.unwritten.clone(),
         practice: beside.practice.clone(),
     })
 }

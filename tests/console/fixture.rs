@@ -81,6 +81,7 @@ pub fn overview() -> Overview {
         waiting: Vec::new(),
         restore_points: std::collections::BTreeMap::new(),
         config_error: None,
+        journal_error: None,
         practice: None,
     }
 }

@@ -155,6 +155,7 @@ fn an_empty_house() {
         overview.recoveries.clear();
         overview.practice =
             Some("A sandbox with real servers. Break something from the palette (:), then get it back.".to_owned());
+        overview.journal_error = Some("the disk is full".to_owned());
         overview.config_error = Some("lifeboat.toml line 12: unknown field \"shedule\"".to_owned());
         console.picture(overview);
         insta::assert_snapshot!("empty", render(&console.buffer()));

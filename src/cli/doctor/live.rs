@@ -51,6 +51,10 @@ fn agent(overview: &Overview, findings: &mut Vec<Finding>) {
         let remedy = "restart it with: lifeboat agent stop";
         Finding::warning("agent", format!("{detail}; this program is {VERSION}"), remedy)
     });
+    if let Some(error) = &overview.journal_error {
+        let remedy = "make room, or the directory writable: nothing is begun until the journal can be written";
+        findings.push(Finding::problem("agent: journal", error, remedy));
+    }
     if let Some(error) = &overview.config_error {
         let remedy = "correct it: the agent goes on with the one before";
         findings.push(Finding::problem("agent: configuration", error, remedy));

@@ -55,7 +55,7 @@ fn ask(question: &str) -> Result<String, CliError> {
 pub(super) async fn follow(ctx: &Ctx, client: &Client, id: &RunbookRunId, only_watch: bool) -> Result<Exit, CliError> {
     let interrupts = ctx.interrupts();
     let mut asked: BTreeSet<String> = BTreeSet::new();
-    let mut trouble = None;
+    let mut troubles = Vec::new();
     loop {
         let stream = connect(ctx, client, &interrupts, AWAY).await;
         let stream = stream.map_err(|error| CliError::from_client(format!("{id} cannot be followed"), error))?;
@@ -79,11 +79,12 @@ pub(super) async fn follow(ctx: &Ctx, client: &Client, id: &RunbookRunId, only_w
                 }
                 Some(Ok(StreamItem::Overview { overview })) => {
                     // What keeps all of it from going on has to be seen by whoever waits for it.
-                    if trouble != overview.config_error {
-                        trouble.clone_from(&overview.config_error);
-                        if let Some(trouble) = &trouble {
+                    let now: Vec<String> = overview.troubles().collect();
+                    if troubles != now {
+                        for trouble in &now {
                             ctx.out.remark(trouble);
                         }
+                        troubles = now;
                     }
                     let Some(run) = live(&overview, id) else {
                         return ended(ctx, client, id).await;

@@ -62,7 +62,7 @@ impl Core {
             Ok(records) => records,
             Err(error) => {
                 let failure = crate::engine::failure::of_journal(&error);
-                self.beside.trouble = Some(format!("the journal cannot be written: {failure}"));
+                self.beside.unwritten = Some(failure.to_string());
                 tracing::error!("the journal cannot be written: {failure}");
                 if matches!(error, JournalError::Overtaken { .. }) {
                     self.let_go();
@@ -72,9 +72,7 @@ impl Core {
         };
         #[cfg(debug_assertions)]
         super::crash::after(&records);
-        self.beside
-            .trouble
-            .take_if(|trouble| trouble.starts_with("the journal"));
+        self.beside.unwritten = None;
         for record in &records {
             tracing::info!(seq = record.seq, "{}", record.event.summary());
             apply(&mut self.state, record);

@@ -201,7 +201,7 @@ async fn an_agent_that_was_overtaken_by_another_acts_no_more() {
         bench.hands.held.lock().unwrap().as_ref().unwrap().is_empty(),
         "the old agent backed up"
     );
-    let trouble = old.overview().borrow().config_error.clone().unwrap();
+    let trouble = old.overview().borrow().journal_error.clone().unwrap();
     assert!(trouble.contains("taken over"), "{trouble}");
     assert!(new.journal(Query::default()).await.is_ok());
     new.stop("the test is over").await.unwrap();

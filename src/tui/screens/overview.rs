@@ -176,8 +176,13 @@ fn words_first(overview: &Overview, look: Look<'_>, width: usize) -> Vec<Entry> 
             lines.push(look.line(format!(" {part}"), role));
         }
     };
-    if let Some(error) = &overview.config_error {
-        say(&format!("The configuration on disk is not used: {error}"), Role::Warn);
+    let role = if overview.journal_error.is_some() {
+        Role::Crit
+    } else {
+        Role::Warn
+    };
+    for trouble in overview.troubles() {
+        say(&trouble, role);
     }
     if let Some(text) = &overview.practice {
         say(text, Role::Accent);

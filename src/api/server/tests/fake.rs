@@ -80,6 +80,7 @@ pub fn overview(seq: u64) -> Overview {
         executions: Vec::new(),
         repositories: vec![],
         config_error: None,
+        journal_error: None,
         practice: None,
     }
 }
