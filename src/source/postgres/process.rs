@@ -134,8 +134,9 @@ mod tests {
         let data = place.path().join("data");
         let run = |directory: &Path| {
             let mut shell = std::process::Command::new("sh");
-            let script = format!("sleep 60; : pg_ctl -D \"{}\"", directory.display());
-            shell.args(["-c", &script]).spawn().unwrap()
+            let script = format!("read line; : pg_ctl -D \"{}\"", directory.display());
+            let shell = shell.args(["-c", &script]).stdin(std::process::Stdio::piped());
+            shell.spawn().unwrap()
         };
         let mut other = run(&place.path().join("data2"));
         assert!(at_work_on(&data).is_empty());

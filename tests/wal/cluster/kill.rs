@@ -85,7 +85,9 @@ async fn steps_that_are_killed_are_found_and_ended() {
     let aside = kept.join("postgresql.auto.conf");
     std::fs::copy(&settings, &aside).unwrap();
     std::fs::write(&settings, "work_mem = '7MB'\n").unwrap();
-    [&settings, &aside, &kept].map(|path| give_away(path));
+    for path in [&settings, &aside, &kept] {
+        give_away(path);
+    }
     assert!(pair.signs().contains(&"rebuild-unfinished".to_owned()));
     let why = pair.refused(&["cluster", "rewind", "orders", "db1", "--yes", "db1"]);
     assert!(why.contains("cannot be trusted"), "{why}");
